@@ -1,0 +1,39 @@
+# Both `make run` and `make test` build the environment in .venv first, when it is missing or older than the lock file.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+BUILT := $(VENV)/.built
+# `spark-submit` finds its Python on the path.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help env lock lint test run clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+env: $(BUILT)  ## build .venv from requirements.lock
+
+$(BUILT): requirements.lock setup.cfg pyproject.toml conf/install_spark.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed, found " + sys.version)'
+	@java -version 2>&1 | grep -q 'version "17' || { echo "Java 17 is needed, found: $$(java -version 2>&1 | head -1)"; exit 1; }
+	rm -f $@
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python conf/install_spark.py
+	touch $@
+
+lock: $(BUILT)  ## resolve requirements.lock anew from setup.cfg
+	$(BIN)/uv pip compile setup.cfg --all-extras --python-version 3.11 --no-emit-index-url --generate-hashes --quiet -o requirements.lock
+
+lint: $(BUILT)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## lint, types, tests
+	$(BIN)/python -m pytest
+
+clean:  ## remove the environment and everything that runs made
+	rm -rf $(VENV) data .mypy_cache .ruff_cache .pytest_cache *.egg-info
