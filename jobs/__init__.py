@@ -1,0 +1,1 @@
+"""Spark jobs: one file makes one table or does one action."""

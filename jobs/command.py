@@ -1,0 +1,105 @@
+"""What every command line shares: the common options, logging, and exit codes.
+
+Exit codes: 0 done, 1 failed with one clear last line, 2 wrong arguments, 3 a gate said no.
+"""
+
+import argparse
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from conf.loader import DEFAULT_CONF, ConfigError, load_settings
+from conf.settings import Settings
+from jobs.errors import JobError
+from jobs.session import spark_session
+
+log = logging.getLogger("marquee")
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with `--conf` and `--set`; `doc` is the module's docstring and says what is read and written."""
+    command = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--conf", default=str(DEFAULT_CONF), metavar="FILE", help="settings laid over conf/local.yaml")
+    command.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="key.path=value", help="override one setting"
+    )
+    return command
+
+
+def add_days(command: argparse.ArgumentParser) -> None:
+    """`--ds DATE`, or `--from DATE --to DATE` (both included)."""
+    command.add_argument("--ds", type=day, metavar="DATE", help="the one day to work on")
+    command.add_argument("--from", dest="first", type=day, metavar="DATE", help="first day of a range")
+    command.add_argument("--to", dest="last", type=day, metavar="DATE", help="last day of a range, included")
+
+
+def parse_days(command: argparse.ArgumentParser, arguments: Namespace) -> tuple[date, date]:
+    """First and last day asked for; ends with code 2 where they make no range."""
+    if arguments.ds and not (arguments.first or arguments.last):
+        return arguments.ds, arguments.ds
+    if arguments.ds or not (arguments.first and arguments.last):
+        command.error("give either --ds DATE or both --from DATE and --to DATE")
+    if arguments.first > arguments.last:
+        command.error(f"--from {arguments.first} lies after --to {arguments.last}")
+    return arguments.first, arguments.last
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """Every day from `first` to `last`, both included."""
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def day(text: str) -> date:
+    """An ISO date, for argparse."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a date like 2024-05-01") from None
+
+
+def run(
+    command: argparse.ArgumentParser,
+    work: Callable[[Settings, Namespace], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, load the settings, do `work`; turns the errors a person can act on into one last line and code 1 or 2."""
+    arguments = command.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        return work(load_settings(arguments.conf, arguments.overrides), arguments) or 0
+    except ConfigError as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 2
+    except PySparkException as error:
+        print(f"{command.prog}: {_first_line(error)}", file=sys.stderr)
+        return 1
+    except (JobError, OSError) as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 1
+
+
+def _first_line(error: PySparkException) -> str:
+    """What Spark said, with the innermost cause: its traces run over hundreds of lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return " <- ".join(dict.fromkeys([lines[0] if lines else type(error).__name__, *causes[-1:]]))
+
+
+def run_snapshot_job(
+    doc: str | None, name: str, work: Callable[[SparkSession, Settings, date], None], argv: Sequence[str] | None
+) -> int:
+    """The command line of a job whose feed is whole every time: `--ds DATE` says which day it is as of."""
+    parse = parser(doc)
+    parse.add_argument("--ds", type=day, required=True, metavar="DATE", help="the day the feed is as of")
+
+    def staged(settings: Settings, arguments: Namespace) -> None:
+        with spark_session(settings, name) as spark:
+            work(spark, settings, arguments.ds)
+
+    return run(parse, staged, argv)
