@@ -1,0 +1,1 @@
+"""What brings foreign data into the raw-feed format."""
