@@ -1,0 +1,234 @@
+"""Backfill: run the jobs for a range of days, in order of dependency, side by side where they are independent.
+
+Reads the raw feeds; writes the tables named by --only, or all. Days are taken in chunks of `backfill.max_chunk_days`
+and `backfill.max_chunk_bytes`, one Spark run each: thousands of nearly empty days are a few runs. A chunk is written
+whole or not at all, so a backfill that was killed is run again, and with --skip-complete goes on where it was: it
+leaves out days whose files have not changed since they were loaded.
+
+Ends with the lines of each feed and where they went, counted in the tables themselves.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.util import inheritable_thread_target
+from rich.console import Console
+from rich.progress import Progress, TaskID
+from rich.table import Table as RichTable
+
+from conf.settings import Settings
+from jobs import catalog, command, feed_loads, feeds, rejected_rows, tables
+from jobs.catalog import DailyJob, SnapshotJob
+from jobs.errors import JobError
+from jobs.feeds import FeedFile
+from jobs.session import spark_session
+
+log = logging.getLogger("marquee")
+
+
+def chunks(days: Sequence[date], files: Sequence[FeedFile], max_bytes: int, max_days: int) -> list[list[date]]:
+    """`days` in runs of at most `max_days` and `max_bytes` of feed files; a day that is larger is a run of its own."""
+    size_bytes = dict.fromkeys(days, 0)
+    for file in files:
+        if file.day in size_bytes:
+            size_bytes[file.day] += file.size_bytes
+    result: list[list[date]] = []
+    chunk_bytes = 0
+    for day in days:
+        fits = result and len(result[-1]) < max_days and chunk_bytes + size_bytes[day] <= max_bytes
+        if fits:
+            result[-1].append(day)
+            chunk_bytes += size_bytes[day]
+        else:
+            result.append([day])
+            chunk_bytes = size_bytes[day]
+    return result
+
+
+def incomplete_days(
+    spark: SparkSession, settings: Settings, feed: str, days: Sequence[date], files: Sequence[FeedFile]
+) -> list[date]:
+    """The days that were never loaded, or whose files have changed since."""
+    own: dict[date | None, list[FeedFile]] = defaultdict(list)
+    for file in files:
+        own[file.day].append(file)
+    tables.ensure(spark, settings, feed_loads.TABLE)
+    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed)
+    loaded = loads.where(tables.is_one_of("ds", days)).select("ds", "fingerprint").collect()
+    fingerprints = {row["ds"]: row["fingerprint"] for row in loaded}
+    return [day for day in days if fingerprints.get(day) != feeds.fingerprint(own[day])]
+
+
+def run(
+    spark: SparkSession, settings: Settings, days: Sequence[date], only: Sequence[str] = (), skip_complete: bool = False
+) -> None:
+    """Run the jobs of the tables `only` (all where empty) over `days`.
+
+    A job that fails stops neither the others nor, for a refused day, the chunks after it; then JobError is raised
+    with the first failure.
+    """
+    jobs = [job for job in catalog.JOBS if not only or job.table.name in only]
+    console = Console(stderr=True)
+    with (
+        Progress(console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(len(jobs)) as pool,
+    ):
+        futures = []
+        for job in jobs:
+            report = _Report(progress, progress.add_task(job.table.name, total=None))
+            steps = _steps(spark, settings, job, days, skip_complete)
+            futures.append(pool.submit(inheritable_thread_target(spark)(_run_steps), steps, report))
+        failures = [failure for future in futures for failure in future.result()]
+    if failures:
+        others = f" ({len(failures) - 1} more runs failed; see above)" if len(failures) > 1 else ""
+        raise JobError(f"{failures[0]}{others}")
+
+
+@dataclass(frozen=True)
+class _Report:
+    """One line of the progress display."""
+
+    progress: Progress
+    task: TaskID
+
+    def show(self, done: int, total: int) -> None:
+        self.progress.update(self.task, completed=done, total=total)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One Spark run of a job."""
+
+    name: str
+    work: Callable[[], None]
+
+
+def _steps(
+    spark: SparkSession, settings: Settings, job: DailyJob | SnapshotJob, days: Sequence[date], skip_complete: bool
+) -> Callable[[], list[_Step]]:
+    """What a job has to do for `days`; found out in the job's own thread, since it lists files."""
+
+    def snapshot_steps() -> list[_Step]:
+        assert isinstance(job, SnapshotJob)
+        return [_Step(f"{job.table.name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
+
+    def daily_steps() -> list[_Step]:
+        assert isinstance(job, DailyJob)
+        feeds.require_days(spark, settings.feeds.root, days)
+        files = feeds.list_events(spark, settings.feeds.root, days)
+        wanted = incomplete_days(spark, settings, "events", days, files) if skip_complete else days
+        log.info("%s: %d of %d days to load", job.table.name, len(wanted), len(days))
+        limits = settings.backfill
+        parts = chunks(wanted, files, limits.max_chunk_bytes, limits.max_chunk_days)
+        return [
+            _Step(f"{job.table.name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part))
+            for part in parts
+        ]
+
+    return daily_steps if isinstance(job, DailyJob) else snapshot_steps
+
+
+def _run_steps(find_steps: Callable[[], list[_Step]], report: _Report) -> list[JobError]:
+    """Do the steps one after the other; returns the failures, each of which is in the log."""
+    failures = []
+    try:
+        steps = find_steps()
+    except JobError as error:
+        return [error]
+    report.show(0, len(steps))
+    for done, step in enumerate(steps, start=1):
+        try:
+            step.work()
+        except JobError as error:
+            log.error("%s: %s", step.name, error)
+            failures.append(error)
+        report.show(done, len(steps))
+    return failures
+
+
+@dataclass(frozen=True)
+class FeedAccount:
+    """The lines of a feed over some days, and where they are, counted in the tables."""
+
+    feed: str
+    lines: int
+    rows: int
+    rejected: int
+    duplicates: int
+    erased: int
+
+    @property
+    def adds_up(self) -> bool:
+        return self.lines == self.rows + self.rejected + self.erased
+
+
+def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> list[FeedAccount]:
+    """Add up what came in on `days` and what stands in the tables, per feed that was loaded.
+
+    Lines are those that the loads counted; rows and rejected lines are counted anew in their tables. A snapshot feed
+    stands with its newest load, if that lies in `days`.
+    """
+    is_wanted = F.expr(tables.is_one_of("ds", days))
+    loads = tables.read(spark, settings, feed_loads.TABLE).where(is_wanted)
+    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(is_wanted)
+    accounts = []
+    for job in catalog.JOBS:
+        own = loads.where(F.col("feed") == job.feed)
+        bad = rejects.where(F.col("feed") == job.feed)
+        if isinstance(job, DailyJob):
+            rows = tables.read(spark, settings, job.table).where(tables.is_one_of("feed_date", days))
+        else:
+            newest = own.agg(F.max("ds")).collect()[0][0]
+            own, bad = own.where(F.col("ds") == newest), bad.where(F.col("ds") == newest)
+            rows = _listed(tables.read(spark, settings, job.table)) if newest else None
+        sums = own.agg(F.sum("count_lines"), F.sum("count_duplicates"), F.sum("count_erased")).collect()[0]
+        if sums[0] is not None and rows is not None:
+            accounts.append(FeedAccount(job.feed, sums[0], rows.count(), bad.count(), sums[1], sums[2]))
+    return accounts
+
+
+def _listed(rows: DataFrame) -> DataFrame:
+    return rows.where("removed_ds IS NULL") if "removed_ds" in rows.columns else rows
+
+
+def print_accounts(accounts: Sequence[FeedAccount], days: Sequence[date]) -> None:
+    """Show where the lines went. Raises JobError where they do not add up."""
+    shown = RichTable(title=f"Lines that came in, {days[0]} to {days[-1]}, and where they are")
+    for heading in ("feed", "lines", "rows in the table", "in rejected_rows", "of these copies", "erased", "adds up"):
+        shown.add_column(heading, justify="left" if heading in ("feed", "adds up") else "right")
+    for entry in accounts:
+        numbers = (entry.lines, entry.rows, entry.rejected, entry.duplicates, entry.erased)
+        shown.add_row(entry.feed, *[f"{n:,}" for n in numbers], "yes" if entry.adds_up else "NO")
+    Console().print(shown)
+    wrong = [entry.feed for entry in accounts if not entry.adds_up]
+    if wrong:
+        raise JobError(f"lines of {', '.join(wrong)} do not add up; run the days again without --skip-complete")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(__doc__)
+    command.add_days(parser)
+    names = [job.table.name for job in catalog.JOBS]
+    parser.add_argument("--only", nargs="+", default=[], choices=names, metavar="TABLE", help=", ".join(names))
+    parser.add_argument("--skip-complete", action="store_true", help="leave out days that are loaded and unchanged")
+
+    def work(settings: Settings, arguments: Namespace) -> None:
+        days = command.days_between(*command.parse_days(parser, arguments))
+        with spark_session(settings, "backfill") as spark:
+            run(spark, settings, days, arguments.only, arguments.skip_complete)
+            print_accounts(account(spark, settings, days), days)
+
+    return command.run(parser, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

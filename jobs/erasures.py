@@ -1,0 +1,38 @@
+"""erasures: one row per erased person, as a hash that keeps them out of every later load. Source: the erasures feed."""
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType, TimestampType
+
+from conf.settings import Settings
+from jobs import tables
+from jobs.tables import Table
+
+TABLE = Table(
+    name="erasures",
+    grain="one row per erased person",
+    schema=StructType(
+        [
+            StructField("user_hash", StringType(), False, {"comment": "SHA-256 of user_id, hex"}),
+            StructField("requested_at", TimestampType(), False, {"comment": "first request"}),
+        ]
+    ),
+    primary_key=("user_hash",),
+    stats_columns=("requested_at",),
+)
+
+
+def user_hash(user_id: Column) -> Column:
+    return F.sha2(user_id, 256)
+
+
+def read_erased(spark: SparkSession, settings: Settings) -> DataFrame:
+    """`user_hash` of everyone erased so far; no rows where nobody was."""
+    tables.ensure(spark, settings, TABLE)
+    return tables.read(spark, settings, TABLE).select("user_hash")
+
+
+def version(spark: SparkSession, settings: Settings) -> int:
+    """The table's version, to see whether someone was erased in the meantime."""
+    tables.ensure(spark, settings, TABLE)
+    return tables.version(spark, settings, TABLE)

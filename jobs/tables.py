@@ -1,0 +1,257 @@
+"""Delta tables: what one declares, and the few ways to write it.
+
+A table lies at `<lake.root>/<name>`. It is created on first use with its schema, comments and CHECK constraints, and
+a later job that declares something else is refused.
+"""
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TypeVar
+
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from conf.settings import Settings
+from jobs.errors import JobError
+
+log = logging.getLogger("marquee")
+Result = TypeVar("Result")
+
+# Delta's exceptions have no base class of their own.
+_CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+
+# A commit older than this is no longer looked for when a write asks which commit was its own.
+_COMMITS_SINCE_WRITE = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one row is, its columns, and what always holds.
+
+    `stats_columns` are those whose minimum and maximum Delta writes into its log: never one that names a person,
+    since a log outlives an erased row. `person_column` is the column that does name one.
+    """
+
+    name: str
+    grain: str
+    schema: StructType
+    primary_key: tuple[str, ...]
+    stats_columns: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    person_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write as it landed: the Delta version and the rows written."""
+
+    version: int
+    rows: int
+
+
+class ConcurrentWriteError(Exception):
+    """Another writer changed the table between reading it and writing it."""
+
+
+def location(settings: Settings, table: Table) -> str:
+    return f"{settings.lake.root}/{table.name}"
+
+
+def exists(spark: SparkSession, settings: Settings, table: Table) -> bool:
+    return DeltaTable.isDeltaTable(spark, location(settings, table))
+
+
+def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
+    """Create the table where it is missing; raise JobError where it is there with another schema."""
+    path = location(settings, table)
+    if not exists(spark, settings, table):
+        retry_conflicts(settings, table, lambda: _create(spark, path, table))
+    found = {f.name: f.dataType.simpleString() for f in spark.read.format("delta").load(path).schema}
+    expected = {f.name: f.dataType.simpleString() for f in table.schema}
+    if found != expected:
+        raise JobError(f"{path}: expected columns {expected}, found {found}; move the table away or migrate it")
+
+
+def _create(spark: SparkSession, path: str, table: Table) -> None:
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(table.schema).comment(table.grain)
+    if table.partition_by:
+        builder = builder.partitionedBy(*table.partition_by)
+    properties = {
+        "marquee.primary_key": ",".join(table.primary_key),
+        "delta.dataSkippingStatsColumns": ",".join(table.stats_columns),
+        # A version that a model was trained on must stay readable: files go by VACUUM alone, never by log age.
+        "delta.logRetentionDuration": "interval 3650 days",
+    }
+    for name, condition in table.checks.items():
+        properties[f"delta.constraints.{name}"] = condition
+    for key, value in properties.items():
+        builder = builder.property(key, value)
+    builder.execute()
+
+
+def read(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
+    return spark.read.format("delta").load(location(settings, table))
+
+
+def read_version(spark: SparkSession, settings: Settings, table: Table, version: int) -> DataFrame:
+    return spark.read.format("delta").option("versionAsOf", version).load(location(settings, table))
+
+
+def version(spark: SparkSession, settings: Settings, table: Table) -> int:
+    """The table's newest version."""
+    return int(DeltaTable.forPath(spark, location(settings, table)).history(1).select("version").collect()[0][0])
+
+
+def replace(
+    rows: DataFrame, settings: Settings, table: Table, where: str, expected_version: int | None = None
+) -> Commit:
+    """Replace exactly the rows that fulfil `where` by `rows`, all of which must fulfil it, in one commit.
+
+    With `expected_version` the write is a compare-and-swap: it lands only where no other such write has landed on the
+    table since that version, and raises ConcurrentWriteError otherwise. Delta drops a write whose transaction number
+    is not above the last one, and refuses one that races another of the same application; both are made into that
+    error.
+    """
+    spark = rows.sparkSession
+    mark = uuid.uuid4().hex
+    writer = rows.select(*table.schema.fieldNames()).write.format("delta").mode("overwrite")
+    writer = writer.option("replaceWhere", where).option("userMetadata", mark)
+    if expected_version is not None:
+        writer = writer.option("txnAppId", table.name).option("txnVersion", expected_version + 1)
+    writer.save(location(settings, table))
+    history = DeltaTable.forPath(spark, location(settings, table)).history(_COMMITS_SINCE_WRITE)
+    own = history.where(F.col("userMetadata") == mark).select("version", "operationMetrics").collect()
+    if not own:
+        # No rows in place of no rows makes no commit; neither does a write that Delta dropped.
+        newest = version(spark, settings, table)
+        if expected_version not in (None, newest):
+            raise ConcurrentWriteError(f"{table.name} changed after version {expected_version}")
+        return Commit(newest, 0)
+    commit = Commit(own[0]["version"], int(own[0]["operationMetrics"].get("numOutputRows", 0)))
+    log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
+    return commit
+
+
+def merge_snapshot(
+    rows: DataFrame, settings: Settings, table: Table, ds: date, changed: Column, max_removed_share: float
+) -> Commit | None:
+    """Make the table hold the snapshot `rows`; rows that did not change are not touched, and no change means no write.
+
+    `changed` is the condition, over aliases `t` (table) and `s` (snapshot), under which a known row is updated.
+    A row that the snapshot no longer has is deleted, or, where the table has `removed_ds`, kept and marked with it.
+    `first_ds` and `updated_ds` are kept where the table has them. Raises JobError where more than `max_removed_share`
+    of the table's rows would go: half a snapshot must not empty a table.
+    """
+    spark = rows.sparkSession
+    columns = table.schema.fieldNames()
+    keeps_removed = "removed_ds" in columns
+    is_same_row = _all([F.col(f"t.{key}") == F.col(f"s.{key}") for key in table.primary_key])
+    present = F.col("t.removed_ds").isNull() if keeps_removed else F.lit(True)
+
+    target = DeltaTable.forPath(spark, location(settings, table)).alias("t")
+    joined = target.toDF().alias("t").join(rows.alias("s"), on=is_same_row, how="full")
+    in_table = F.col(f"t.{table.primary_key[0]}").isNotNull()
+    in_snapshot = F.col(f"s.{table.primary_key[0]}").isNotNull()
+    counts = joined.agg(
+        F.count_if(in_table & present).alias("known"),
+        F.count_if(in_table & present & ~in_snapshot).alias("removed"),
+        F.count_if(in_snapshot & ~in_table).alias("added"),
+        F.count_if(in_table & in_snapshot & changed).alias("changed"),
+    ).collect()[0]
+    if counts["known"] and counts["removed"] > max_removed_share * counts["known"]:
+        raise JobError(
+            f"{table.name}: the snapshot for ds={ds} would remove {counts['removed']} of {counts['known']} rows, more "
+            f"than staging.max_removed_share={max_removed_share}; if that is right, raise it for this run"
+        )
+    if not counts["removed"] + counts["added"] + counts["changed"]:
+        log.info("%s: ds=%s, nothing changed", table.name, ds)
+        return None
+
+    values = {name: F.col(f"s.{name}") for name in columns if name not in ("first_ds", "updated_ds", "removed_ds")}
+    if "updated_ds" in columns:
+        values["updated_ds"] = F.lit(ds)
+    if keeps_removed:
+        values["removed_ds"] = F.lit(None).cast("date")
+    first = {"first_ds": F.lit(ds)} if "first_ds" in columns else {}
+    merge = (
+        target.merge(rows.alias("s"), is_same_row)
+        .whenMatchedUpdate(condition=changed, set=dict(values))
+        .whenNotMatchedInsert(values={**values, **first})
+    )
+    if keeps_removed:
+        merge = merge.whenNotMatchedBySourceUpdate(condition=present, set={"removed_ds": F.lit(ds)})
+    else:
+        merge = merge.whenNotMatchedBySourceDelete()
+    merge.execute()
+    commit = Commit(version(spark, settings, table), counts["added"] + counts["changed"] + counts["removed"])
+    log.info(
+        "%s: ds=%s, %d added, %d changed, %d removed, version %d",
+        *(table.name, ds, counts["added"], counts["changed"], counts["removed"], commit.version),
+    )
+    return commit
+
+
+def _all(conditions: list[Column]) -> Column:
+    result = conditions[0]
+    for condition in conditions[1:]:
+        result = result & condition
+    return result
+
+
+def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]) -> Result:
+    """Do `work`, again from its beginning where another writer came between, `lake.write_attempts` times at most.
+
+    Raises JobError when every attempt lost.
+    """
+    attempts = settings.lake.write_attempts
+    for attempt in range(1, attempts + 1):
+        try:
+            return work()
+        except (ConcurrentWriteError, *_CONFLICTS) as error:
+            log.info(
+                "%s: another writer came first (attempt %d of %d): %s",
+                table.name,
+                attempt,
+                attempts,
+                type(error).__name__,
+            )
+            # Random waits part two writers that would otherwise meet again.
+            time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
+    raise JobError(f"{table.name}: another writer kept changing it through {attempts} attempts; run again later")
+
+
+def is_one_of(column: str, days: Iterable[date]) -> str:
+    """SQL for `column IN days`, as ranges: a backfill of years is one comparison, not thousands."""
+    ranges: list[list[date]] = []
+    for day in sorted(set(days)):
+        if ranges and day - ranges[-1][1] == timedelta(days=1):
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    conditions = [f"({column} >= DATE'{first}' AND {column} <= DATE'{last}')" for first, last in ranges]
+    return " OR ".join(conditions) or "false"
