@@ -32,6 +32,16 @@ lint: $(BUILT)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# FEEDS=folder of raw feeds (simulated ones by default), DS=last day to load (the feeds' last by default), LAKE=folder,
+# SET="key.path=value …"
+SETTINGS = $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),--set lake.root=$(LAKE)) $(foreach s,$(SET),--set $(s))
+
+run: $(BUILT)  ## from feeds to tables: simulate, backfill what the lake lacks, show the lake
+	$(if $(FEEDS),,$(BIN)/python -m jobs.sources.simulate $(SETTINGS))
+	$(BIN)/python -m jobs.backfill $(if $(DS),--to $(DS)) --skip-complete $(SETTINGS)
+	$(BIN)/python -m jobs.describe $(SETTINGS)
+	@echo "Next: $(BIN)/python -m jobs.describe --help; the simulated truth is in data/feeds/truth"
+
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest
 

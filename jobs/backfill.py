@@ -208,22 +208,35 @@ def print_accounts(accounts: Sequence[FeedAccount], days: Sequence[date]) -> Non
     for entry in accounts:
         numbers = (entry.lines, entry.rows, entry.rejected, entry.duplicates, entry.erased)
         shown.add_row(entry.feed, *[f"{n:,}" for n in numbers], "yes" if entry.adds_up else "NO")
-    Console().print(shown)
+    command.console().print(shown)
     wrong = [entry.feed for entry in accounts if not entry.adds_up]
     if wrong:
         raise JobError(f"lines of {', '.join(wrong)} do not add up; run the days again without --skip-complete")
 
 
+def _days(spark: SparkSession, settings: Settings, first: date | None, last: date | None) -> list[date]:
+    """The days asked for; what was left open is where the feed begins or ends."""
+    if not (first and last):
+        begins, ends = feeds.first_and_last_day(spark, settings.feeds.root)
+        first, last = first or begins, last or ends
+    if first > last:
+        raise JobError(f"no days to load: {first} lies after {last}")
+    return command.days_between(first, last)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(__doc__)
-    command.add_days(parser)
+    parser.add_argument("--from", dest="first", type=command.day, metavar="DATE", help="default: the feed's first day")
+    parser.add_argument(
+        "--to", dest="last", type=command.day, metavar="DATE", help="included; default: the feed's last"
+    )
     names = [job.table.name for job in catalog.JOBS]
     parser.add_argument("--only", nargs="+", default=[], choices=names, metavar="TABLE", help=", ".join(names))
     parser.add_argument("--skip-complete", action="store_true", help="leave out days that are loaded and unchanged")
 
     def work(settings: Settings, arguments: Namespace) -> None:
-        days = command.days_between(*command.parse_days(parser, arguments))
         with spark_session(settings, "backfill") as spark:
+            days = _days(spark, settings, arguments.first, arguments.last)
             run(spark, settings, days, arguments.only, arguments.skip_complete)
             print_accounts(account(spark, settings, days), days)
 

@@ -72,6 +72,11 @@ TABLE = Table(
 )
 
 
+def parse_time(text: Column) -> Column:
+    """A timestamp of an RFC 3339 time with its offset; null for anything else."""
+    return F.when(text.rlike(_RFC_3339), F.try_to_timestamp(F.upper(text)))
+
+
 def feed(settings: Staging) -> Feed:
     """The fields of the raw feed and what they must hold."""
     low, high = settings.min_rating, settings.max_rating
@@ -95,7 +100,7 @@ def feed(settings: Staging) -> Feed:
             Field(
                 *("event_time", "string", f"an RFC 3339 time from {first} to {ahead} days after its feed day"),
                 is_required=True,
-                convert=lambda v: F.when(v.rlike(_RFC_3339), F.try_to_timestamp(F.upper(v))),
+                convert=parse_time,
                 is_valid=is_in_time,
             ),
             Field(
@@ -145,7 +150,7 @@ def keep_first(events: DataFrame, copies: DataFrame) -> DataFrame:
 
 def explain_copies(copies: DataFrame) -> DataFrame:
     """The incoming copies that do not stay: `feed_date`, `file`, `reason`, `line`."""
-    reason = F.concat(F.lit("event_id: a copy of an event of feed day "), F.col("first_feed_date"))
+    reason = F.concat(F.lit(f"event_id{staging.COPY} an event of feed day "), F.col("first_feed_date"))
     later = copies.where(~F.col("is_known") & (F.col("copy_rank") > 1))
     return later.select("feed_date", "file", reason.alias("reason"), "line")
 

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from rich.console import Console
 
 from conf.loader import DEFAULT_CONF, ConfigError, load_settings
 from conf.settings import Settings
@@ -82,6 +83,11 @@ def run(
     except (JobError, OSError) as error:
         print(f"{command.prog}: {error}", file=sys.stderr)
         return 1
+
+
+def console() -> Console:
+    """Where a command's answer to a person goes; as wide as the terminal, and wide enough in a file or a log."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def _first_line(error: PySparkException) -> str:

@@ -41,6 +41,14 @@ def list_events(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> l
     return [file for file in files if file.day in wanted]
 
 
+def first_and_last_day(spark: SparkSession, feeds_root: str) -> tuple[date, date]:
+    """The span of the events feed. Raises JobError where it has no day."""
+    days = [file.day for file in _glob(spark, feeds_root, "events/event_date=*/*") if file.day]
+    if not days:
+        raise JobError(f"no events: expected {feeds_root}/events/event_date=DATE/*.jsonl[.gz]")
+    return min(days), max(days)
+
+
 def require_days(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> None:
     """Raise JobError where not one of `days` has a folder in the events feed: a missing feed is no empty day."""
     if not list_events(spark, feeds_root, days):

@@ -51,7 +51,7 @@ def run(
         ranked = rows.withColumn("copy_rank", F.row_number().over(order))
         key = ", ".join(table.primary_key)
         duplicates = ranked.where("copy_rank > 1").select(
-            "feed_date", "file", F.lit(f"{key}: a copy of another line").alias("reason"), "line"
+            "feed_date", "file", F.lit(f"{key}{staging.COPY} another line").alias("reason"), "line"
         )
         rejects = staging.explain_rejects(parsed, settings, feed).unionByName(duplicates)
         staging.replace_rejects(rejects, settings, feed, [ds])

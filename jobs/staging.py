@@ -17,6 +17,8 @@ from jobs.feeds import FeedFile
 
 log = logging.getLogger("marquee")
 
+# What the reason of a rejected further copy of a row says, after the key's name.
+COPY = ": a copy of"
 _MAX_UNKNOWN_FIELDS = 20
 
 

@@ -152,7 +152,10 @@ def replace(
         if expected_version not in (None, newest):
             raise ConcurrentWriteError(f"{table.name} changed after version {expected_version}")
         return Commit(newest, 0)
-    commit = Commit(own[0]["version"], int(own[0]["operationMetrics"].get("numOutputRows", 0)))
+    metrics = own[0]["operationMetrics"]
+    # Rows that shared a file with replaced ones are written again and counted by Delta; they are not among `rows`.
+    written = int(metrics.get("numOutputRows", 0)) - int(metrics.get("numCopiedRows", 0))
+    commit = Commit(own[0]["version"], written)
     log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
     return commit
 
@@ -243,6 +246,22 @@ def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]
             # Random waits part two writers that would otherwise meet again.
             time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
     raise JobError(f"{table.name}: another writer kept changing it through {attempts} attempts; run again later")
+
+
+def vacuum(spark: SparkSession, settings: Settings, table: Table, retention_hours: int, lite: bool = False) -> int:
+    """Remove the files that no version of the last `retention_hours` needs; returns how many.
+
+    `lite` removes only files that a version once had, as the log names them: those of a write that is still under way
+    are safe, those of one that was killed stay.
+    """
+    mode = "LITE" if lite else ""
+    path = location(settings, table)
+    before = version(spark, settings, table)
+    # The check refuses less than a week; what the settings ask for was decided there.
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    spark.sql(f"VACUUM delta.`{path}` {mode} RETAIN {retention_hours} HOURS")
+    ends = DeltaTable.forPath(spark, path).history().where(f"version > {before} AND operation = 'VACUUM END'")
+    return sum(int(end["operationMetrics"]["numDeletedFiles"]) for end in ends.select("operationMetrics").collect())
 
 
 def is_one_of(column: str, days: Iterable[date]) -> str:

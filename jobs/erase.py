@@ -1,0 +1,194 @@
+"""Erase people: take everyone in the `erasures` feed out of every table and out of the files' history.
+
+Reads <feeds.root>/erasures/*.jsonl[.gz], requests made up to the end of --ds; writes `erasures` (a hash of each id,
+which keeps that person out of all later loads), every table that names people, rejected_rows and feed_loads. Then the
+files that older versions had of these tables are removed, so that no version can bring a person back: versions before
+this run can no longer be read in full, those that a model was trained on among them. Erasing goes first.
+
+Files of a write that was killed before it landed are not in any version; `maintain` removes them when
+`maintain.retention_hours` have passed. The raw feeds belong to their producer and are not touched.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+from operator import and_
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.table import Table as RichTable
+
+from conf.settings import Settings
+from jobs import (
+    catalog,
+    clean_consents,
+    clean_events,
+    command,
+    erasures,
+    feed_loads,
+    feeds,
+    rejected_rows,
+    staging,
+    tables,
+)
+from jobs.parsing import Field
+from jobs.session import spark_session
+from jobs.staging import Feed
+from jobs.tables import Table
+
+log = logging.getLogger("marquee")
+
+FEED = "erasures"
+_FEEDS_WITH_PEOPLE = ("events", "consents", FEED)
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was done to one table."""
+
+    table: str
+    rows_removed: int
+    files_rewritten: int
+    old_files_removed: int
+
+
+def feed() -> Feed:
+    """The fields of the raw feed and what they must hold."""
+    return Feed(
+        FEED,
+        (
+            Field("user_id", "string", "an id", is_required=True),
+            Field(*("requested_at", "string", "an RFC 3339 time"), is_required=True, convert=clean_events.parse_time),
+        ),
+    )
+
+
+def names_person(line: Column, user_id: Column) -> Column:
+    """Whether a rejected line is about a person: by its user_id, or, where it can't be read, by the id as a word."""
+    named = F.get_json_object(line, "$.user_id")
+    edge = "[0-9A-Za-z_-]"
+    as_word = F.concat(F.lit(f"(?<!{edge})\\Q"), user_id, F.lit(f"\\E(?!{edge})"))
+    return F.when(named.isNotNull(), F.trim(named) == user_id).otherwise(F.regexp_like(line, as_word))
+
+
+def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
+    """Carry out the requests made up to the end of `ds`. Raises JobError for a feed with too many bad lines."""
+    tables.ensure(spark, settings, erasures.TABLE)
+    files = feeds.list_snapshot(spark, settings.feeds.root, FEED)
+    erasures_feed = feed()
+    with staging.parsed_lines(spark, settings, erasures_feed, files, ds) as parsed:
+        counts = staging.count_days(parsed, erasures_feed)
+        refused = staging.refused_days(settings, erasures_feed, counts)
+        rejects = staging.explain_rejects(parsed, settings, erasures_feed)
+        staging.replace_rejects(rejects, settings, erasures_feed, [ds])
+        staging.raise_refused(refused)
+        due = staging.good_rows(parsed, erasures_feed).where(F.to_date("requested_at") <= F.lit(ds))
+        people = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
+        # Registered before anything is removed: no load that ends from now on can bring them back.
+        _register(people, settings)
+        done = [_erase_person_rows(spark, settings, table) for table in catalog.TABLES if table.person_column]
+        done.append(_erase_rejects(people, settings))
+    _recount_loads(spark, settings)
+    return done
+
+
+def _register(people: DataFrame, settings: Settings) -> None:
+    hashed = people.select(erasures.user_hash(F.col("user_id")).alias("user_hash"), "requested_at")
+    target = DeltaTable.forPath(people.sparkSession, tables.location(settings, erasures.TABLE))
+    merge = target.alias("t").merge(hashed.alias("s"), "t.user_hash = s.user_hash").whenNotMatchedInsertAll()
+    tables.retry_conflicts(settings, erasures.TABLE, merge.execute)
+
+
+def _erase_person_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
+    tables.ensure(spark, settings, table)
+    erased = tables.read(spark, settings, erasures.TABLE)
+    return _erase_from(
+        settings, table, erased, erasures.user_hash(F.col(f"t.{table.person_column}")) == F.col("user_hash")
+    )
+
+
+def _erase_rejects(people: DataFrame, settings: Settings) -> Erased:
+    spark = people.sparkSession
+    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(F.col("feed").isin(*_FEEDS_WITH_PEOPLE))
+    is_theirs = names_person(F.col("line"), F.col("user_id"))
+    theirs = rejects.join(F.broadcast(people), on=is_theirs, how="left_semi").select("feed", "ds", "line").distinct()
+    return _erase_from(settings, rejected_rows.TABLE, theirs, same_columns("t", "s", ("feed", "ds", "line")))
+
+
+def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
+    """Whether two aliased rows agree in `columns`."""
+    return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
+
+
+def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Column) -> Erased:
+    """Delete the rows of `table` (alias `t`) that match `keys` (alias `s`), and the files of its older versions."""
+    spark, path = keys.sparkSession, tables.location(settings, table)
+    target = DeltaTable.forPath(spark, path)
+    before = tables.version(spark, settings, table)
+    delete = target.alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
+    tables.retry_conflicts(settings, table, delete.execute)
+    merges = target.history().where(f"version > {before} AND operation = 'MERGE'").select("operationMetrics").collect()
+    rows = sum(int(merge[0]["numTargetRowsDeleted"]) for merge in merges)
+    files = sum(int(merge[0]["numTargetFilesRemoved"]) for merge in merges)
+    removed = tables.vacuum(spark, settings, table, retention_hours=0, lite=True)
+    log.info("%s: removed %d rows; rewrote %d files, removed %d old ones", table.name, rows, files, removed)
+    return Erased(table.name, rows, files, removed)
+
+
+def _recount_loads(spark: SparkSession, settings: Settings) -> None:
+    """Bring feed_loads in line with the tables: lines whose rows were erased are counted as erased.
+
+    Counts anew instead of subtracting, so that a run that was killed is mended by the next.
+    """
+    tables.ensure(spark, settings, feed_loads.TABLE)
+    loads = tables.read(spark, settings, feed_loads.TABLE)
+    newest_consents = loads.where("feed = 'consents'").groupBy("feed").agg(F.max("ds").alias("ds"))
+    consents = tables.read(spark, settings, clean_consents.TABLE).agg(F.count("*").alias("loaded"))
+    events = tables.read(spark, settings, clean_events.TABLE).groupBy(F.col("feed_date").alias("ds"))
+    rows = newest_consents.crossJoin(consents).unionByName(
+        loads.where("feed = 'events'").select("feed", "ds").join(events.agg(F.count("*").alias("loaded")), "ds", "left")
+    )
+    rejects = tables.read(spark, settings, rejected_rows.TABLE).groupBy("feed", "ds")
+    is_copy = F.col("reason").contains(staging.COPY)
+    bad = rejects.agg(F.count("*").alias("rejected"), F.count_if(is_copy).alias("duplicates"))
+    counted = rows.join(bad, on=["feed", "ds"], how="left").na.fill(0)
+    target = DeltaTable.forPath(spark, tables.location(settings, feed_loads.TABLE)).alias("t")
+    was = F.struct("t.count_loaded", "t.count_rejected", "t.count_duplicates")
+    merge = target.merge(counted.alias("s"), same_columns("t", "s", ("feed", "ds"))).whenMatchedUpdate(
+        condition=was != F.struct("s.loaded", "s.rejected", "s.duplicates"),
+        set={
+            "count_loaded": "s.loaded",
+            "count_rejected": "s.rejected",
+            "count_duplicates": "s.duplicates",
+            "count_erased": "t.count_lines - s.loaded - s.rejected",
+        },
+    )
+    tables.retry_conflicts(settings, feed_loads.TABLE, merge.execute)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command.parser(__doc__)
+    parser.add_argument("--ds", type=command.day, required=True, metavar="DATE", help="requests made up to its end")
+
+    def work(settings: Settings, arguments: Namespace) -> None:
+        with spark_session(settings, "erase") as spark:
+            done = run(spark, settings, arguments.ds)
+            count = tables.read(spark, settings, erasures.TABLE).count()
+        shown = RichTable(
+            "table", "rows removed", "files rewritten", "old files removed", title=f"{count:,} people erased"
+        )
+        for entry in done:
+            numbers = (entry.rows_removed, entry.files_rewritten, entry.old_files_removed)
+            shown.add_row(entry.table, *[f"{n:,}" for n in numbers])
+        command.console().print(shown)
+
+    return command.run(parser, work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

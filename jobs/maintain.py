@@ -1,0 +1,96 @@
+"""Maintain the lake: merge small files (OPTIMIZE) and remove those that no kept version needs (VACUUM).
+
+Reads and writes the files of every table in <lake.root>; no row changes. Files are kept for
+`maintain.retention_hours` after the last version that needed them, and as long as a version exists that a registered
+model was trained on: the MLflow registry at `mlflow.tracking_uri` names those.
+"""
+
+import logging
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from delta.tables import DeltaTable
+from pyspark.sql import SparkSession
+from rich.table import Table as RichTable
+
+from conf.settings import Settings
+from jobs import catalog, command, tables
+from jobs.model_inputs import pinned_versions
+from jobs.session import spark_session
+from jobs.tables import Table
+
+log = logging.getLogger("marquee")
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What was done to one table."""
+
+    table: str
+    files_merged: int
+    files_removed: int
+    retention_hours: int
+    pinned_version: int | None
+
+
+def retention_hours(configured: int, pinned_at: datetime | None, now: datetime) -> int:
+    """Hours for which removed files are kept.
+
+    A version needs the files that were live when it was written, so those removed since then must stay: the time
+    since `pinned_at`, rounded up, where that is longer than `configured`.
+    """
+    if pinned_at is None:
+        return configured
+    return max(configured, math.ceil((now - pinned_at).total_seconds() / 3600) + 1)
+
+
+def maintain_table(
+    spark: SparkSession, settings: Settings, table: Table, pinned_version: int | None, now: datetime
+) -> Maintained:
+    """OPTIMIZE, then VACUUM, one table that exists."""
+    path = tables.location(settings, table)
+    optimized = DeltaTable.forPath(spark, path).optimize().executeCompaction().select("metrics.*").collect()[0]
+    pinned_at = None if pinned_version is None else _written_at(spark, path, pinned_version)
+    hours = retention_hours(settings.maintain.retention_hours, pinned_at, now)
+    removed = tables.vacuum(spark, settings, table, hours)
+    log.info(
+        "%s: merged %d files into %d, removed %d older than %d hours",
+        *(table.name, optimized["numFilesRemoved"], optimized["numFilesAdded"], removed, hours),
+    )
+    return Maintained(table.name, optimized["numFilesRemoved"], removed, hours, pinned_version)
+
+
+def _written_at(spark: SparkSession, path: str, version: int) -> datetime:
+    commits = DeltaTable.forPath(spark, path).history().where(f"version = {version}").select("timestamp").collect()
+    written_at: datetime = commits[0]["timestamp"]
+    return written_at.astimezone(UTC)
+
+
+def run(spark: SparkSession, settings: Settings, now: datetime) -> list[Maintained]:
+    """Maintain every table that exists."""
+    pinned = pinned_versions(settings.mlflow.tracking_uri)
+    present = [table for table in catalog.TABLES if tables.exists(spark, settings, table)]
+    return [maintain_table(spark, settings, table, pinned.get(table.name), now) for table in present]
+
+
+def work(settings: Settings, _: Namespace) -> None:
+    with spark_session(settings, "maintain") as spark:
+        done = run(spark, settings, datetime.now(UTC))
+    shown = RichTable("table", "files merged", "files removed", "kept for hours", "oldest version of a model")
+    for entry in done:
+        pinned = "" if entry.pinned_version is None else str(entry.pinned_version)
+        numbers = (entry.files_merged, entry.files_removed, entry.retention_hours)
+        shown.add_row(entry.table, *[f"{n:,}" for n in numbers], pinned)
+    command.console().print(shown)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run(command.parser(__doc__), work, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
