@@ -184,15 +184,16 @@ def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> li
     for job in catalog.JOBS:
         own = loads.where(F.col("feed") == job.feed)
         bad = rejects.where(F.col("feed") == job.feed)
+        newest = own.agg(F.max("ds")).collect()[0][0]
+        if newest is None:
+            continue
+        rows = tables.read(spark, settings, job.table)
         if isinstance(job, DailyJob):
-            rows = tables.read(spark, settings, job.table).where(tables.is_one_of("feed_date", days))
+            rows = rows.where(tables.is_one_of("feed_date", days))
         else:
-            newest = own.agg(F.max("ds")).collect()[0][0]
-            own, bad = own.where(F.col("ds") == newest), bad.where(F.col("ds") == newest)
-            rows = _listed(tables.read(spark, settings, job.table)) if newest else None
+            own, bad, rows = own.where(F.col("ds") == newest), bad.where(F.col("ds") == newest), _listed(rows)
         sums = own.agg(F.sum("count_lines"), F.sum("count_duplicates"), F.sum("count_erased")).collect()[0]
-        if sums[0] is not None and rows is not None:
-            accounts.append(FeedAccount(job.feed, sums[0], rows.count(), bad.count(), sums[1], sums[2]))
+        accounts.append(FeedAccount(job.feed, sums[0], rows.count(), bad.count(), sums[1], sums[2]))
     return accounts
 
 

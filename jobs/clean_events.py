@@ -9,6 +9,7 @@ incoming events' own days, and of the `staging.copy_window_days` around their fe
 """
 
 import sys
+from argparse import Namespace
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
@@ -171,8 +172,8 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
 def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> set[date]:
     """One attempt. Returns the loaded days that must be staged again together with `days`; if any, it wrote nothing."""
     events_feed = feed(settings.staging)
-    erasures_before = erasures.version(spark, settings)
-    version = tables.version(spark, settings, TABLE)
+    erasures_before = erasures.version(settings)
+    version = tables.version(settings, TABLE)
     files = feeds.list_events(spark, settings.feeds.root, sorted(days))
     with staging.parsed_lines(spark, settings, events_feed, files) as parsed:
         counts = staging.count_days(parsed, events_feed)
@@ -198,7 +199,7 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
                 commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
                 loaded = {ds: count for ds, count in counts.items() if ds not in refused}
                 staging.check_rows_written(events_feed, loaded, commit.rows)
-                if erasures.version(spark, settings) != erasures_before:
+                if erasures.version(settings) != erasures_before:
                     raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
                 per_day = {ds: [file for file in files if file.day == ds] for ds in loadable}
                 staging.record_loads(spark, settings, events_feed, per_day, loaded)
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command.parser(__doc__)
     command.add_days(parser)
 
-    def work(settings: Settings, arguments: command.Namespace) -> None:
+    def work(settings: Settings, arguments: Namespace) -> None:
         first, last = command.parse_days(parser, arguments)
         days = command.days_between(first, last)
         with spark_session(settings, "clean_events") as spark:

@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +16,7 @@ from deltalake import DeltaTable
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import catalog, command, tables
+from jobs import catalog, command, table_log, tables
 from jobs.tables import Table
 
 _DAY_COLUMN = "partition.ds"
@@ -42,15 +41,10 @@ def describe(settings: Settings, known: Iterable[Table]) -> list[Description]:
     """Descriptions of those of the `known` tables that the lake has."""
     found = []
     for table in known:
-        location = _object_store_uri(tables.location(settings, table))
-        if DeltaTable.is_deltatable(location):
-            found.append(_describe(table, DeltaTable(location)))
+        location = tables.location(settings, table)
+        if table_log.exists(location):
+            found.append(_describe(table, table_log.load(location)))
     return found
-
-
-def _object_store_uri(location: str) -> str:
-    """A location as delta-rs writes it: Hadoop says s3a where others say s3."""
-    return location.replace("s3a://", "s3://", 1) if urlsplit(location).scheme == "s3a" else location
 
 
 def _describe(table: Table, delta: DeltaTable) -> Description:

@@ -34,6 +34,7 @@ from jobs import (
     feeds,
     rejected_rows,
     staging,
+    table_log,
     tables,
 )
 from jobs.parsing import Field
@@ -128,13 +129,12 @@ def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
 def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Column) -> Erased:
     """Delete the rows of `table` (alias `t`) that match `keys` (alias `s`), and the files of its older versions."""
     spark, path = keys.sparkSession, tables.location(settings, table)
-    target = DeltaTable.forPath(spark, path)
-    before = tables.version(spark, settings, table)
-    delete = target.alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
+    before = tables.version(settings, table)
+    delete = DeltaTable.forPath(spark, path).alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
     tables.retry_conflicts(settings, table, delete.execute)
-    merges = target.history().where(f"version > {before} AND operation = 'MERGE'").select("operationMetrics").collect()
-    rows = sum(int(merge[0]["numTargetRowsDeleted"]) for merge in merges)
-    files = sum(int(merge[0]["numTargetFilesRemoved"]) for merge in merges)
+    merges = [commit for commit in table_log.commits(path, after=before) if commit.operation == "MERGE"]
+    rows = sum(int(merge.metrics["numTargetRowsDeleted"]) for merge in merges)
+    files = sum(int(merge.metrics["numTargetFilesRemoved"]) for merge in merges)
     removed = tables.vacuum(spark, settings, table, retention_hours=0, lite=True)
     log.info("%s: removed %d rows; rewrote %d files, removed %d old ones", table.name, rows, files, removed)
     return Erased(table.name, rows, files, removed)

@@ -26,13 +26,13 @@ def user_hash(user_id: Column) -> Column:
     return F.sha2(user_id, 256)
 
 
-def read_erased(spark: SparkSession, settings: Settings) -> DataFrame:
-    """`user_hash` of everyone erased so far; no rows where nobody was."""
-    tables.ensure(spark, settings, TABLE)
+def read_erased(spark: SparkSession, settings: Settings) -> DataFrame | None:
+    """`user_hash` of everyone erased so far; None where nobody was."""
+    if not tables.exists(settings, TABLE):
+        return None
     return tables.read(spark, settings, TABLE).select("user_hash")
 
 
-def version(spark: SparkSession, settings: Settings) -> int:
-    """The table's version, to see whether someone was erased in the meantime."""
-    tables.ensure(spark, settings, TABLE)
-    return tables.version(spark, settings, TABLE)
+def version(settings: Settings) -> int:
+    """The table's version, to see whether someone was erased in the meantime; -1 while there is no table."""
+    return tables.version(settings, TABLE) if tables.exists(settings, TABLE) else -1

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError
+from jobs.session import hadoop_path
 
 _DAY_FOLDER = re.compile(r"event_date=(\d{4}-\d{2}-\d{2})")
 _FEED_FILE = re.compile(r"\.jsonl(\.gz)?$")
@@ -62,11 +63,10 @@ def list_snapshot(spark: SparkSession, feeds_root: str, feed: str) -> list[FeedF
 
 
 def _glob(spark: SparkSession, root: str, pattern: str) -> list[FeedFile]:
-    hadoop_path = spark._jvm.org.apache.hadoop.fs.Path(f"{root}/{pattern}")
-    filesystem = hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration())
+    filesystem, path_pattern = hadoop_path(spark, f"{root}/{pattern}")
     depth = pattern.count("/") + 1
     files = []
-    for status in filesystem.globStatus(hadoop_path) or []:
+    for status in filesystem.globStatus(path_pattern) or []:
         uri = status.getPath().toString()
         path = "/".join(uri.split("/")[-depth:])
         name = path.rpartition("/")[2]
@@ -103,7 +103,8 @@ def read_lines(spark: SparkSession, files: Sequence[FeedFile]) -> DataFrame:
     Files of no bytes have no lines, gzipped or not.
     """
     if not files:
-        return spark.createDataFrame([], "line string, feed_date date, file string")
+        nothing = {"line": "string", "feed_date": "date", "file": "string"}
+        return spark.range(0).select(*[F.lit(None).cast(of).alias(name) for name, of in nothing.items()])
     is_dated = files[0].day is not None
     source = F.col("_metadata.file_path")
     depth = files[0].path.count("/") + 1

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import catalog, command, tables
+from jobs import catalog, command, table_log, tables
 from jobs.model_inputs import pinned_versions
 from jobs.session import spark_session
 from jobs.tables import Table
@@ -54,7 +54,7 @@ def maintain_table(
     """OPTIMIZE, then VACUUM, one table that exists."""
     path = tables.location(settings, table)
     optimized = DeltaTable.forPath(spark, path).optimize().executeCompaction().select("metrics.*").collect()[0]
-    pinned_at = None if pinned_version is None else _written_at(spark, path, pinned_version)
+    pinned_at = None if pinned_version is None else _written_at(path, pinned_version)
     hours = retention_hours(settings.maintain.retention_hours, pinned_at, now)
     removed = tables.vacuum(spark, settings, table, hours)
     log.info(
@@ -64,16 +64,15 @@ def maintain_table(
     return Maintained(table.name, optimized["numFilesRemoved"], removed, hours, pinned_version)
 
 
-def _written_at(spark: SparkSession, path: str, version: int) -> datetime:
-    commits = DeltaTable.forPath(spark, path).history().where(f"version = {version}").select("timestamp").collect()
-    written_at: datetime = commits[0]["timestamp"]
-    return written_at.astimezone(UTC)
+def _written_at(path: str, version: int) -> datetime:
+    [commit] = [commit for commit in table_log.commits(path, after=version - 1) if commit.version == version]
+    return datetime.fromtimestamp(commit.timestamp_ms / 1000, tz=UTC)
 
 
 def run(spark: SparkSession, settings: Settings, now: datetime) -> list[Maintained]:
     """Maintain every table that exists."""
     pinned = pinned_versions(settings.mlflow.tracking_uri)
-    present = [table for table in catalog.TABLES if tables.exists(spark, settings, table)]
+    present = [table for table in catalog.TABLES if tables.exists(settings, table)]
     return [maintain_table(spark, settings, table, pinned.get(table.name), now) for table in present]
 
 

@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 _SHOWN_CHARACTERS = 80
+_BLANKS = " \t\r\n"
 _STRICT = {
     "columnNameOfCorruptRecord": "_corrupt",
     "allowSingleQuotes": "false",
@@ -47,7 +48,7 @@ class Field:
 
 def other(name: str) -> Column:
     """The value of another field of the same line, as it came, for `required_if`."""
-    return F.col(f"_json.r.{name}")
+    return F.col(f"_raw_{name}")
 
 
 def parse_lines(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
@@ -56,76 +57,95 @@ def parse_lines(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) 
 
     Persist the result before filtering it: a filter pushed below the parser would parse twice.
     """
-    keys = F.json_object_keys(_readable(max_line_bytes))
     known = F.array(*[F.lit(field.name) for field in fields])
     required = F.array(*[F.lit(field.name) for field in fields if field.is_required])
-    raw = {field.name: _raw(field) for field in fields}
-    values = {field.name: field.convert(raw[field.name]) for field in fields}
-    is_good = F.col("_json.r").isNotNull() & F.col("_json._corrupt").isNull()
+    raw = _with_raw(lines, fields, max_line_bytes).withColumn("_keys", F.json_object_keys(_readable(max_line_bytes)))
+    # One projection after the other: columns that refer to columns stay small plans, where nested expressions, each
+    # repeated several times, would take Spark longer to plan than to run.
+    converted = raw.withColumns({field.name: field.convert(F.col(f"_raw_{field.name}")) for field in fields})
+    is_good = F.col("_is_object") & ~F.col("_has_other_type")
     for field in fields:
-        is_good = is_good & ~_is_wrong(field, raw[field.name], values[field.name])
-    return _with_json(lines, fields, max_line_bytes).select(
+        is_good = is_good & ~_is_wrong(field)
+    return converted.select(
         *lines.columns,
-        *[values[field.name].alias(field.name) for field in fields],
+        *[F.col(field.name) for field in fields],
         F.coalesce(is_good, F.lit(False)).alias("is_good"),
-        F.array_except(keys, known).alias("unknown_fields"),
-        F.array_except(required, keys).alias("missing_fields"),
+        F.array_except("_keys", known).alias("unknown_fields"),
+        F.array_except(required, "_keys").alias("missing_fields"),
     )
 
 
 def explain(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
     """`lines` that are not good, with `reason`: each field that is wrong, what was expected there, and what came."""
     as_text = F.from_json("line", ", ".join(f"`{field.name}` string" for field in fields), _STRICT)
-    problems = [_problem(field, as_text.getField(field.name)) for field in fields]
+    raw = _with_raw(lines, fields, max_line_bytes).withColumn("_text", as_text)
+    converted = raw.withColumns({field.name: field.convert(F.col(f"_raw_{field.name}")) for field in fields})
     too_long = F.concat(F.lit("line: "), F.octet_length("line"), F.lit(f" bytes, the limit is {max_line_bytes}"))
+    problems = F.concat_ws("; ", *[_problem(field) for field in fields])
     reason = (
         F.when(F.octet_length("line") > max_line_bytes, too_long)
         .when(~F.is_valid_utf8("line"), "line: not valid UTF-8")
-        .when(F.col("_json.r").isNull(), "line: not one JSON object")
-        .otherwise(F.coalesce(F.nullif(F.concat_ws("; ", *problems), F.lit("")), F.lit("line: not valid")))
+        .when(~F.col("_is_object"), "line: not one JSON object")
+        .otherwise(F.coalesce(F.nullif(problems, F.lit("")), F.lit("line: not valid")))
     )
-    return _with_json(lines, fields, max_line_bytes).select(*lines.columns, reason.alias("reason"))
+    return converted.select(*lines.columns, reason.alias("reason"))
 
 
 def _readable(max_line_bytes: int) -> Column:
     return F.when((F.octet_length("line") <= max_line_bytes) & F.is_valid_utf8("line"), F.col("line"))
 
 
-def _with_json(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
-    """Add `_json`: `r`, the object of a line, and `_corrupt`, not null where a value had another type.
+def _with_raw(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
+    """Add `_raw_<name>` per field as it came (blank text as null), `_is_object`, and `_has_other_type`: some value is
+    not of its field's type.
 
-    The wrapper around the line makes text after the object's end, which the parser would pass over, an error.
+    The line is wrapped as the one element of an array, and a mark put behind it: text after the object's end, which
+    the parser would pass over, breaks the one or hides the other.
     """
-    wrapped = F.concat(F.lit('{"r":'), _readable(max_line_bytes), F.lit("}"))
+    wrapped = F.concat(F.lit('{"lines":['), _readable(max_line_bytes), F.lit('],"end":1}'))
     columns = ", ".join(f"`{field.name}`: {field.type}" for field in fields)
-    return lines.withColumn("_json", F.from_json(wrapped, f"r struct<{columns}>, _corrupt string", _STRICT))
+    schema = f"lines array<struct<{columns}>>, end int, _corrupt string"
+    parsed = lines.withColumn("_json", F.from_json(wrapped, schema, _STRICT))
+    is_object = (F.size("_json.lines") == 1) & (F.col("_json.end") == 1)
+    parsed = parsed.withColumn("_object", F.when(is_object, F.col("_json.lines")[0]))
+    return parsed.withColumns(
+        {
+            **{f"_raw_{field.name}": _raw(field) for field in fields},
+            "_is_object": F.col("_object").isNotNull(),
+            "_has_other_type": F.col("_json._corrupt").isNotNull(),
+        }
+    ).drop("_json", "_object")
 
 
 def _raw(field: Field) -> Column:
-    value = F.col(f"_json.r.{field.name}")
-    return F.nullif(F.trim(value), F.lit("")) if field.type == "string" else value
+    value = F.col(f"_object.{field.name}")
+    return F.nullif(F.trim(value, F.lit(_BLANKS)), F.lit("")) if field.type == "string" else value
 
 
-def _is_wrong(field: Field, raw: Column, value: Column) -> Column:
-    """True for a value that is there and can't be used, or is required and not there; false or null otherwise."""
-    is_wrong = raw.isNotNull() & (value.isNull() | ~field.is_valid(value)) | _is_nested(field, raw)
-    if field.is_required or field.required_if is not None:
-        is_wrong = is_wrong | (raw.isNull() & _is_needed(field))
-    return F.coalesce(is_wrong, F.lit(False))
+def _is_wrong(field: Field) -> Column:
+    """True for a value that is there and can't be used, or is needed and not there."""
+    raw, value = F.col(f"_raw_{field.name}"), F.col(field.name)
+    is_wrong = raw.isNotNull() & (value.isNull() | ~field.is_valid(value)) | _is_nested(field)
+    return F.coalesce(is_wrong | _is_missing(field), F.lit(False))
 
 
-def _is_needed(field: Field) -> Column:
-    return F.lit(True) if field.required_if is None else field.required_if
+def _is_missing(field: Field) -> Column:
+    if field.is_required:
+        return F.col(f"_raw_{field.name}").isNull()
+    if field.required_if is not None:
+        return F.col(f"_raw_{field.name}").isNull() & field.required_if
+    return F.lit(False)
 
 
-def _is_nested(field: Field, raw: Column) -> Column:
+def _is_nested(field: Field) -> Column:
     """An object or array where text belongs: Spark's parser turns those into their JSON text."""
+    raw = F.col(f"_raw_{field.name}")
     # Looked up in the line again only for text that begins like one: "[REC]" is a film.
     if field.type == "string":
-        return F.when(_begins_like_json(raw), _json_type(field) != "STRING").otherwise(False)
+        return _begins_like_json(raw) & _has_not_type(field, "STRING")
     if field.type == "array<string>":
-        is_odd = F.exists(raw, lambda item: item.isNull() | _begins_like_json(item))
-        return F.when(is_odd, _json_type(field) != "ARRAY<STRING>").otherwise(False)
+        has_null = F.exists(raw, lambda item: item.isNull())
+        return has_null | (F.exists(raw, _begins_like_json) & _has_not_type(field, "ARRAY<STRING>"))
     return F.lit(False)
 
 
@@ -133,15 +153,18 @@ def _begins_like_json(text: Column) -> Column:
     return F.left(text, F.lit(1)).isin("{", "[")
 
 
-def _json_type(field: Field) -> Column:
-    return F.schema_of_variant(F.try_variant_get(F.try_parse_json("line"), f"$.{field.name}", "variant"))
+def _has_not_type(field: Field, json_type: str) -> Column:
+    """Whether a field's value in the line has another JSON type, or none that can be told, as in a key given twice."""
+    value = F.try_variant_get(F.try_parse_json("line"), f"$.{field.name}", "variant")
+    return F.coalesce(F.schema_of_variant(value) != json_type, F.lit(True))
 
 
-def _problem(field: Field, found: Column) -> Column:
-    """What is wrong with one field of a line, or null; `found` is its value as text."""
-    raw = _raw(field)
-    has_other_type = raw.isNull() & F.col("_json._corrupt").isNotNull() & (F.trim(found) != "")
+def _problem(field: Field) -> Column:
+    """What is wrong with one field of a line, or null."""
+    raw, found = F.col(f"_raw_{field.name}"), F.col(f"_text.{field.name}")
+    # Every JSON value makes a text.
+    can_fail = F.lit(field.type != "string")
+    has_other_type = can_fail & raw.isNull() & F.col("_has_other_type") & found.isNotNull()
     shown = F.concat(F.lit(f"{field.name}: expected {field.expected}, found "), F.left(found, F.lit(_SHOWN_CHARACTERS)))
-    if field.is_required or field.required_if is not None:
-        shown = F.when(raw.isNull() & ~has_other_type, F.lit(f"{field.name}: missing")).otherwise(shown)
-    return F.when(F.coalesce(has_other_type, F.lit(False)) | _is_wrong(field, raw, field.convert(raw)), shown)
+    missing = F.when(_is_missing(field) & ~has_other_type, F.lit(f"{field.name}: missing"))
+    return F.coalesce(missing, F.when(has_other_type | _is_wrong(field), shown))

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
@@ -39,8 +41,13 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
         spark.stop()
 
 
-def _submitted_keys() -> frozenset[str]:
-    from pyspark import SparkConf, SparkContext
+def hadoop_path(spark: SparkSession, location: str) -> tuple[Any, Any]:
+    """Hadoop's file system and path of a location, local or on object storage, as JVM objects."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(location)
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path
 
+
+def _submitted_keys() -> frozenset[str]:
     SparkContext._ensure_initialized()  # connects to the JVM that spark-submit started
     return frozenset(key for key, _ in SparkConf().getAll())

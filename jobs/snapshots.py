@@ -42,7 +42,7 @@ def run(
     if newest and ds < newest:
         log.info("%s: already holds the snapshot as of %s; ds=%s changes nothing", table.name, newest, ds)
         return
-    erasures_before = erasures.version(spark, settings)
+    erasures_before = erasures.version(settings)
     with staging.parsed_lines(spark, settings, feed, files, ds) as parsed:
         counts = staging.count_days(parsed, feed)
         refused = staging.refused_days(settings, feed, counts)
@@ -62,7 +62,7 @@ def run(
         tables.retry_conflicts(
             settings, table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit)
         )
-        if erasures.version(spark, settings) != erasures_before:
+        if erasures.version(settings) != erasures_before:
             raise JobError(f"{table.name}: someone was erased while it was loaded; run ds={ds} again")
         staging.record_loads(spark, settings, feed, {ds: files}, counts)
 

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 
+import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
 from jobs import erasures, feed_loads, feeds, parsing, rejected_rows, tables
@@ -69,7 +71,7 @@ def parsed_lines(
 
 def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, person_column: str | None) -> DataFrame:
     erased = erasures.read_erased(spark, settings) if person_column else None
-    if erased is None or erased.isEmpty():
+    if erased is None:
         return parsed.withColumn("is_erased", F.lit(False))
     is_same_person = erasures.user_hash(F.col(str(person_column))) == F.col("user_hash")
     marked = parsed.join(F.broadcast(erased), on=is_same_person, how="left")
@@ -175,7 +177,10 @@ def record_loads(
                 *(count.lines, count.loaded, rejected, count.duplicates, count.erased, list(count.unknown_fields)),
             )
         )
-    frame = spark.createDataFrame(rows, feed_loads.TABLE.schema).coalesce(1)
+    # From Arrow, since plain rows would start Python workers.
+    schema = to_arrow_schema(feed_loads.TABLE.schema)
+    columns = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    frame = spark.createDataFrame(pa.Table.from_arrays(columns, schema=schema), feed_loads.TABLE.schema).coalesce(1)
     _replace_days(frame, settings, feed_loads.TABLE, feed, files)
 
 

@@ -4,6 +4,7 @@ A table lies at `<lake.root>/<name>`. It is created on first use with its schema
 a later job that declares something else is refused.
 """
 
+import json
 import logging
 import random
 import time
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TypeVar
 
-from delta.exceptions import (
+# Importing from here is what makes PySpark raise them instead of an anonymous Java error.
+from delta.exceptions.captured import (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
     ConcurrentDeleteReadException,
@@ -23,12 +25,15 @@ from delta.exceptions import (
     ProtocolChangedException,
 )
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from jobs import table_log
 from jobs.errors import JobError
+from jobs.session import hadoop_path
 
 log = logging.getLogger("marquee")
 Result = TypeVar("Result")
@@ -44,8 +49,7 @@ _CONFLICTS = (
     ProtocolChangedException,
 )
 
-# A commit older than this is no longer looked for when a write asks which commit was its own.
-_COMMITS_SINCE_WRITE = 50
+_FIRST_COMMIT_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -82,19 +86,24 @@ def location(settings: Settings, table: Table) -> str:
     return f"{settings.lake.root}/{table.name}"
 
 
-def exists(spark: SparkSession, settings: Settings, table: Table) -> bool:
-    return DeltaTable.isDeltaTable(spark, location(settings, table))
+def exists(settings: Settings, table: Table) -> bool:
+    return table_log.exists(location(settings, table))
+
+
+def version(settings: Settings, table: Table) -> int:
+    """The table's newest version."""
+    return table_log.version(location(settings, table))
 
 
 def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
     """Create the table where it is missing; raise JobError where it is there with another schema."""
     path = location(settings, table)
-    if not exists(spark, settings, table):
+    if not exists(settings, table):
         retry_conflicts(settings, table, lambda: _create(spark, path, table))
-    found = {f.name: f.dataType.simpleString() for f in spark.read.format("delta").load(path).schema}
-    expected = {f.name: f.dataType.simpleString() for f in table.schema}
+    found = StructType.fromJson(json.loads(table_log.load(path).schema().to_json())).simpleString()
+    expected = table.schema.simpleString()
     if found != expected:
-        raise JobError(f"{path}: expected columns {expected}, found {found}; move the table away or migrate it")
+        raise JobError(f"{path}: expected {expected}, found {found}; move the table away or migrate it")
 
 
 def _create(spark: SparkSession, path: str, table: Table) -> None:
@@ -111,7 +120,22 @@ def _create(spark: SparkSession, path: str, table: Table) -> None:
         properties[f"delta.constraints.{name}"] = condition
     for key, value in properties.items():
         builder = builder.property(key, value)
-    builder.execute()
+    try:
+        builder.execute()
+    except AnalysisException as error:
+        if error.getCondition() != "DELTA_TABLE_NOT_FOUND":
+            raise
+        # A log without a commit: its writer is about to make the first one, or was killed before it could. Delta
+        # itself would never create the table then.
+        time.sleep(_FIRST_COMMIT_SECONDS)
+        _remove_empty_log(spark, path)
+        raise ConcurrentWriteError(f"{table.name} is being created") from None
+
+
+def _remove_empty_log(spark: SparkSession, path: str) -> None:
+    filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
+    if filesystem.exists(log_path) and not filesystem.listStatus(log_path):
+        filesystem.delete(log_path, False)
 
 
 def read(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
@@ -120,11 +144,6 @@ def read(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
 
 def read_version(spark: SparkSession, settings: Settings, table: Table, version: int) -> DataFrame:
     return spark.read.format("delta").option("versionAsOf", version).load(location(settings, table))
-
-
-def version(spark: SparkSession, settings: Settings, table: Table) -> int:
-    """The table's newest version."""
-    return int(DeltaTable.forPath(spark, location(settings, table)).history(1).select("version").collect()[0][0])
 
 
 def replace(
@@ -137,25 +156,24 @@ def replace(
     is not above the last one, and refuses one that races another of the same application; both are made into that
     error.
     """
-    spark = rows.sparkSession
+    path = location(settings, table)
+    before = table_log.version(path)
     mark = uuid.uuid4().hex
     writer = rows.select(*table.schema.fieldNames()).write.format("delta").mode("overwrite")
     writer = writer.option("replaceWhere", where).option("userMetadata", mark)
     if expected_version is not None:
         writer = writer.option("txnAppId", table.name).option("txnVersion", expected_version + 1)
-    writer.save(location(settings, table))
-    history = DeltaTable.forPath(spark, location(settings, table)).history(_COMMITS_SINCE_WRITE)
-    own = history.where(F.col("userMetadata") == mark).select("version", "operationMetrics").collect()
+    writer.save(path)
+    own = [commit for commit in table_log.commits(path, after=before) if commit.mark == mark]
     if not own:
         # No rows in place of no rows makes no commit; neither does a write that Delta dropped.
-        newest = version(spark, settings, table)
+        newest = version(settings, table)
         if expected_version not in (None, newest):
             raise ConcurrentWriteError(f"{table.name} changed after version {expected_version}")
         return Commit(newest, 0)
-    metrics = own[0]["operationMetrics"]
     # Rows that shared a file with replaced ones are written again and counted by Delta; they are not among `rows`.
-    written = int(metrics.get("numOutputRows", 0)) - int(metrics.get("numCopiedRows", 0))
-    commit = Commit(own[0]["version"], written)
+    written = int(own[0].metrics.get("numOutputRows", 0)) - int(own[0].metrics.get("numCopiedRows", 0))
+    commit = Commit(own[0].version, written)
     log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
     return commit
 
@@ -211,7 +229,7 @@ def merge_snapshot(
     else:
         merge = merge.whenNotMatchedBySourceDelete()
     merge.execute()
-    commit = Commit(version(spark, settings, table), counts["added"] + counts["changed"] + counts["removed"])
+    commit = Commit(version(settings, table), counts["added"] + counts["changed"] + counts["removed"])
     log.info(
         "%s: ds=%s, %d added, %d changed, %d removed, version %d",
         *(table.name, ds, counts["added"], counts["changed"], counts["removed"], commit.version),
@@ -256,12 +274,12 @@ def vacuum(spark: SparkSession, settings: Settings, table: Table, retention_hour
     """
     mode = "LITE" if lite else ""
     path = location(settings, table)
-    before = version(spark, settings, table)
+    before = version(settings, table)
     # The check refuses less than a week; what the settings ask for was decided there.
     spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     spark.sql(f"VACUUM delta.`{path}` {mode} RETAIN {retention_hours} HOURS")
-    ends = DeltaTable.forPath(spark, path).history().where(f"version > {before} AND operation = 'VACUUM END'")
-    return sum(int(end["operationMetrics"]["numDeletedFiles"]) for end in ends.select("operationMetrics").collect())
+    ends = [commit for commit in table_log.commits(path, after=before) if commit.operation == "VACUUM END"]
+    return sum(int(end.metrics["numDeletedFiles"]) for end in ends)
 
 
 def is_one_of(column: str, days: Iterable[date]) -> str:
