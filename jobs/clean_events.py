@@ -13,7 +13,6 @@ from argparse import Namespace
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -29,7 +28,7 @@ from pyspark.sql.types import (
 
 from conf.settings import Settings, Staging
 from jobs import command, erasures, feeds, staging, tables
-from jobs.parsing import Field, other
+from jobs.parsing import COUNTRY, TITLE_ID, Field, other
 from jobs.session import spark_session
 from jobs.staging import Feed
 from jobs.tables import Table
@@ -92,7 +91,7 @@ def feed(settings: Staging) -> Feed:
         (
             Field("event_id", "string", "an id", is_required=True),
             Field("user_id", "string", "an id", is_required=True),
-            Field("title_id", "bigint", "a 64-bit integer from 0", is_required=True, is_valid=lambda v: v >= 0),
+            TITLE_ID,
             Field(
                 *("event_type", "string", f"one of {', '.join(EVENT_TYPES)}"),
                 is_required=True,
@@ -104,12 +103,7 @@ def feed(settings: Staging) -> Feed:
                 convert=parse_time,
                 is_valid=is_in_time,
             ),
-            Field(
-                *("country", "string", "an ISO 3166-1 alpha-2 code"),
-                is_required=True,
-                convert=F.upper,
-                is_valid=lambda v: v.rlike("^[A-Z]{2}$"),
-            ),
+            COUNTRY,
             Field("provider_id", "string", text),
             Field(
                 *("rating", "double", f"a number from {low} to {high}"),
@@ -136,7 +130,7 @@ def rank_copies(events: DataFrame, known: DataFrame) -> DataFrame:
     incoming = events.join(copied, on="event_id", how="left_semi").withColumn("is_known", F.lit(False))
     present = known.join(copied, on="event_id", how="left_semi").withColumn("is_known", F.lit(True))
     copies = incoming.unionByName(present, allowMissingColumns=True)
-    order = Window.partitionBy("event_id").orderBy("feed_date", "event_time", "line")
+    order = Window.partitionBy("event_id").orderBy("feed_date", "event_time", "line", "file")
     return copies.withColumns(
         {"copy_rank": F.row_number().over(order), "first_feed_date": F.first("feed_date").over(order)}
     )
@@ -157,7 +151,7 @@ def explain_copies(copies: DataFrame) -> DataFrame:
 
 
 def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
-    """Stage the feed days `days`. A day without files is an empty day.
+    """Stage the feed days `days`. A day without files is an empty day, unless rows were loaded from it before.
 
     A day that comes after one that is already loaded, but was delivered before it, takes with it the loaded days that
     hold copies of its events, so that the order of runs does not matter. Raises JobError for refused days, after the
@@ -172,41 +166,46 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
 def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> set[date]:
     """One attempt. Returns the loaded days that must be staged again together with `days`; if any, it wrote nothing."""
     events_feed = feed(settings.staging)
-    erasures_before = erasures.version(settings)
-    version = tables.version(settings, TABLE)
+    version, erasures_version = tables.version(settings, TABLE), erasures.version(settings)
     files = feeds.list_events(spark, settings.feeds.root, sorted(days))
     with staging.parsed_lines(spark, settings, events_feed, files) as parsed:
         counts = staging.count_days(parsed, events_feed)
         refused = staging.refused_days(settings, events_feed, counts)
+        refused |= staging.lost_days(spark, settings, events_feed, days, files)
         loadable = sorted(set(days) - set(refused))
         is_loadable = F.expr(tables.is_one_of("feed_date", loadable))
         events = staging.good_rows(parsed, events_feed).where(is_loadable).withColumn("ds", F.to_date("event_time"))
         known = _known_near(spark, settings, version, events, loadable)
-        copies = rank_copies(events, known).persist(StorageLevel.DISK_ONLY)
-        try:
-            later = {
-                row["feed_date"]
-                for row in copies.where("is_known AND copy_rank > 1").select("feed_date").distinct().collect()
-            }
-            if later:
+        rejects = staging.explain_rejects(parsed, settings, events_feed)
+        with staging.kept_on_disk(rank_copies(events, known)) as copies:
+            later = _overtaken_days(copies)
+            if later - set(days):
                 return later
+            # A later day that is refused can't be staged again to give up its copies: then no day is loaded.
+            if later:
+                staging.replace_rejects(rejects.where(~is_loadable), settings, events_feed, refused)
+                staging.raise_refused(refused)
             duplicates = explain_copies(copies)
             counts = staging.with_duplicates(counts, duplicates)
-            rejects = staging.explain_rejects(parsed, settings, events_feed).unionByName(duplicates)
-            staging.replace_rejects(rejects, settings, events_feed, days)
-            if loadable:
-                where = tables.is_one_of("feed_date", loadable)
-                commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
-                loaded = {ds: count for ds, count in counts.items() if ds not in refused}
-                staging.check_rows_written(events_feed, loaded, commit.rows)
-                if erasures.version(settings) != erasures_before:
-                    raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
-                per_day = {ds: [file for file in files if file.day == ds] for ds in loadable}
-                staging.record_loads(spark, settings, events_feed, per_day, loaded)
-        finally:
-            copies.unpersist()
+            staging.replace_rejects(rejects.unionByName(duplicates), settings, events_feed, days)
+            if not loadable:
+                staging.raise_refused(refused)
+            loaded = {ds: count for ds, count in counts.items() if ds in loadable}
+            where = tables.is_one_of("feed_date", loadable)
+            commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
+        staging.check_rows_written(events_feed, loaded, commit.rows)
+        if erasures.version(settings) != erasures_version:
+            raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
+        files_of_day = {ds: [file for file in files if file.day == ds] for ds in loadable}
+        staging.record_loads(spark, settings, events_feed, files_of_day, loaded)
     staging.raise_refused(refused)
     return set()
+
+
+def _overtaken_days(copies: DataFrame) -> set[date]:
+    """The feed days whose loaded events are copies of ones that came earlier."""
+    overtaken = copies.where("is_known AND copy_rank > 1").select("feed_date").distinct()
+    return {row["feed_date"] for row in overtaken.collect()}
 
 
 def _known_near(

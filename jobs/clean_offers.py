@@ -14,7 +14,7 @@ from pyspark.sql.types import DateType, LongType, StringType, StructField, Struc
 
 from conf.settings import Settings
 from jobs import command, snapshots
-from jobs.parsing import Field
+from jobs.parsing import COUNTRY, TITLE_ID, Field
 from jobs.staging import Feed
 from jobs.tables import Table
 
@@ -47,13 +47,8 @@ def feed() -> Feed:
     return Feed(
         "offers",
         (
-            Field("title_id", "bigint", "a 64-bit integer from 0", is_required=True, is_valid=lambda v: v >= 0),
-            Field(
-                *("country", "string", "an ISO 3166-1 alpha-2 code"),
-                is_required=True,
-                convert=F.upper,
-                is_valid=lambda v: v.rlike("^[A-Z]{2}$"),
-            ),
+            TITLE_ID,
+            COUNTRY,
             Field("provider_id", "string", "an id", is_required=True),
             Field(
                 *("monetization_type", "string", f"one of {', '.join(MONETIZATION_TYPES)}"),

@@ -15,7 +15,7 @@ from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, String
 
 from conf.settings import Settings
 from jobs import command, snapshots
-from jobs.parsing import Field
+from jobs.parsing import TITLE_ID, Field
 from jobs.staging import Feed
 from jobs.tables import Table
 
@@ -68,7 +68,7 @@ def feed() -> Feed:
     return Feed(
         "titles",
         (
-            Field("title_id", "bigint", "a 64-bit integer from 0", is_required=True, is_valid=lambda v: v >= 0),
+            TITLE_ID,
             Field("title", "string", "a text", is_required=True),
             Field("object_type", "string", "movie or show", is_valid=lambda v: v.isin("movie", "show")),
             Field("release_year", "int", f"a year {years}", is_valid=lambda v: v.between(_FIRST_YEAR, _LAST_YEAR)),

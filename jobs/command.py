@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -77,7 +78,7 @@ def run(
     except ConfigError as error:
         print(f"{command.prog}: {error}", file=sys.stderr)
         return 2
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         print(f"{command.prog}: {_first_line(error)}", file=sys.stderr)
         return 1
     except (JobError, OSError) as error:
@@ -90,7 +91,7 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=120)
 
 
-def _first_line(error: PySparkException) -> str:
+def _first_line(error: PySparkException | Py4JJavaError) -> str:
     """What Spark said, with the innermost cause: its traces run over hundreds of lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]

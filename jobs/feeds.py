@@ -13,6 +13,7 @@ from jobs.errors import JobError
 from jobs.session import hadoop_path
 
 _DAY_FOLDER = re.compile(r"event_date=(\d{4}-\d{2}-\d{2})")
+_GLOB_SIGN = re.compile(r"[\[\]{}*?\\]")
 _FEED_FILE = re.compile(r"\.jsonl(\.gz)?$")
 # Up to so many days are listed folder by folder; beyond, one listing of the whole feed is cheaper.
 _MAX_LISTED_DAYS = 100
@@ -38,8 +39,18 @@ def list_events(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> l
     else:
         pattern = "event_date=*/*"
     wanted = set(days)
+    _require_day_folders(spark, feeds_root)
     files = _glob(spark, feeds_root, f"events/{pattern}")
     return [file for file in files if file.day in wanted]
+
+
+def _require_day_folders(spark: SparkSession, feeds_root: str) -> None:
+    """Raise JobError for what lies in the events feed and is no day's folder: it would be passed over."""
+    filesystem, folders = hadoop_path(spark, f"{feeds_root}/events/*")
+    for status in filesystem.globStatus(folders) or []:
+        name = status.getPath().getName()
+        if not name.startswith((".", "_")):
+            _day_of(feeds_root, f"events/{name}/")
 
 
 def first_and_last_day(spark: SparkSession, feeds_root: str) -> tuple[date, date]:
@@ -70,9 +81,9 @@ def _glob(spark: SparkSession, root: str, pattern: str) -> list[FeedFile]:
         uri = status.getPath().toString()
         path = "/".join(uri.split("/")[-depth:])
         name = path.rpartition("/")[2]
-        if name.startswith((".", "_")) or status.isDirectory():
+        if name.startswith((".", "_")):
             continue
-        if not _FEED_FILE.search(name):
+        if status.isDirectory() or not _FEED_FILE.search(name):
             raise JobError(f"{root}/{path}: expected *.jsonl or *.jsonl.gz; move it out of the feed")
         files.append(FeedFile(path, uri, _day_of(root, path), status.getLen(), status.getModificationTime()))
     return sorted(files, key=lambda file: file.path)
@@ -108,11 +119,14 @@ def read_lines(spark: SparkSession, files: Sequence[FeedFile]) -> DataFrame:
     is_dated = files[0].day is not None
     source = F.col("_metadata.file_path")
     depth = files[0].path.count("/") + 1
-    path = F.concat_ws("/", F.slice(F.split(source, "/"), -depth, depth))
+    # Spark names files as URIs: `a%20b` for `a b`, but a plus stays a plus.
+    names = F.url_decode(F.replace(source, F.lit("+"), F.lit("%2B")))
+    path = F.concat_ws("/", F.slice(F.split(names, "/"), -depth, depth))
     day = F.to_date(F.regexp_extract(source, r"event_date=(\d{4}-\d{2}-\d{2})/[^/]*$", 1)) if is_dated else F.lit(None)
     # Without partition discovery: the day is taken from the path alone, whatever other folders are called.
-    lines = spark.read.option("recursiveFileLookup", "true").text([file.uri for file in files])
-    is_blank = F.trim("value") == ""
+    uris = [_GLOB_SIGN.sub(r"\\\g<0>", file.uri) for file in files]
+    lines = spark.read.option("recursiveFileLookup", "true").text(uris)
+    is_blank = F.trim("value", F.lit(" \t")) == ""
     return lines.where(~is_blank).select(
         F.col("value").alias("line"), day.cast("date").alias("feed_date"), path.alias("file")
     )

@@ -46,6 +46,15 @@ class Field:
     required_if: Column | None = None
 
 
+TITLE_ID = Field("title_id", "bigint", "a 64-bit integer from 0", is_required=True, is_valid=lambda v: v >= 0)
+COUNTRY = Field(
+    *("country", "string", "an ISO 3166-1 alpha-2 code"),
+    is_required=True,
+    # Only letters that have one capital: that of "ß" would be a country of two letters.
+    convert=lambda v: F.when(v.rlike("^[A-Za-z]{2}$"), F.upper(v)),
+)
+
+
 def other(name: str) -> Column:
     """The value of another field of the same line, as it came, for `required_if`."""
     return F.col(f"_raw_{name}")

@@ -62,11 +62,18 @@ def parsed_lines(
     if ds is not None:
         lines = lines.withColumn("feed_date", F.lit(ds))
     parsed = parsing.parse_lines(lines, feed.fields, settings.staging.max_line_bytes)
-    parsed = _mark_erased(spark, settings, parsed, feed.person_column).persist(StorageLevel.DISK_ONLY)
+    with kept_on_disk(_mark_erased(spark, settings, parsed, feed.person_column)) as kept:
+        yield kept
+
+
+@contextmanager
+def kept_on_disk(rows: DataFrame) -> Iterator[DataFrame]:
+    """`rows`, computed once however often they are read, until the block ends."""
+    kept = rows.persist(StorageLevel.DISK_ONLY)
     try:
-        yield parsed
+        yield kept
     finally:
-        parsed.unpersist()
+        kept.unpersist()
 
 
 def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, person_column: str | None) -> DataFrame:
@@ -125,12 +132,28 @@ def refused_days(settings: Settings, feed: Feed, counts: Mapping[date, DayCounts
     return refused
 
 
+def lost_days(
+    spark: SparkSession, settings: Settings, feed: Feed, days: Iterable[date], files: Sequence[FeedFile]
+) -> dict[date, str]:
+    """Why a day can't be loaded again: it has rows, and the files they came from are gone."""
+    if not tables.exists(settings, feed_loads.TABLE):
+        return {}
+    empty = set(days) - {file.day for file in files}
+    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
+    loaded = loads.where(tables.is_one_of("ds", empty)).where("count_loaded > 0").select("ds", "count_loaded").collect()
+    return {
+        row["ds"]: f"{feed.name} for ds={row['ds']}: {row['count_loaded']} rows were loaded from files that are gone; "
+        "put the files back, or leave the day out"
+        for row in loaded
+    }
+
+
 def raise_refused(refused: Mapping[date, str]) -> None:
     """Raise JobError with the first reason, where there is one, and the number of the others."""
     if refused:
         first = refused[min(refused)]
         others = f" ({len(refused) - 1} more days were refused)" if len(refused) > 1 else ""
-        raise JobError(f"{first}. Nothing else was written for it{others}")
+        raise JobError(f"{first}. Nothing of it was loaded{others}")
 
 
 def explain_rejects(parsed: DataFrame, settings: Settings, feed: Feed) -> DataFrame:

@@ -1,0 +1,283 @@
+"""The lake's price: staging throughput and memory, one more day on a small and on a large lake, and other engines.
+
+Simulates its own feeds, before any clock starts, into --work (default: a temporary folder, removed at the end), and
+prints one JSON line per figure, then all as a table on standard error. Three parts, each of which `--only` can pick:
+
+  staging    jobs.clean_events over --events simulated lines, all days in one call into a new lake. A fresh process
+             each; the start of the session is stated but not part of the rate. Memory is the peak of resident memory
+             of Python and the JVM together; the JVM takes what spark.driver.memory allows before it cleans up.
+             Processor time beside the wall clock shows how far other programs on the machine slowed a run.
+  next-day   lakes of --days-small and --days-large days, built night by night, then the same new days staged in both
+             by turns, in one warm session. Both lakes end with the same day, so each pair of nights reads the same
+             files. The ratio is that of the medians.
+  engines    the same files and rules in DuckDB and in Polars. Compared only if all three keep the same set of
+             (event_id, ds) and reject as many lines: that is a figure of its own. What the others leave out is
+             printed too; Spark's time is that of the whole job.
+
+A target that is missed is printed as missed; the exit code is 0 all the same.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+from deltalake import DeltaTable
+
+from benchmarks.lake_other_engines import ENGINES, LEAVES_OUT, Rules
+from benchmarks.lake_run import NextDays, OtherStaging, SparkStaging
+from benchmarks.measure import Report, run_apart
+from conf.settings import Settings, with_changes
+from jobs import clean_events, command, rejected_rows
+from jobs.errors import JobError
+from jobs.sources.simulate import simulate
+
+_COSTS = {"seconds": "staging time", "processor_s": "processor time", "peak_mib": "peak memory"}
+PARTS = ("staging", "next-day", "engines")
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Simulated feeds: where they lie, their days and how many event lines they have."""
+
+    root: Path
+    days: tuple[str, ...]
+    lines: int
+
+    @property
+    def files(self) -> list[str]:
+        return [str(path) for path in sorted((self.root / "events").glob("event_date=*/*.jsonl*"))]
+
+
+def make_feeds(settings: Settings, root: Path, lines: int, days: int) -> Feeds:
+    """Simulate about `lines` event lines over `days` days of equal size.
+
+    Lines grow with users; how many users that takes is found by simulating with the configured number first.
+    """
+    plan = {"simulate.days": days, "simulate.new_users_per_day": 0.0, "simulate.missing_poster_share": 1.0}
+    pilot = simulate(with_changes(settings, plan), root)
+    users = max(1, round(settings.simulate.users * lines / pilot.lines))
+    made = simulate(with_changes(settings, {**plan, "simulate.users": users}), root)
+    dates = [made.first_day + timedelta(days=number) for number in range(days)]
+    return Feeds(root, tuple(day.isoformat() for day in dates), made.lines)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one engine made of a feed; `ids_hash` is the same for the same set of (event_id, ds), in any order."""
+
+    good: int
+    rejected: int
+    copies: int
+    ids_hash: str
+
+
+def outcome(event_files: Sequence[str], reject_files: Sequence[str]) -> Outcome:
+    """Read back what was written. The sum of 64-bit hashes, since in an XOR a row that stands twice would vanish."""
+    hashes = "CAST(sum(CAST(hash(event_id || ' ' || CAST(CAST(ds AS DATE) AS VARCHAR)) AS HUGEINT)) AS VARCHAR)"
+    with duckdb.connect() as connection:
+        events = connection.execute(
+            f"SELECT count(*), {hashes} FROM read_parquet($files, hive_partitioning = true)",
+            {"files": list(event_files)},
+        ).fetchall()[0]
+        rejects = connection.execute(
+            "SELECT count(*), count(*) FILTER (reason LIKE 'event_id: a copy of %') FROM read_parquet($files)",
+            {"files": list(reject_files)},
+        ).fetchall()[0]
+    return Outcome(events[0], rejects[0], rejects[1], str(events[1]))
+
+
+def _outcome_of_lake(lake: Path) -> Outcome:
+    events = DeltaTable(str(lake / clean_events.TABLE.name)).file_uris()
+    return outcome(events, DeltaTable(str(lake / rejected_rows.TABLE.name)).file_uris())
+
+
+def _outcome_of_files(out: Path) -> Outcome:
+    return outcome([str(path) for path in (out / "events").rglob("*.parquet")], [str(out / "rejected.parquet")])
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The staging rules as plain values."""
+    staging = settings.staging
+    return Rules(
+        event_types=clean_events.EVENT_TYPES,
+        min_rating=staging.min_rating,
+        max_rating=staging.max_rating,
+        min_event_date=staging.min_event_date.isoformat(),
+        max_days_ahead=staging.max_days_ahead,
+        max_line_bytes=staging.max_line_bytes,
+        partition_by=clean_events.TABLE.partition_by,
+    )
+
+
+def measure_staging(
+    report: Report, settings: Settings, arguments: Namespace, work: Path, lines: int, with_others: bool
+) -> None:
+    """Parts `staging` and `engines` on one feed of about `lines` lines."""
+    feeds = make_feeds(settings, work / f"feeds-{lines}", lines, arguments.feed_days)
+    lake = work / f"lake-{lines}"
+    with _emptied(lake):
+        answer = run_apart(
+            SparkStaging(arguments.conf, arguments.overrides, str(feeds.root), str(lake), feeds.days), arguments.limit
+        )
+        context: dict[str, Any] = {"engine": "spark", "lines": feeds.lines, "days": len(feeds.days)}
+        context |= {"files": len(feeds.files), "master": answer["master"], "driver_memory": answer["driver_memory"]}
+        _add_costs(report, feeds.lines, answer, context)
+        report.add("start of the session, not in the time", answer["session_start_s"], "s", **context)
+        if with_others:
+            spark = _outcome_of_lake(lake)
+            report.add("good rows", spark.good, "rows", engine="spark", lines=feeds.lines, **_rest(spark))
+            _measure_others(report, settings, arguments, work, feeds, spark, answer)
+
+
+def _add_costs(report: Report, lines: int, answer: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+    context = {**context, "load_at_end": round(answer["load"], 1)}
+    report.add("events a second through staging", lines / answer["seconds"], "1/s", **context)
+    report.add(_COSTS["seconds"], answer["seconds"], "s", **context)
+    report.add(_COSTS["processor_s"], answer["processor_s"], "s", **context)
+    report.add(_COSTS["peak_mib"], answer["peak_mib"], "MiB", **context)
+
+
+def _measure_others(
+    report: Report,
+    settings: Settings,
+    arguments: Namespace,
+    work: Path,
+    feeds: Feeds,
+    spark: Outcome,
+    spark_answer: Mapping[str, Any],
+) -> None:
+    for engine in ENGINES:
+        out = work / f"{engine}-{feeds.lines}"
+        with _emptied(out):
+            answer = run_apart(OtherStaging(engine, feeds.files, str(out), asdict(rules_of(settings))), arguments.limit)
+            found = _outcome_of_files(out)
+        context: dict[str, Any] = {"engine": engine, "lines": feeds.lines}
+        _add_costs(report, feeds.lines, answer, context)
+        report.add("good rows", found.good, "rows", **context, **_rest(found))
+        report.add("same rows as Spark", found == spark, "bool", **context)
+        for key, name in _COSTS.items():
+            report.add(f"{name}, Spark over {engine}", spark_answer[key] / answer[key], "ratio", **context)
+        report.note("left out beside Spark's job", LEAVES_OUT[engine], engine=engine)
+
+
+def _rest(found: Outcome) -> dict[str, Any]:
+    return {"rejected": found.rejected, "copies_among_them": found.copies, "ids_hash": found.ids_hash}
+
+
+def measure_next_day(report: Report, settings: Settings, arguments: Namespace, work: Path) -> None:
+    """Part `next-day`."""
+    days = arguments.days_large + arguments.warmups + arguments.repeats
+    feeds = make_feeds(settings, work / "feeds-nights", arguments.events_per_day * days, days)
+    lakes = work / "lakes-nights"
+    with _emptied(lakes):
+        answer = run_apart(
+            NextDays(
+                *(arguments.conf, arguments.overrides, str(feeds.root), str(lakes), feeds.days[0]),
+                *(arguments.days_small, arguments.days_large, arguments.warmups, arguments.repeats),
+            ),
+            arguments.limit,
+        )
+    _add_nights(report, arguments, answer, {"lines_per_day": feeds.lines // days, "repeats": arguments.repeats})
+    report.add("building both lakes night by night", answer["build"]["seconds"], "s", lines=feeds.lines)
+
+
+def _add_nights(report: Report, arguments: Namespace, answer: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+    lakes = {"small": arguments.days_small, "large": arguments.days_large}
+    # Only the wall clock has a target; processor time shows how much of a ratio is other programs' doing.
+    for key, name, target in (("seconds", "time", arguments.max_day_ratio), ("processor_s", "processor time", None)):
+        costs = {lake: [round(night[key], 3) for night in answer[lake]] for lake in lakes}
+        medians = {lake: statistics.median(values) for lake, values in costs.items()}
+        for lake, lake_days in lakes.items():
+            spread = {"lowest": min(costs[lake]), "highest": max(costs[lake])}
+            report.add(f"one more day, median {name}", medians[lake], "s", lake_days=lake_days, **spread, **context)
+        pairs = [round(large / small, 3) for small, large in zip(costs["small"], costs["large"], strict=True)]
+        report.add(
+            f"one more day, {name}, large lake over small",
+            medians["large"] / medians["small"],
+            "ratio",
+            target,
+            days_small=lakes["small"],
+            days_large=lakes["large"],
+            night_by_night=pairs,
+            median_of_those=statistics.median(pairs),
+            load_at_end=round(answer["large"][-1]["load"], 1),
+        )
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Nothing of an earlier run in `folder`, and nothing left of this one: ten million events take gigabytes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _add_machine(report: Report) -> None:
+    for package in ("pyspark", "delta-spark", "duckdb", "polars"):
+        report.note("version", version(package), package=package)
+    report.add("cores", len(os.sched_getaffinity(0)), "cores")
+    report.add("memory of the machine", psutil.virtual_memory().total / 2**30, "GiB")
+    report.add("load before", os.getloadavg()[0], "processes", meaning="runs beside others are slower")
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    """Measure the parts asked for and show the table."""
+    folder = Path(arguments.work).absolute() if arguments.work else Path(tempfile.mkdtemp(prefix="marquee-lake-"))
+    report = Report("lake")
+    try:
+        _add_machine(report)
+        if "staging" in arguments.only or "engines" in arguments.only:
+            for lines in arguments.events:
+                measure_staging(report, settings, arguments, folder, lines, "engines" in arguments.only)
+        if "next-day" in arguments.only:
+            measure_next_day(report, settings, arguments, folder)
+    finally:
+        report.show()
+        if not arguments.work:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parser() -> ArgumentParser:
+    parser = command.parser(__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
+    parser.add_argument("--events", nargs="+", type=int, default=[1_000_000, 10_000_000], metavar="LINES")
+    parser.add_argument("--feed-days", type=int, default=10, help="days over which --events are spread")
+    parser.add_argument("--days-small", type=int, default=10)
+    parser.add_argument("--days-large", type=int, default=100)
+    parser.add_argument("--events-per-day", type=int, default=20_000, help="of the lakes of part next-day")
+    parser.add_argument("--warmups", type=int, default=2, help="nights after the build that are not counted")
+    parser.add_argument("--repeats", type=int, default=7, help="nights that are")
+    parser.add_argument("--max-day-ratio", type=float, default=1.2, help="target of part next-day")
+    parser.add_argument("--limit", type=float, default=7200.0, metavar="SECONDS", help="of one measured process")
+    parser.add_argument("--work", metavar="FOLDER", help="where feeds are made and stay; lakes never stay")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = _parser()
+
+    def checked(settings: Settings, arguments: Namespace) -> None:
+        if not 0 < arguments.days_small <= arguments.days_large:
+            raise JobError("--days-small must be from 1 to --days-large")
+        work(settings, arguments)
+
+    return command.run(parser, checked, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""One measured run in a process of its own: its answer is one JSON line on standard output.
+
+`python -m benchmarks.lake_run JSON`, as `benchmarks.lake` calls it; JSON holds the fields of one of the jobs below.
+What an engine does not need is not imported before the clock and the memory count start.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.measure import Meter
+
+
+@dataclass(frozen=True)
+class SparkStaging:
+    """Stage all days of a feed at once into a new lake."""
+
+    conf: str
+    overrides: Sequence[str]
+    feeds: str
+    out: str
+    days: Sequence[str]
+
+    def run(self) -> dict[str, Any]:
+        # Here, not above: in DuckDB's or Polars's run it would count as their memory.
+        from conf.loader import load_settings
+        from conf.settings import with_changes
+        from jobs import clean_events
+        from jobs.session import spark_session
+
+        settings = with_changes(
+            load_settings(self.conf, self.overrides), {"lake.root": self.out, "feeds.root": self.feeds}
+        )
+        days = [date.fromisoformat(day) for day in self.days]
+        before = perf_counter()
+        with spark_session(settings, "benchmark staging") as spark:
+            session_start_s = perf_counter() - before
+            with Meter() as cost:
+                clean_events.run(spark, settings, days)
+            context = {
+                "master": spark.sparkContext.master,
+                "driver_memory": spark.conf.get("spark.driver.memory", "default"),
+            }
+        return {**cost.answer(), "session_start_s": session_start_s, **context}
+
+
+@dataclass(frozen=True)
+class OtherStaging:
+    """The same in another engine, into Parquet files."""
+
+    engine: str
+    files: Sequence[str]
+    out: str
+    rules: Mapping[str, Any]
+
+    def run(self) -> dict[str, Any]:
+        from benchmarks.lake_other_engines import ENGINES, Rules
+
+        with Meter() as cost:
+            ENGINES[self.engine]([Path(file) for file in self.files], Path(self.out), Rules(**self.rules))
+        return cost.answer()
+
+
+@dataclass(frozen=True)
+class NextDays:
+    """Build a small and a large lake night by night, then time the nights after in both, in one warm session.
+
+    Both lakes end with the same day, so that the nights that are timed stage the very same files. Which lake goes
+    first changes from night to night.
+    """
+
+    conf: str
+    overrides: Sequence[str]
+    feeds: str
+    out: str
+    first_day: str
+    days_small: int
+    days_large: int
+    warmups: int
+    repeats: int
+
+    def run(self) -> dict[str, Any]:
+        from conf.loader import load_settings
+        from conf.settings import with_changes
+        from jobs import clean_events
+        from jobs.session import spark_session
+
+        loaded = load_settings(self.conf, self.overrides)
+        lakes = {
+            name: with_changes(loaded, {"lake.root": f"{self.out}/{name}", "feeds.root": self.feeds})
+            for name in ("small", "large")
+        }
+        costs: dict[str, list[dict[str, float]]] = {name: [] for name in lakes}
+        with spark_session(loaded, "benchmark next day") as spark:
+
+            def night(lake: str, number: int) -> dict[str, float]:
+                day = date.fromisoformat(self.first_day) + timedelta(days=number)
+                with Meter() as cost:
+                    clean_events.run(spark, lakes[lake], [day])
+                return cost.answer()
+
+            with Meter() as building:
+                for number in range(self.days_large):
+                    night("large", number)
+                    if number >= self.days_large - self.days_small:
+                        night("small", number)
+            for number in range(self.warmups + self.repeats):
+                order = ("small", "large") if number % 2 == 0 else ("large", "small")
+                for lake in order:
+                    costs[lake].append(night(lake, self.days_large + number))
+        return {"build": building.answer(), **{lake: nights[self.warmups :] for lake, nights in costs.items()}}
+
+
+JOBS = {job.__name__: job for job in (SparkStaging, OtherStaging, NextDays)}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the job that the one argument describes."""
+    spec = json.loads(argv[0])
+    job = JOBS[spec.pop("job")](**spec)
+    print(json.dumps(job.run()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

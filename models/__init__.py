@@ -1,0 +1,1 @@
+"""Petastorm to tf.data, the towers, training, baselines, metrics, evaluation, gate. Never imports Spark."""

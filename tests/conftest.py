@@ -1,0 +1,94 @@
+"""What the tests share: one local Spark, settings whose folders are the test's own, feed files, tables as tuples."""
+
+import gzip
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from conf.loader import load_settings
+from conf.settings import Settings, with_changes
+from jobs import parsing, tables
+from jobs.session import spark_session
+from jobs.staging import Feed
+from jobs.tables import Table
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The session that jobs get, but small: two cores, two shuffle partitions."""
+    conf = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+    settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
+    with spark_session(settings, "tests") as session:
+        session.sparkContext.setLogLevel("ERROR")
+        yield session
+
+
+@pytest.fixture(scope="session")
+def settings_in() -> Callable[[Path], Settings]:
+    """Make the default settings with everything that is read or written in a folder."""
+
+    def make(folder: Path) -> Settings:
+        changes = {
+            "lake.root": str(folder / "lake"),
+            "feeds.root": str(folder / "feeds"),
+            "feeds.posters_dir": str(folder / "feeds" / "posters"),
+            "bundles.root": str(folder / "lake" / "bundles"),
+            "mlflow.tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        }
+        return with_changes(load_settings(), changes)
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path: Path, settings_in: Callable[[Path], Settings]) -> Settings:
+    """The default settings, in the test's own folder."""
+    return settings_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def write_feed() -> Callable[..., Path]:
+    """`write_feed(settings, "titles/a.jsonl.gz", line, ...)`: lines as text or bytes, gzipped if so named."""
+
+    def write(settings: Settings, path: str, *lines: str | bytes) -> Path:
+        target = Path(settings.feeds.root) / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = b"".join((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
+        target.write_bytes(gzip.compress(data, mtime=0) if target.suffix == ".gz" else data)
+        return target
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def read_rows(spark: SparkSession) -> Callable[..., list[tuple[Any, ...]]]:
+    """`read_rows(settings, TABLE, "title_id", ...)`: rows as tuples, ordered by their text; all columns if none."""
+
+    def read(settings: Settings, table: Table, *columns: str) -> list[tuple[Any, ...]]:
+        rows = tables.read(spark, settings, table).select(*(columns or table.schema.fieldNames())).collect()
+        return sorted((tuple(row) for row in rows), key=repr)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def judge(spark: SparkSession) -> Callable[..., dict[str, str | None]]:
+    """`judge(feed, {name: line}, feed_date)`: for each name why its line is rejected, or None where it is good."""
+
+    def reasons(
+        feed: Feed, lines: Mapping[str, str | bytes], feed_date: date = date(2024, 5, 1), max_line_bytes: int = 4096
+    ) -> dict[str, str | None]:
+        rows = [(name, line.encode() if isinstance(line, str) else line, feed_date) for name, line in lines.items()]
+        as_bytes = spark.createDataFrame(rows, "name string, line binary, feed_date date")
+        # A cast keeps bytes as they are, valid UTF-8 or not, as reading a file does.
+        frame = as_bytes.selectExpr("name", "CAST(line AS STRING) AS line", "feed_date")
+        parsed = parsing.parse_lines(frame, feed.fields, max_line_bytes).select("name", "is_good").collect()
+        explained = parsing.explain(frame, feed.fields, max_line_bytes).select("name", "reason").collect()
+        reason_of = {row["name"]: row["reason"] for row in explained}
+        return {row["name"]: None if row["is_good"] else reason_of[row["name"]] for row in parsed}
+
+    return reasons
