@@ -216,7 +216,7 @@ def _known_near(
     window = settings.staging.copy_window_days
     around = {day + timedelta(days=n) for day in days for n in range(-window, window + 1)}
     held = tables.read_version(spark, settings, TABLE, version)
-    near = held.where(tables.is_one_of("ds", own_days | around)).where(f"NOT ({tables.is_one_of('feed_date', days)})")
+    near = held.where(F.col("ds").isin(own_days | around)).where(f"NOT ({tables.is_one_of('feed_date', days)})")
     return near.select("event_id", "feed_date")
 
 

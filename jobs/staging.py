@@ -140,7 +140,7 @@ def lost_days(
         return {}
     empty = set(days) - {file.day for file in files}
     loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
-    loaded = loads.where(tables.is_one_of("ds", empty)).where("count_loaded > 0").select("ds", "count_loaded").collect()
+    loaded = loads.where(F.col("ds").isin(empty) & (F.col("count_loaded") > 0)).select("ds", "count_loaded").collect()
     return {
         row["ds"]: f"{feed.name} for ds={row['ds']}: {row['count_loaded']} rows were loaded from files that are gone; "
         "put the files back, or leave the day out"
