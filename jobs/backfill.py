@@ -85,8 +85,8 @@ def run(
         futures = []
         for job in jobs:
             report = _Report(progress, progress.add_task(job.table.name, total=None))
-            steps = _steps(spark, settings, job, days, skip_complete)
-            futures.append(pool.submit(inheritable_thread_target(spark)(_run_steps), steps, report))
+            run_job = inheritable_thread_target(spark)(_run_job)
+            futures.append(pool.submit(run_job, spark, settings, job, days, skip_complete, report))
         failures = [failure for future in futures for failure in future.result()]
     if failures:
         others = f" ({len(failures) - 1} more runs failed; see above)" if len(failures) > 1 else ""
@@ -112,36 +112,18 @@ class _Step:
     work: Callable[[], None]
 
 
-def _steps(
-    spark: SparkSession, settings: Settings, job: DailyJob | SnapshotJob, days: Sequence[date], skip_complete: bool
-) -> Callable[[], list[_Step]]:
-    """What a job has to do for `days`; found out in the job's own thread, since it lists files."""
-
-    def snapshot_steps() -> list[_Step]:
-        assert isinstance(job, SnapshotJob)
-        return [_Step(f"{job.table.name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
-
-    def daily_steps() -> list[_Step]:
-        assert isinstance(job, DailyJob)
-        feeds.require_days(spark, settings.feeds.root, days)
-        files = feeds.list_events(spark, settings.feeds.root, days)
-        wanted = incomplete_days(spark, settings, "events", days, files) if skip_complete else days
-        log.info("%s: %d of %d days to load", job.table.name, len(wanted), len(days))
-        limits = settings.backfill
-        parts = chunks(wanted, files, limits.max_chunk_bytes, limits.max_chunk_days)
-        return [
-            _Step(f"{job.table.name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part))
-            for part in parts
-        ]
-
-    return daily_steps if isinstance(job, DailyJob) else snapshot_steps
-
-
-def _run_steps(find_steps: Callable[[], list[_Step]], report: _Report) -> list[JobError]:
-    """Do the steps one after the other; returns the failures, each of which is in the log."""
+def _run_job(
+    spark: SparkSession,
+    settings: Settings,
+    job: DailyJob | SnapshotJob,
+    days: Sequence[date],
+    skip_complete: bool,
+    report: _Report,
+) -> list[JobError]:
+    """Run one job over `days`, step by step; returns the failures, each of which is in the log."""
     failures = []
     try:
-        steps = find_steps()
+        steps = _steps(spark, settings, job, days, skip_complete)
     except JobError as error:
         return [error]
     report.show(0, len(steps))
@@ -153,6 +135,22 @@ def _run_steps(find_steps: Callable[[], list[_Step]], report: _Report) -> list[J
             failures.append(error)
         report.show(done, len(steps))
     return failures
+
+
+def _steps(
+    spark: SparkSession, settings: Settings, job: DailyJob | SnapshotJob, days: Sequence[date], skip_complete: bool
+) -> list[_Step]:
+    """The Spark runs that `days` need: one per chunk, or one for the last day where the feed is whole every time."""
+    name = job.table.name
+    if isinstance(job, SnapshotJob):
+        return [_Step(f"{name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
+    feeds.require_days(spark, settings.feeds.root, days)
+    files = feeds.list_events(spark, settings.feeds.root, days)
+    wanted = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
+    log.info("%s: %d of %d days to load", name, len(wanted), len(days))
+    limits = settings.backfill
+    parts = chunks(wanted, files, limits.max_chunk_bytes, limits.max_chunk_days)
+    return [_Step(f"{name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part)) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -177,6 +175,8 @@ def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> li
     Lines are those that the loads counted; rows and rejected lines are counted anew in their tables. A snapshot feed
     stands with its newest load, if that lies in `days`.
     """
+    for table in (feed_loads.TABLE, rejected_rows.TABLE):
+        tables.ensure(spark, settings, table)  # no feed at all makes neither
     is_wanted = F.expr(tables.is_one_of("ds", days))
     loads = tables.read(spark, settings, feed_loads.TABLE).where(is_wanted)
     rejects = tables.read(spark, settings, rejected_rows.TABLE).where(is_wanted)

@@ -101,12 +101,13 @@ def _first_line(error: PySparkException | Py4JJavaError) -> str:
 def run_snapshot_job(
     doc: str | None, name: str, work: Callable[[SparkSession, Settings, date], None], argv: Sequence[str] | None
 ) -> int:
-    """The command line of a job whose feed is whole every time: `--ds DATE` says which day it is as of."""
+    """The command line of a job whose feed is whole every time: it works once, as of the last day asked for."""
     parse = parser(doc)
-    parse.add_argument("--ds", type=day, required=True, metavar="DATE", help="the day the feed is as of")
+    add_days(parse)
 
     def staged(settings: Settings, arguments: Namespace) -> None:
+        _, last = parse_days(parse, arguments)
         with spark_session(settings, name) as spark:
-            work(spark, settings, arguments.ds)
+            work(spark, settings, last)
 
     return run(parse, staged, argv)

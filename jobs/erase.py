@@ -15,8 +15,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
-from operator import and_
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -118,12 +116,7 @@ def _erase_rejects(people: DataFrame, settings: Settings) -> Erased:
     rejects = tables.read(spark, settings, rejected_rows.TABLE).where(F.col("feed").isin(*_FEEDS_WITH_PEOPLE))
     is_theirs = names_person(F.col("line"), F.col("user_id"))
     theirs = rejects.join(F.broadcast(people), on=is_theirs, how="left_semi").select("feed", "ds", "line").distinct()
-    return _erase_from(settings, rejected_rows.TABLE, theirs, same_columns("t", "s", ("feed", "ds", "line")))
-
-
-def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
-    """Whether two aliased rows agree in `columns`."""
-    return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
+    return _erase_from(settings, rejected_rows.TABLE, theirs, tables.same_columns("t", "s", ("feed", "ds", "line")))
 
 
 def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Column) -> Erased:
@@ -159,7 +152,7 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
     counted = rows.join(bad, on=["feed", "ds"], how="left").na.fill(0)
     target = DeltaTable.forPath(spark, tables.location(settings, feed_loads.TABLE)).alias("t")
     was = F.struct("t.count_loaded", "t.count_rejected", "t.count_duplicates")
-    merge = target.merge(counted.alias("s"), same_columns("t", "s", ("feed", "ds"))).whenMatchedUpdate(
+    merge = target.merge(counted.alias("s"), tables.same_columns("t", "s", ("feed", "ds"))).whenMatchedUpdate(
         condition=was != F.struct("s.loaded", "s.rejected", "s.duplicates"),
         set={
             "count_loaded": "s.loaded",

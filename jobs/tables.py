@@ -9,21 +9,14 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import reduce
+from operator import and_
 from typing import TypeVar
 
-# Importing from here is what makes PySpark raise them instead of an anonymous Java error.
-from delta.exceptions.captured import (
-    ConcurrentAppendException,
-    ConcurrentDeleteDeleteException,
-    ConcurrentDeleteReadException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    MetadataChangedException,
-    ProtocolChangedException,
-)
+from delta.exceptions import captured
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -38,15 +31,16 @@ from jobs.session import hadoop_path
 log = logging.getLogger("marquee")
 Result = TypeVar("Result")
 
-# Delta's exceptions have no base class of their own.
+# Delta's exceptions have no base class of their own. They come from `captured`, whose import is what makes PySpark
+# raise them instead of an anonymous Java error.
 _CONFLICTS = (
-    ConcurrentAppendException,
-    ConcurrentDeleteDeleteException,
-    ConcurrentDeleteReadException,
-    ConcurrentTransactionException,
-    ConcurrentWriteException,
-    MetadataChangedException,
-    ProtocolChangedException,
+    captured.ConcurrentAppendException,
+    captured.ConcurrentDeleteDeleteException,
+    captured.ConcurrentDeleteReadException,
+    captured.ConcurrentTransactionException,
+    captured.ConcurrentWriteException,
+    captured.MetadataChangedException,
+    captured.ProtocolChangedException,
 )
 
 _FIRST_COMMIT_SECONDS = 3
@@ -191,7 +185,7 @@ def merge_snapshot(
     spark = rows.sparkSession
     columns = table.schema.fieldNames()
     keeps_removed = "removed_ds" in columns
-    is_same_row = _all([F.col(f"t.{key}") == F.col(f"s.{key}") for key in table.primary_key])
+    is_same_row = same_columns("t", "s", table.primary_key)
     present = F.col("t.removed_ds").isNull() if keeps_removed else F.lit(True)
 
     target = DeltaTable.forPath(spark, location(settings, table)).alias("t")
@@ -237,11 +231,9 @@ def merge_snapshot(
     return commit
 
 
-def _all(conditions: list[Column]) -> Column:
-    result = conditions[0]
-    for condition in conditions[1:]:
-        result = result & condition
-    return result
+def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
+    """Whether two aliased rows agree in `columns`."""
+    return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
 
 
 def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]) -> Result:
