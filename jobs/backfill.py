@@ -11,7 +11,6 @@ Ends with the lines of each feed and where they went, counted in the tables them
 import logging
 import sys
 from argparse import Namespace
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,10 +36,7 @@ log = logging.getLogger("marquee")
 
 def chunks(days: Sequence[date], files: Sequence[FeedFile], max_bytes: int, max_days: int) -> list[list[date]]:
     """`days` in runs of at most `max_days` and `max_bytes` of feed files; a day that is larger is a run of its own."""
-    size_bytes = dict.fromkeys(days, 0)
-    for file in files:
-        if file.day in size_bytes:
-            size_bytes[file.day] += file.size_bytes
+    size_bytes = {day: sum(file.size_bytes for file in own) for day, own in feeds.by_day(files, days).items()}
     result: list[list[date]] = []
     chunk_bytes = 0
     for day in days:
@@ -58,14 +54,12 @@ def incomplete_days(
     spark: SparkSession, settings: Settings, feed: str, days: Sequence[date], files: Sequence[FeedFile]
 ) -> list[date]:
     """The days that were never loaded, or whose files have changed since."""
-    own: dict[date | None, list[FeedFile]] = defaultdict(list)
-    for file in files:
-        own[file.day].append(file)
     tables.ensure(spark, settings, feed_loads.TABLE)
     loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed)
     loaded = loads.where(tables.is_one_of("ds", days)).select("ds", "fingerprint").collect()
     fingerprints = {row["ds"]: row["fingerprint"] for row in loaded}
-    return [day for day in days if fingerprints.get(day) != feeds.fingerprint(own[day])]
+    files_of_day = feeds.by_day(files, days)
+    return [day for day, own in files_of_day.items() if fingerprints.get(day) != feeds.fingerprint(own)]
 
 
 def run(

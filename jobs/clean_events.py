@@ -190,14 +190,13 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
             staging.replace_rejects(rejects.unionByName(duplicates), settings, events_feed, days)
             if not loadable:
                 staging.raise_refused(refused)
-            loaded = {ds: count for ds, count in counts.items() if ds in loadable}
+            loaded = {ds: count for ds, count in counts.items() if ds not in refused}
             where = tables.is_one_of("feed_date", loadable)
             commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
         staging.check_rows_written(events_feed, loaded, commit.rows)
         if erasures.version(settings) != erasures_version:
             raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
-        files_of_day = {ds: [file for file in files if file.day == ds] for ds in loadable}
-        staging.record_loads(spark, settings, events_feed, files_of_day, loaded)
+        staging.record_loads(spark, settings, events_feed, feeds.by_day(files, loadable), loaded)
     staging.raise_refused(refused)
     return set()
 

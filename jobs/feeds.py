@@ -100,6 +100,15 @@ def _day_of(root: str, path: str) -> date | None:
         raise JobError(f"{root}/{path}: expected a folder like event_date=2024-05-01, found {folder}") from None
 
 
+def by_day(files: Iterable[FeedFile], days: Iterable[date]) -> dict[date, list[FeedFile]]:
+    """The files of each of `days`, none where a day has none."""
+    grouped: dict[date, list[FeedFile]] = {day: [] for day in days}
+    for file in files:
+        if file.day in grouped:
+            grouped[file.day].append(file)
+    return grouped
+
+
 def fingerprint(files: Iterable[FeedFile]) -> str:
     """SHA-256 over names, sizes and times of change: equal as long as nothing in the feed changed."""
     digest = hashlib.sha256()

@@ -136,9 +136,9 @@ def lost_days(
     spark: SparkSession, settings: Settings, feed: Feed, days: Iterable[date], files: Sequence[FeedFile]
 ) -> dict[date, str]:
     """Why a day can't be loaded again: it has rows, and the files they came from are gone."""
-    if not tables.exists(settings, feed_loads.TABLE):
-        return {}
     empty = set(days) - {file.day for file in files}
+    if not empty or not tables.exists(settings, feed_loads.TABLE):
+        return {}
     loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
     loaded = loads.where(F.col("ds").isin(empty) & (F.col("count_loaded") > 0)).select("ds", "count_loaded").collect()
     return {
