@@ -36,7 +36,7 @@ lint: $(BUILT)  ## ruff and mypy
 # SET="key.path=value …"
 SETTINGS = $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),--set lake.root=$(LAKE)) $(foreach s,$(SET),--set $(s))
 
-run: $(BUILT)  ## from feeds to tables: simulate, backfill what the lake lacks, show the lake
+run: $(BUILT)  ## from feeds to training examples: simulate, build what the lake lacks, show the lake
 	$(if $(FEEDS),,$(BIN)/python -m jobs.sources.simulate $(SETTINGS))
 	$(BIN)/python -m jobs.backfill $(if $(DS),--to $(DS)) --skip-complete $(SETTINGS)
 	$(BIN)/python -m jobs.describe $(SETTINGS)

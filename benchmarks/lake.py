@@ -17,60 +17,27 @@ prints one JSON line per figure, then all as a table on standard error. Three pa
 A target that is missed is printed as missed; the exit code is 0 all the same.
 """
 
-import os
-import shutil
-import statistics
 import sys
-import tempfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import psutil
 from deltalake import DeltaTable
 
+from benchmarks.feeds import Feeds, make_feeds
 from benchmarks.lake_other_engines import ENGINES, LEAVES_OUT, Rules
 from benchmarks.lake_run import NextDays, OtherStaging, SparkStaging
-from benchmarks.measure import Report, run_apart
-from conf.settings import Settings, with_changes
+from benchmarks.measure import Report, emptied, reporting, run_apart
+from benchmarks.nights import LAKES, add_nights
+from conf.settings import Settings
 from jobs import clean_events, command, rejected_rows
 from jobs.errors import JobError
-from jobs.sources.simulate import simulate
 
 _COSTS = {"seconds": "staging time", "processor_s": "processor time", "peak_mib": "peak memory"}
 PARTS = ("staging", "next-day", "engines")
-
-
-@dataclass(frozen=True)
-class Feeds:
-    """Simulated feeds: where they lie, their days and how many event lines they have."""
-
-    root: Path
-    days: tuple[str, ...]
-    lines: int
-
-    @property
-    def files(self) -> list[str]:
-        return [str(path) for path in sorted((self.root / "events").glob("event_date=*/*.jsonl*"))]
-
-
-def make_feeds(settings: Settings, root: Path, lines: int, days: int) -> Feeds:
-    """Simulate about `lines` event lines over `days` days of equal size.
-
-    Lines grow with users; how many users that takes is found by simulating with the configured number first.
-    """
-    plan = {"simulate.days": days, "simulate.new_users_per_day": 0.0, "simulate.missing_poster_share": 1.0}
-    pilot = simulate(with_changes(settings, plan), root)
-    users = max(1, round(settings.simulate.users * lines / pilot.lines))
-    made = simulate(with_changes(settings, {**plan, "simulate.users": users}), root)
-    dates = [made.first_day + timedelta(days=number) for number in range(days)]
-    return Feeds(root, tuple(day.isoformat() for day in dates), made.lines)
 
 
 @dataclass(frozen=True)
@@ -127,7 +94,7 @@ def measure_staging(
     """Parts `staging` and `engines` on one feed of about `lines` lines."""
     feeds = make_feeds(settings, work / f"feeds-{lines}", lines, arguments.feed_days)
     lake = work / f"lake-{lines}"
-    with _emptied(lake):
+    with emptied(lake):
         answer = run_apart(
             SparkStaging(arguments.conf, arguments.overrides, str(feeds.root), str(lake), feeds.days), arguments.limit
         )
@@ -160,7 +127,7 @@ def _measure_others(
 ) -> None:
     for engine in ENGINES:
         out = work / f"{engine}-{feeds.lines}"
-        with _emptied(out):
+        with emptied(out):
             answer = run_apart(OtherStaging(engine, feeds.files, str(out), asdict(rules_of(settings))), arguments.limit)
             found = _outcome_of_files(out)
         context: dict[str, Any] = {"engine": engine, "lines": feeds.lines}
@@ -181,7 +148,7 @@ def measure_next_day(report: Report, settings: Settings, arguments: Namespace, w
     days = arguments.days_large + arguments.warmups + arguments.repeats
     feeds = make_feeds(settings, work / "feeds-nights", arguments.events_per_day * days, days)
     lakes = work / "lakes-nights"
-    with _emptied(lakes):
+    with emptied(lakes):
         answer = run_apart(
             NextDays(
                 *(arguments.conf, arguments.overrides, str(feeds.root), str(lakes), feeds.days[0]),
@@ -194,61 +161,22 @@ def measure_next_day(report: Report, settings: Settings, arguments: Namespace, w
 
 
 def _add_nights(report: Report, arguments: Namespace, answer: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-    lakes = {"small": arguments.days_small, "large": arguments.days_large}
+    lake_days = {"small": arguments.days_small, "large": arguments.days_large}
     # Only the wall clock has a target; processor time shows how much of a ratio is other programs' doing.
     for key, name, target in (("seconds", "time", arguments.max_day_ratio), ("processor_s", "processor time", None)):
-        costs = {lake: [round(night[key], 3) for night in answer[lake]] for lake in lakes}
-        medians = {lake: statistics.median(values) for lake, values in costs.items()}
-        for lake, lake_days in lakes.items():
-            spread = {"lowest": min(costs[lake]), "highest": max(costs[lake])}
-            report.add(f"one more day, median {name}", medians[lake], "s", lake_days=lake_days, **spread, **context)
-        pairs = [round(large / small, 3) for small, large in zip(costs["small"], costs["large"], strict=True)]
-        report.add(
-            f"one more day, {name}, large lake over small",
-            medians["large"] / medians["small"],
-            "ratio",
-            target,
-            days_small=lakes["small"],
-            days_large=lakes["large"],
-            night_by_night=pairs,
-            median_of_those=statistics.median(pairs),
-            load_at_end=round(answer["large"][-1]["load"], 1),
-        )
-
-
-@contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """Nothing of an earlier run in `folder`, and nothing left of this one: ten million events take gigabytes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _add_machine(report: Report) -> None:
-    for package in ("pyspark", "delta-spark", "duckdb", "polars"):
-        report.note("version", version(package), package=package)
-    report.add("cores", len(os.sched_getaffinity(0)), "cores")
-    report.add("memory of the machine", psutil.virtual_memory().total / 2**30, "GiB")
-    report.add("load before", os.getloadavg()[0], "processes", meaning="runs beside others are slower")
+        costs = {lake: [night[key] for night in answer[lake]] for lake in LAKES}
+        load = round(answer["large"][-1]["load"], 1)
+        add_nights(report, "one more day", name, costs, lake_days, target, load_at_end=load, **context)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
     """Measure the parts asked for and show the table."""
-    folder = Path(arguments.work).absolute() if arguments.work else Path(tempfile.mkdtemp(prefix="marquee-lake-"))
-    report = Report("lake")
-    try:
-        _add_machine(report)
+    with reporting("lake", ("pyspark", "delta-spark", "duckdb", "polars"), arguments.work) as (report, folder):
         if "staging" in arguments.only or "engines" in arguments.only:
             for lines in arguments.events:
                 measure_staging(report, settings, arguments, folder, lines, "engines" in arguments.only)
         if "next-day" in arguments.only:
             measure_next_day(report, settings, arguments, folder)
-    finally:
-        report.show()
-        if not arguments.work:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parser() -> ArgumentParser:

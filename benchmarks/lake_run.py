@@ -4,7 +4,6 @@
 What an engine does not need is not imported before the clock and the memory count start.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measure import Meter
+from benchmarks.measure import Meter, answer_job
+from benchmarks.nights import LAKES, by_turns
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ class NextDays:
 
         loaded = load_settings(self.conf, self.overrides)
         lakes = {
-            name: with_changes(loaded, {"lake.root": f"{self.out}/{name}", "feeds.root": self.feeds})
-            for name in ("small", "large")
+            name: with_changes(loaded, {"lake.root": f"{self.out}/{name}", "feeds.root": self.feeds}) for name in LAKES
         }
         costs: dict[str, list[dict[str, float]]] = {name: [] for name in lakes}
         with spark_session(loaded, "benchmark next day") as spark:
@@ -110,22 +109,10 @@ class NextDays:
                     if number >= self.days_large - self.days_small:
                         night("small", number)
             for number in range(self.warmups + self.repeats):
-                order = ("small", "large") if number % 2 == 0 else ("large", "small")
-                for lake in order:
+                for lake in by_turns(number):
                     costs[lake].append(night(lake, self.days_large + number))
         return {"build": building.answer(), **{lake: nights[self.warmups :] for lake, nights in costs.items()}}
 
 
-JOBS = {job.__name__: job for job in (SparkStaging, OtherStaging, NextDays)}
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the job that the one argument describes."""
-    spec = json.loads(argv[0])
-    job = JOBS[spec.pop("job")](**spec)
-    print(json.dumps(job.run()), flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(answer_job((SparkStaging, OtherStaging, NextDays), sys.argv[1:]))

@@ -2,11 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -28,12 +33,17 @@ class Meter:
     Wall-clock seconds, processor seconds (what other programs take from the machine does not count there), and the
     peak of resident memory. Memory is sampled, so what is shorter than the interval can be missed; pages that processes
     share count once for each. Processor time of descendants that end within the block is not counted.
+
+    Descendants whose command line holds one of `apart`, and what those started, are left out of `peak_bytes`: theirs is
+    `peak_apart_bytes`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart: Sequence[str] = ()) -> None:
         self.seconds = 0.0
         self.processor_s = 0.0
         self.peak_bytes = 0
+        self.peak_apart_bytes = 0
+        self._apart = apart
         self._ended = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
@@ -43,6 +53,7 @@ class Meter:
             "seconds": self.seconds,
             "processor_s": self.processor_s,
             "peak_mib": self.peak_bytes / 2**20,
+            "peak_apart_mib": self.peak_apart_bytes / 2**20,
             "load": os.getloadavg()[0],
         }
 
@@ -64,14 +75,16 @@ class Meter:
         own = psutil.Process()
         is_last = False
         while True:
-            self.peak_bytes = max(self.peak_bytes, _resident_bytes([own, *own.children(recursive=True)]))
+            together, apart = _resident_bytes([own, *own.children(recursive=True)], self._apart)
+            self.peak_bytes = max(self.peak_bytes, together)
+            self.peak_apart_bytes = max(self.peak_apart_bytes, apart)
             if is_last:
                 return
             is_last = self._ended.wait(_SAMPLE_SECONDS)
 
 
-def _resident_bytes(processes: Sequence[psutil.Process]) -> int:
-    """Of all `processes`, without those that are still a mere copy of their parent.
+def _resident_bytes(processes: Sequence[psutil.Process], apart: Sequence[str]) -> tuple[int, int]:
+    """Of all `processes` but those apart, and of those; without those that are still a mere copy of their parent.
 
     Between fork and exec, which takes long on a busy machine, a child of the JVM shows all of the JVM's memory again.
     """
@@ -82,16 +95,25 @@ def _resident_bytes(processes: Sequence[psutil.Process]) -> int:
                 found[process.pid] = (process.ppid(), process.cmdline(), process.memory_info())
         except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended between being listed and being asked
             continue
-    total = 0
-    for parent_pid, command, memory in found.values():
+    totals = {False: 0, True: 0}
+    for pid, (parent_pid, command, memory) in found.items():
         _, parent_command, parent_memory = found.get(parent_pid, (0, [], None))
         is_copy = (
             parent_memory is not None
             and command == parent_command
             and abs(memory.vms - parent_memory.vms) <= _SAME_SPACE_SHARE * parent_memory.vms
         )
-        total += 0 if is_copy else memory.rss
-    return total
+        totals[_is_apart(pid, found, apart)] += 0 if is_copy else memory.rss
+    return totals[False], totals[True]
+
+
+def _is_apart(pid: int, found: Mapping[int, tuple[int, list[str], Any]], apart: Sequence[str]) -> bool:
+    while pid in found:
+        parent_pid, command, _ = found[pid]
+        if any(mark in argument for argument in command for mark in apart):
+            return True
+        pid = parent_pid
+    return False
 
 
 def _processor_seconds() -> float:
@@ -143,6 +165,14 @@ class Report:
         print(json.dumps({"benchmark": self._benchmark, "figure": name, "value": value, "unit": unit, **context}))
         sys.stdout.flush()
 
+    def add_machine(self, packages: Sequence[str]) -> None:
+        """Note what figures are measured with: versions of `packages`, and the machine."""
+        for package in packages:
+            self.note("version", version(package), package=package)
+        self.add("cores", len(os.sched_getaffinity(0)), "cores")
+        self.add("memory of the machine", psutil.virtual_memory().total / 2**30, "GiB")
+        self.add("load before", os.getloadavg()[0], "processes", meaning="runs beside others are slower")
+
     def note(self, name: str, text: str, **context: str) -> None:
         """Note what has no number; it comes below the table."""
         self._notes.append(f"{name}, {', '.join(context.values())}: {text}")
@@ -174,13 +204,37 @@ def _short(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+@contextmanager
+def reporting(benchmark: str, packages: Sequence[str], work: str | None) -> Iterator[tuple[Report, Path]]:
+    """A report that is shown at the end, and the folder to work in: `work`, or a temporary one that does not stay."""
+    folder = Path(work).absolute() if work else Path(tempfile.mkdtemp(prefix=f"marquee-{benchmark}-"))
+    report = Report(benchmark)
+    try:
+        report.add_machine(packages)
+        yield report, folder
+    finally:
+        report.show()
+        if not work:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Nothing of an earlier run in `folder`, and nothing left of this one: ten million events take gigabytes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run_apart(job: Any, limit_s: float) -> dict[str, Any]:
-    """Run one job of `benchmarks.lake_run` in a fresh process and return its answer.
+    """Run a job in a fresh process and return its answer. The module of its class ends in `answer_job`.
 
     Raises JobError where it failed or took longer than `limit_s`; what it logged is shown as it comes.
     """
     spec = json.dumps({"job": type(job).__name__, **asdict(job)})
-    command = [sys.executable, "-m", "benchmarks.lake_run", spec]
+    command = [sys.executable, "-m", type(job).__module__, spec]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=limit_s)
     except subprocess.CalledProcessError as error:
@@ -189,3 +243,11 @@ def run_apart(job: Any, limit_s: float) -> dict[str, Any]:
         raise JobError(f"{type(job).__name__}: took longer than {limit_s:.0f} s; give a larger --limit") from None
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def answer_job(kinds: Sequence[type[Any]], argv: Sequence[str]) -> int:
+    """The other side of `run_apart`: run the job that the one argument describes, and print its answer."""
+    spec = json.loads(argv[0])
+    job = {kind.__name__: kind for kind in kinds}[spec.pop("job")](**spec)
+    print(json.dumps(job.run()), flush=True)
+    return 0

@@ -4,17 +4,19 @@
 `--set key.path=value` is laid over both. Keys carry their units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+TextField = Literal["title", "plot", "genres", "themes", "cast", "directors"]
 
 
 def _absolute(location: str) -> str:
@@ -77,6 +79,110 @@ class Staging(Section):
         return self
 
 
+class Interactions(Section):
+    """Weights are in units of a like; an event type whose weight is 0 makes no interaction."""
+
+    impression: float
+    detail_view: float
+    clickout: float
+    watchlist_add: float
+    seen: float
+    like: float
+    dislike: float
+    rating_neutral: float  # a rating weighs (rating - rating_neutral) / (staging.max_rating - rating_neutral)
+    positive_min_weight: Annotated[float, Field(gt=0)]
+
+
+class ChangeRows(Section):
+    checkpoint_days: Positive  # every so many days each key has a row, so that an as-of read goes back no further
+
+
+class Histories(Section):
+    max_titles: Positive
+
+
+class MinCounts(Section):
+    """How often a token must occur to get an id; title_id counts positives, so 0 gives an id to the whole catalogue."""
+
+    genre: Count
+    theme: Count
+    person: Count
+    language: Count
+    country: Count
+    provider: Count
+    title: Count
+
+
+class Text(Section):
+    encoder: Literal["tfidf", "sentence"]
+    fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)]
+    max_chars: Positive
+    # of tfidf, which is fitted on the catalogue
+    dims: Positive
+    min_documents: Positive
+    max_document_share: Share
+    max_terms: Positive
+    max_fit_texts: Positive
+    refit_growth: Annotated[float, Field(gt=1)]  # fitted anew when the catalogue has grown by this factor
+    # of sentence, whose weights lie in a folder
+    folder: Location | None
+    max_tokens: Positive
+    batch_size: Positive
+
+    @model_validator(mode="after")
+    def _sentence_has_weights(self) -> "Text":
+        if self.encoder == "sentence" and self.folder is None:
+            raise ValueError("encoder 'sentence' needs folder, where its weights lie")
+        return self
+
+
+class Posters(Section):
+    encoder: Literal["descriptor", "keras"]
+    max_bytes: Positive
+    max_pixels: Positive
+    # of keras, a network of tf_keras.applications with weights from a file
+    application: str
+    weights_file: Location | None
+    image_size: Positive
+    batch_size: Positive
+
+    @model_validator(mode="after")
+    def _network_has_weights(self) -> "Posters":
+        if self.encoder == "keras" and self.weights_file is None:
+            raise ValueError("encoder 'keras' needs weights_file")
+        return self
+
+
+class TitleFeatures(Section):
+    max_genres: Positive
+    max_themes: Positive
+    max_cast: Positive
+    max_directors: Positive
+    text: Text
+    posters: Posters
+
+
+class Examples(Section):
+    history_titles: Positive  # length of the padded history
+    user_history_titles: Positive  # the same in training_users
+    held_out_titles_share: Share  # kept out of all training rows, as target and as history, to measure cold starts
+    split: Literal["by_date", "last_share", "none"]
+    validation_days: Count  # by_date: the days before the test days
+    test_days: Count  # by_date: the newest days
+    validation_share: Share  # last_share: of each user's positives, before the test share
+    test_share: Share  # last_share: each user's last ones
+    rows_per_group: Positive  # of a Parquet row group, the unit that training shuffles
+    max_rows_per_file: Positive
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> "Examples":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing to train on"
+            )
+        return self
+
+
 class Backfill(Section):
     max_chunk_bytes: Positive  # feed bytes, as stored, that one Spark run takes at most
     max_chunk_days: Positive
@@ -118,9 +224,27 @@ class Settings(Section):
     airflow: Airflow
     spark: Spark
     staging: Staging
+    interactions: Interactions
+    change_rows: ChangeRows
+    histories: Histories
+    vocabulary_min_counts: MinCounts
+    title_features: TitleFeatures
+    examples: Examples
     backfill: Backfill
     maintain: Maintain
     simulate: Simulate
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Settings":
+        longest = max(self.examples.history_titles, self.examples.user_history_titles)
+        if longest > self.histories.max_titles:
+            raise ValueError(
+                f"examples: histories of {longest} titles are longer than histories.max_titles "
+                f"{self.histories.max_titles}"
+            )
+        if self.interactions.rating_neutral >= self.staging.max_rating:
+            raise ValueError(f"interactions.rating_neutral must be below staging.max_rating {self.staging.max_rating}")
+        return self
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:

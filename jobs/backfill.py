@@ -3,7 +3,10 @@
 Reads the raw feeds; writes the tables named by --only, or all. Days are taken in chunks of `backfill.max_chunk_days`
 and `backfill.max_chunk_bytes`, one Spark run each: thousands of nearly empty days are a few runs. A chunk is written
 whole or not at all, so a backfill that was killed is run again, and with --skip-complete goes on where it was: it
-leaves out days whose files have not changed since they were loaded.
+leaves out days whose files, and whatever else they are made of, have not changed since they were built.
+
+Where a day changes what tables say of the days after it, those are built again too. Tables that say how things stand
+are made as of the newest day of the lake.
 
 Ends with the lines of each feed and where they went, counted in the tables themselves.
 """
@@ -11,7 +14,7 @@ Ends with the lines of each feed and where they went, counted in the tables them
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -25,8 +28,8 @@ from rich.progress import Progress, TaskID
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import catalog, command, feed_loads, feeds, rejected_rows, tables
-from jobs.catalog import DailyJob, SnapshotJob
+from jobs import built_days, catalog, command, feed_loads, feeds, interactions, rejected_rows, tables
+from jobs.catalog import AsOfJob, DailyJob, SnapshotJob
 from jobs.errors import JobError
 from jobs.feeds import FeedFile
 from jobs.session import spark_session
@@ -34,19 +37,18 @@ from jobs.session import spark_session
 log = logging.getLogger("marquee")
 
 
-def chunks(days: Sequence[date], files: Sequence[FeedFile], max_bytes: int, max_days: int) -> list[list[date]]:
+def chunks(days: Sequence[date], size_bytes: Mapping[date, int], max_bytes: int, max_days: int) -> list[list[date]]:
     """`days` in runs of at most `max_days` and `max_bytes` of feed files; a day that is larger is a run of its own."""
-    size_bytes = {day: sum(file.size_bytes for file in own) for day, own in feeds.by_day(files, days).items()}
     result: list[list[date]] = []
     chunk_bytes = 0
     for day in days:
-        fits = result and len(result[-1]) < max_days and chunk_bytes + size_bytes[day] <= max_bytes
+        fits = result and len(result[-1]) < max_days and chunk_bytes + size_bytes.get(day, 0) <= max_bytes
         if fits:
             result[-1].append(day)
-            chunk_bytes += size_bytes[day]
+            chunk_bytes += size_bytes.get(day, 0)
         else:
             result.append([day])
-            chunk_bytes = size_bytes[day]
+            chunk_bytes = size_bytes.get(day, 0)
     return result
 
 
@@ -67,15 +69,27 @@ def run(
 ) -> None:
     """Run the jobs of the tables `only` (all where empty) over `days`.
 
-    A job that fails stops neither the others nor, for a refused day, the chunks after it; then JobError is raised
-    with the first failure.
+    A staging job that fails stops neither the others nor, for a refused day, the chunks after it; then JobError is
+    raised with the first failure, and no table is derived from half of the feeds.
     """
-    jobs = [job for job in catalog.JOBS if not only or job.table.name in only]
     console = Console(stderr=True)
-    with (
-        Progress(console=console, disable=not console.is_terminal) as progress,
-        ThreadPoolExecutor(len(jobs)) as pool,
-    ):
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        _run_staging(spark, settings, days, only, skip_complete, progress)
+        _run_derived(spark, settings, days, only, skip_complete, progress)
+
+
+def _run_staging(
+    spark: SparkSession,
+    settings: Settings,
+    days: Sequence[date],
+    only: Sequence[str],
+    skip_complete: bool,
+    progress: Progress,
+) -> None:
+    jobs = [job for job in catalog.STAGING_JOBS if not only or job.table.name in only]
+    if not jobs:
+        return
+    with ThreadPoolExecutor(len(jobs)) as pool:
         futures = []
         for job in jobs:
             report = _Report(progress, progress.add_task(job.table.name, total=None))
@@ -85,6 +99,34 @@ def run(
     if failures:
         others = f" ({len(failures) - 1} more runs failed; see above)" if len(failures) > 1 else ""
         raise JobError(f"{failures[0]}{others}")
+
+
+def _run_derived(
+    spark: SparkSession,
+    settings: Settings,
+    days: Sequence[date],
+    only: Sequence[str],
+    skip_complete: bool,
+    progress: Progress,
+) -> None:
+    """One after the other, since each reads what the one before it wrote."""
+    for job in catalog.DERIVED_JOBS:
+        if only and job.table.name not in only:
+            continue
+        report = _Report(progress, progress.add_task(job.table.name, total=None))
+        if isinstance(job, AsOfJob):
+            newest = max(built_days.read(settings, interactions.TABLE), default=days[-1])
+            steps = [partial(job.run, spark, settings, newest)]
+        else:
+            wanted = job.plan(settings, days, skip_complete)
+            log.info("%s: %d days to build", job.table.name, len(wanted))
+            size_bytes, limits = feed_loads.size_bytes(settings, "events"), settings.backfill
+            parts = chunks(wanted, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
+            steps = [partial(job.run, spark, settings, part) for part in parts]
+        report.show(0, len(steps))
+        for done, step in enumerate(steps, start=1):
+            step()
+            report.show(done, len(steps))
 
 
 @dataclass(frozen=True)
@@ -143,7 +185,8 @@ def _steps(
     wanted = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
     log.info("%s: %d of %d days to load", name, len(wanted), len(days))
     limits = settings.backfill
-    parts = chunks(wanted, files, limits.max_chunk_bytes, limits.max_chunk_days)
+    size_bytes = {day: sum(file.size_bytes for file in own) for day, own in feeds.by_day(files, wanted).items()}
+    parts = chunks(wanted, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
     return [_Step(f"{name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part)) for part in parts]
 
 
@@ -175,7 +218,7 @@ def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> li
     loads = tables.read(spark, settings, feed_loads.TABLE).where(is_wanted)
     rejects = tables.read(spark, settings, rejected_rows.TABLE).where(is_wanted)
     accounts = []
-    for job in catalog.JOBS:
+    for job in catalog.STAGING_JOBS:
         own = loads.where(F.col("feed") == job.feed)
         bad = rejects.where(F.col("feed") == job.feed)
         newest = own.agg(F.max("ds")).collect()[0][0]
@@ -225,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--to", dest="last", type=command.day, metavar="DATE", help="included; default: the feed's last"
     )
-    names = [job.table.name for job in catalog.JOBS]
+    names = [job.table.name for job in (*catalog.STAGING_JOBS, *catalog.DERIVED_JOBS)]
     parser.add_argument("--only", nargs="+", default=[], choices=names, metavar="TABLE", help=", ".join(names))
     parser.add_argument("--skip-complete", action="store_true", help="leave out days that are loaded and unchanged")
 

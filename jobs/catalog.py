@@ -7,7 +7,24 @@ from datetime import date
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from jobs import clean_consents, clean_events, clean_offers, clean_titles, erasures, feed_loads, rejected_rows
+from jobs import (
+    built_days,
+    clean_consents,
+    clean_events,
+    clean_offers,
+    clean_titles,
+    erasures,
+    feed_loads,
+    interactions,
+    rejected_rows,
+    text_encoder_terms,
+    title_features,
+    title_stats,
+    training_examples,
+    training_users,
+    user_histories,
+    vocabularies,
+)
 from jobs.tables import Table
 
 
@@ -29,12 +46,48 @@ class SnapshotJob:
     run: Callable[[SparkSession, Settings, date], None]
 
 
+@dataclass(frozen=True)
+class DerivedJob:
+    """A job that makes a table by day of other tables: `plan` says which days a request for days builds."""
+
+    table: Table
+    plan: Callable[[Settings, Sequence[date], bool], list[date]]
+    run: Callable[[SparkSession, Settings, Sequence[date]], None]
+
+
+@dataclass(frozen=True)
+class AsOfJob:
+    """A job that makes a table of other tables which says how things stand: it runs for the newest day."""
+
+    table: Table
+    run: Callable[[SparkSession, Settings, date], None]
+
+
 # The staging tables do not read one another, so a backfill builds them side by side.
-JOBS: tuple[DailyJob | SnapshotJob, ...] = (
+STAGING_JOBS: tuple[DailyJob | SnapshotJob, ...] = (
     DailyJob("events", clean_events.TABLE, clean_events.run),
     SnapshotJob("titles", clean_titles.TABLE, clean_titles.run),
     SnapshotJob("offers", clean_offers.TABLE, clean_offers.run),
     SnapshotJob("consents", clean_consents.TABLE, clean_consents.run),
 )
 
-TABLES: tuple[Table, ...] = (*[job.table for job in JOBS], rejected_rows.TABLE, feed_loads.TABLE, erasures.TABLE)
+# Each after those that it reads.
+DERIVED_JOBS: tuple[DerivedJob | AsOfJob, ...] = (
+    DerivedJob(interactions.TABLE, interactions.plan, interactions.run),
+    DerivedJob(title_stats.TABLE, title_stats.plan, title_stats.run),
+    AsOfJob(vocabularies.TABLE, vocabularies.run),
+    AsOfJob(title_features.TABLE, title_features.run),
+    DerivedJob(user_histories.TABLE, user_histories.plan, user_histories.run),
+    DerivedJob(training_examples.TABLE, training_examples.plan, training_examples.run),
+    AsOfJob(training_users.TABLE, training_users.run),
+)
+
+TABLES: tuple[Table, ...] = (
+    *[job.table for job in STAGING_JOBS],
+    *[job.table for job in DERIVED_JOBS],
+    text_encoder_terms.TABLE,
+    rejected_rows.TABLE,
+    feed_loads.TABLE,
+    built_days.TABLE,
+    erasures.TABLE,
+)

@@ -111,3 +111,27 @@ def run_snapshot_job(
             work(spark, settings, last)
 
     return run(parse, staged, argv)
+
+
+def run_day_job(
+    doc: str | None,
+    name: str,
+    plan: Callable[[Settings, Sequence[date], bool], list[date]],
+    work: Callable[[SparkSession, Settings, Sequence[date]], None],
+    argv: Sequence[str] | None,
+) -> int:
+    """The command line of a derived table's job: `plan` says which days a request for days builds, `work` does it."""
+    parse = parser(doc)
+    add_days(parse)
+    parse.add_argument("--skip-complete", action="store_true", help="leave out days that are built and not stale")
+
+    def build(settings: Settings, arguments: Namespace) -> None:
+        first, last = parse_days(parse, arguments)
+        days = plan(settings, days_between(first, last), arguments.skip_complete)
+        if not days:
+            log.info("%s: nothing to build from %s to %s", name, first, last)
+            return
+        with spark_session(settings, name) as spark:
+            work(spark, settings, days)
+
+    return run(parse, build, argv)

@@ -1,14 +1,18 @@
 """Describe the lake for a person: each table with its grain, rows, days, size, version and last write.
 
 Reads the Delta logs of the tables in <lake.root>, without Spark; writes nothing. Rows are those that the newest
-version of a table has; size is that of their files, without those kept for older versions.
+version of a table has; size is that of their files, without those kept for older versions. Then says how many titles
+have a plot or poster, and how many of those were turned into an embedding.
+
+With --neighbours it prints instead which titles lie nearest to the named ones, by plot and by poster.
 """
 
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import zip_longest
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +20,7 @@ from deltalake import DeltaTable
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import catalog, command, table_log, tables
+from jobs import built_days, catalog, command, table_log, tables, title_content
 from jobs.tables import Table
 
 _DAY_COLUMN = "partition.ds"
@@ -43,14 +47,15 @@ def describe(settings: Settings, known: Iterable[Table]) -> list[Description]:
     for table in known:
         location = tables.location(settings, table)
         if table_log.exists(location):
-            found.append(_describe(table, table_log.load(location)))
+            found.append(_describe(table, table_log.load(location), list(built_days.read(settings, table))))
     return found
 
 
-def _describe(table: Table, delta: DeltaTable) -> Description:
+def _describe(table: Table, delta: DeltaTable, built: Sequence[date]) -> Description:
+    """`built` are the days of a derived table; a staging table has them as partitions."""
     files = pa.table(delta.get_add_actions(flatten=True))
-    days = pc.unique(files[_DAY_COLUMN]).to_pylist() if _DAY_COLUMN in files.column_names else []
-    days = sorted(str(day) for day in days if day is not None)
+    found = pc.unique(files[_DAY_COLUMN]).to_pylist() if _DAY_COLUMN in files.column_names else built
+    days = sorted(str(day) for day in found if day is not None)
     [newest] = delta.history(1)
     return Description(
         name=table.name,
@@ -88,18 +93,57 @@ def _readable_size(size_bytes: float) -> str:
     return f"{size_bytes:.1f} TB"
 
 
-def work(settings: Settings, _: Namespace) -> int:
+def print_coverage(found: Sequence[title_content.Coverage]) -> None:
+    """Show how many titles have what, on standard output."""
+    shown = RichTable(title=f"Content of {found[0].titles:,} titles")
+    for heading in ("", "titles", "share", "with an embedding", "without"):
+        shown.add_column(heading, justify="left" if heading in ("", "without") else "right")
+    for part in found:
+        share = part.present / max(part.titles, 1)
+        why = ", ".join(f"{count:,}: {problem}" for problem, count in sorted(part.problems.items())) or "0"
+        shown.add_row(part.kind, f"{part.present:,}", f"{share:.1%}", f"{part.embedded:,}", why)
+    command.console().print(shown)
+
+
+def print_neighbours(settings: Settings, names: Sequence[str], count: int) -> None:
+    """Show the titles nearest to each named one. Raises JobError for a name that no title has."""
+    catalogue = title_content.Catalogue(settings)
+    for name in names:
+        position = catalogue.find(name)
+        shown = RichTable(title=f"Nearest to {catalogue.name(position)}")
+        columns = []
+        for embedding in title_content.EMBEDDINGS:
+            shown.add_column(f"by {embedding.removesuffix('_embedding')}")
+            near = catalogue.neighbours(position, embedding, count)
+            columns.append(["it has none"] if near is None else [f"{n.similarity:.2f}  {n.title}" for n in near])
+        for row in zip_longest(*columns, fillvalue=""):
+            shown.add_row(*row)
+        command.console().print(shown)
+
+
+def work(settings: Settings, arguments: Namespace) -> int:
     """Describe what is there; code 1 where there is no table at all."""
+    if arguments.neighbours:
+        print_neighbours(settings, arguments.neighbours, arguments.count)
+        return 0
     descriptions = describe(settings, catalog.TABLES)
     if not descriptions:
         print(f"no tables in {settings.lake.root}; run python -m jobs.backfill first", file=sys.stderr)
         return 1
     print_descriptions(descriptions, settings.lake.root)
+    content = title_content.coverage(settings)
+    if content:
+        print_coverage(content)
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run(command.parser(__doc__), work, argv)
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--neighbours", nargs="+", default=[], metavar="TITLE", help="print the titles nearest to these"
+    )
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="how many neighbours (default 8)")
+    return command.run(parser, work, argv)
 
 
 if __name__ == "__main__":

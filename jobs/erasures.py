@@ -1,11 +1,15 @@
 """erasures: one row per erased person, as a hash that keeps them out of every later load. Source: the erasures feed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType, TimestampType
 
 from conf.settings import Settings
 from jobs import tables
+from jobs.errors import JobError
 from jobs.tables import Table
 
 TABLE = Table(
@@ -36,3 +40,15 @@ def read_erased(spark: SparkSession, settings: Settings) -> DataFrame | None:
 def version(settings: Settings) -> int:
     """The table's version, to see whether someone was erased in the meantime; -1 while there is no table."""
     return tables.version(settings, TABLE) if tables.exists(settings, TABLE) else -1
+
+
+@contextmanager
+def none_meanwhile(settings: Settings, table: Table) -> Iterator[None]:
+    """For a write of `table` from rows that name people: raises JobError where someone was erased during the block.
+
+    The erased rows had been read before and were written again.
+    """
+    before = version(settings)
+    yield
+    if version(settings) != before:
+        raise JobError(f"someone was erased while {table.name} was written; run python -m jobs.erase again")

@@ -4,8 +4,13 @@ It is what tells a complete day from one that is still to do, an empty day from 
 be added up: lines = loaded + rejected (duplicates among them) + erased.
 """
 
+from datetime import date
+from typing import Any
+
 from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, StringType, StructField, StructType
 
+from conf.settings import Settings
+from jobs import table_log, tables
 from jobs.tables import Table
 
 TABLE = Table(
@@ -31,3 +36,21 @@ TABLE = Table(
     partition_by=("feed",),
     checks={"adds_up": "count_lines = count_loaded + count_rejected + count_erased"},
 )
+
+
+def size_bytes(settings: Settings, feed: str) -> dict[date, int]:
+    """Bytes of the files of each day that was loaded; without Spark."""
+    return _per_day(settings, feed, "size_bytes")
+
+
+def fingerprints(settings: Settings, feed: str) -> dict[date, str]:
+    """What the files of each day that was loaded were; without Spark."""
+    return _per_day(settings, feed, "fingerprint")
+
+
+def _per_day(settings: Settings, feed: str, column: str) -> dict[date, Any]:
+    if not tables.exists(settings, TABLE):
+        return {}
+    loads = table_log.load(tables.location(settings, TABLE))
+    rows = loads.to_pyarrow_table(filters=[("feed", "=", feed)], columns=["ds", column]).to_pylist()
+    return {row["ds"]: row[column] for row in rows}

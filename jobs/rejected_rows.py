@@ -1,4 +1,4 @@
-"""rejected_rows: one row per rejected input line, with its reason and the line itself. Source: every staging job."""
+"""rejected_rows: one row per rejected input line or poster, with its reason and itself. Source: every staging job."""
 
 from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType
 
@@ -6,10 +6,12 @@ from jobs.tables import Table
 
 TABLE = Table(
     name="rejected_rows",
-    grain="one row per rejected input line",
+    grain="one row per rejected input line or poster",
     schema=StructType(
         [
-            StructField("feed", StringType(), False, {"comment": "events, titles, offers, consents or erasures"}),
+            StructField(
+                "feed", StringType(), False, {"comment": "events, titles, offers, consents, erasures, posters"}
+            ),
             StructField("ds", DateType(), False, {"comment": "the feed day it was delivered for"}),
             StructField("file", StringType(), False, {"comment": "path below the feeds' root"}),
             StructField("reason", StringType(), False, {"comment": "each field that is wrong, expected and found"}),

@@ -44,6 +44,7 @@ _CONFLICTS = (
 )
 
 _FIRST_COMMIT_SECONDS = 3
+_MAX_FILES_PER_WRITE = 16
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,19 @@ def read_version(spark: SparkSession, settings: Settings, table: Table, version:
 
 
 def replace(
-    rows: DataFrame, settings: Settings, table: Table, where: str, expected_version: int | None = None
+    rows: DataFrame,
+    settings: Settings,
+    table: Table,
+    where: str,
+    expected_version: int | None = None,
+    keep_layout: bool = False,
 ) -> Commit:
     """Replace exactly the rows that fulfil `where` by `rows`, all of which must fulfil it, in one commit.
 
     With `expected_version` the write is a compare-and-swap: it lands only where no other such write has landed on the
     table since that version, and raises ConcurrentWriteError otherwise. Delta drops a write whose transaction number
     is not above the last one, and refuses one that races another of the same application; both are made into that
-    error.
+    error. With `keep_layout` each partition of `rows` becomes a file as it is, in its order.
     """
     path = location(settings, table)
     before = table_log.version(path)
@@ -157,6 +163,8 @@ def replace(
     writer = writer.option("replaceWhere", where).option("userMetadata", mark)
     if expected_version is not None:
         writer = writer.option("txnAppId", table.name).option("txnVersion", expected_version + 1)
+    if keep_layout:
+        writer = writer.option("optimizeWrite", "false")
     writer.save(path)
     own = [commit for commit in table_log.commits(path, after=before) if commit.mark == mark]
     if not own:
@@ -170,6 +178,26 @@ def replace(
     commit = Commit(own[0].version, written)
     log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
     return commit
+
+
+def replace_days(rows: DataFrame, settings: Settings, table: Table, column: str, days: Sequence[date]) -> DataFrame:
+    """Replace the rows of `days` (in order, without gaps) in one commit; returns these rows as they were written.
+
+    `column` holds the day. A file holds one day, or days that follow each other, so that a reader of a few days opens
+    few files: a folder per day would make thousands of them where days are nearly empty.
+    """
+    where = is_one_of(column, days)
+    by_day = rows.hint("rebalance") if len(days) == 1 else _files_by_day(rows, column, days)
+    commit = retry_conflicts(
+        settings, table, lambda: replace(by_day, settings, table, where, keep_layout=len(days) > 1)
+    )
+    return read_version(rows.sparkSession, settings, table, commit.version).where(where)
+
+
+def _files_by_day(rows: DataFrame, column: str, days: Sequence[date]) -> DataFrame:
+    count = min(len(days), _MAX_FILES_PER_WRITE)
+    position = F.datediff(F.col(column), F.lit(days[0]))
+    return rows.repartitionById(count, F.floor(position * count / len(days)).cast("int"))
 
 
 def merge_snapshot(

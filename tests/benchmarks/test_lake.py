@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks.lake import make_feeds, outcome
+from benchmarks.feeds import make_feeds
+from benchmarks.lake import outcome
 from benchmarks.lake_other_engines import ENGINES, Rules
 from benchmarks.measure import Meter, Report
 from conf.loader import load_settings

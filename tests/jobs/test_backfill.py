@@ -20,7 +20,6 @@ from jobs import backfill, clean_events, feed_loads, feeds, rejected_rows, table
 from jobs.backfill import FeedAccount
 from jobs.command import days_between
 from jobs.errors import JobError
-from jobs.feeds import FeedFile
 from jobs.sources.simulate import simulate
 
 FIRST, LAST = date(2024, 5, 1), date(2024, 5, 3)
@@ -219,13 +218,12 @@ def test_a_range_without_any_feed_is_refused(spark: SparkSession, settings: Sett
 
 def test_chunks_hold_to_days_and_bytes() -> None:
     days = days_between(date(2024, 5, 1), date(2024, 5, 6))
-    sizes = {1: 40, 2: 40, 3: 40, 5: 500}
-    files = [FeedFile(f"f{d}", f"f{d}", date(2024, 5, d), size, 0) for d, size in sizes.items()]
+    sizes = {date(2024, 5, 1): 40, date(2024, 5, 2): 40, date(2024, 5, 3): 40, date(2024, 5, 5): 500}
     # 40 + 40 fit into 100 bytes and 120 do not; the empty 4th joins the 3rd; the 5th is larger than a chunk, and the
     # empty 6th would make it no smaller.
-    assert [[day.day for day in chunk] for chunk in backfill.chunks(days, files, 100, 9)] == [[1, 2], [3, 4], [5], [6]]
-    assert [[day.day for day in chunk] for chunk in backfill.chunks(days, [], 100, 4)] == [[1, 2, 3, 4], [5, 6]]
-    assert backfill.chunks([], files, 100, 4) == []
+    assert [[day.day for day in chunk] for chunk in backfill.chunks(days, sizes, 100, 9)] == [[1, 2], [3, 4], [5], [6]]
+    assert [[day.day for day in chunk] for chunk in backfill.chunks(days, {}, 100, 4)] == [[1, 2, 3, 4], [5, 6]]
+    assert backfill.chunks([], sizes, 100, 4) == []
 
 
 def event(event_id: str, day: str) -> str:

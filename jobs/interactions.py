@@ -1,0 +1,146 @@
+"""interactions: one row per user_id, title_id, ds and known_ds: what a user's events of a day say of a title.
+
+Source: stg_events. `known_ds` is the day from which the row is known: the later of `ds`, the day it happened, and the
+feed day that delivered it. What is made of interactions goes by `known_ds`, so that a late event changes the days from
+which it is known and none before.
+
+A row's weight is that of the day's last opinion (like, dislike, rating), and where there is none that of the strongest
+other event. A rating weighs (rating - rating_neutral) / (max_rating - rating_neutral), so a low one is a negative.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BooleanType,
+    DateType,
+    FloatType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from conf.settings import Interactions, Settings
+from jobs import built_days, clean_events, command, erasures, feed_loads, tables
+from jobs.errors import JobError
+from jobs.tables import Table
+
+TABLE = Table(
+    name="interactions",
+    grain="one row per user_id, title_id, day it happened and day it was known from",
+    schema=StructType(
+        [
+            StructField("user_id", StringType(), False, {"comment": "pseudonymous"}),
+            StructField("title_id", LongType(), False, {"comment": "may be a title that the catalogue lacks"}),
+            StructField("ds", DateType(), False, {"comment": "UTC day it happened"}),
+            StructField("known_ds", DateType(), False, {"comment": "day from which it is known; ds unless late"}),
+            StructField("weight", FloatType(), False, {"comment": "1 is a like, below 0 a negative"}),
+            StructField("is_opinion", BooleanType(), False, {"comment": "from a like, dislike or rating"}),
+            StructField("first_event_time", TimestampType(), False, {"comment": "of the day's events"}),
+            StructField("last_event_time", TimestampType(), False, {"comment": "of the day's events"}),
+            StructField("country", StringType(), False, {"comment": "of the last event"}),
+            StructField("count_events", IntegerType(), False, {"comment": "that have a weight"}),
+        ]
+    ),
+    primary_key=("user_id", "title_id", "ds", "known_ds"),
+    stats_columns=("ds", "known_ds"),
+    checks={"known_after_it_happened": "known_ds >= ds", "times_in_order": "first_event_time <= last_event_time"},
+    person_column="user_id",
+)
+
+_OPINIONS = ("like", "dislike", "rating")
+
+
+def event_weight(weights: Interactions, max_rating: float) -> Column:
+    """The weight of an event; null for one that makes no interaction."""
+    scale = max_rating - weights.rating_neutral
+    weight = F.when(F.col("event_type") == "rating", (F.col("rating") - weights.rating_neutral) / scale)
+    for event_type in clean_events.EVENT_TYPES:
+        value = getattr(weights, event_type, 0.0)
+        if value:
+            weight = weight.when(F.col("event_type") == event_type, F.lit(value))
+    return weight.cast("float")
+
+
+def build_interactions(events: DataFrame, weights: Interactions, max_rating: float) -> DataFrame:
+    """Rows of the table from `stg_events` rows that have `known_ds`."""
+    weighted = events.withColumn("weight", event_weight(weights, max_rating)).where("weight IS NOT NULL")
+    is_opinion = F.col("event_type").isin(*_OPINIONS)
+    # The id decides between two events of one moment, so that any order of rows gives the same.
+    moment = F.struct("event_time", "event_id")
+    rows = weighted.groupBy("user_id", "title_id", "ds", "known_ds").agg(
+        F.max_by("weight", F.when(is_opinion, moment)).alias("opinion"),
+        F.max(F.when(~is_opinion, F.col("weight"))).alias("strongest"),
+        F.min("event_time").alias("first_event_time"),
+        F.max("event_time").alias("last_event_time"),
+        F.max_by("country", moment).alias("country"),
+        F.count("*").cast("int").alias("count_events"),
+    )
+    return rows.withColumns(
+        {"weight": F.coalesce("opinion", "strongest"), "is_opinion": F.col("opinion").isNotNull()}
+    ).select(*TABLE.schema.fieldNames())
+
+
+def with_known_ds(events: DataFrame) -> DataFrame:
+    """`stg_events` rows with the day from which they are known.
+
+    A clock that is ahead may date an event after its feed day; it counts from the day it claims.
+    """
+    return events.withColumn("known_ds", F.greatest("ds", "feed_date"))
+
+
+def inputs(settings: Settings) -> dict[date, str]:
+    """Per loaded feed day a hash of what its interactions are made of.
+
+    Events of one day are delivered before or on it, and an earlier feed day within the copy window may take a copy
+    away from it, so the files of that window count.
+    """
+    fingerprints = feed_loads.fingerprints(settings, "events")
+    window = settings.staging.copy_window_days + settings.staging.max_days_ahead
+    start = built_days.hash_inputs(TABLE, settings.interactions, settings.staging.max_rating)
+    return {
+        ds: built_days.hash_inputs(
+            start, *[fingerprints.get(ds - timedelta(days=n), "not loaded") for n in range(window, -1, -1)]
+        )
+        for ds in sorted(fingerprints)
+    }
+
+
+def plan(settings: Settings, days: Sequence[date], skip_complete: bool) -> list[date]:
+    """The days to build for a request of `days`; raises JobError for one whose events are not loaded."""
+    expected = inputs(settings)
+    missing = built_days.unknown_days(days, expected)
+    if missing:
+        raise JobError(
+            f"{TABLE.name} for ds={missing[0]}: {clean_events.TABLE.name} has no such feed day; run python -m "
+            f"jobs.clean_events --ds {missing[0]} first"
+        )
+    built = built_days.read(settings, TABLE)
+    is_stale = {ds for ds in days if ds not in built or built[ds].inputs_hash != expected[ds]}
+    return [ds for ds in days if not skip_complete or ds in is_stale]
+
+
+def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
+    """Build `days`, each replaced whole."""
+    tables.ensure(spark, settings, TABLE)
+    expected = inputs(settings)
+    is_wanted = tables.is_one_of("known_ds", days)
+    events = with_known_ds(tables.read(spark, settings, clean_events.TABLE)).where(is_wanted)
+    rows = build_interactions(events, settings.interactions, settings.staging.max_rating)
+    with erasures.none_meanwhile(settings, TABLE):
+        written = tables.replace_days(rows, settings, TABLE, "known_ds", days)
+    built_days.record(written, settings, TABLE, {ds: expected[ds] for ds in days}, day_column="known_ds")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_day_job(__doc__, TABLE.name, plan, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""title_features: one row per title_id: what models know of a title, as of the newest night.
+
+Sources: stg_titles, vocabularies, title_stats, text_encoder_terms, and the poster files in `feeds.posters_dir`. A plot
+or poster is encoded again only when it, or its encoder, changed. A title without a plot or poster has no embedding, and
+says so: a zero would look like a value. A poster that can't be used is in rejected_rows, feed `posters`, with the
+reason.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import partial, reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DateType,
+    FloatType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
+
+from conf.settings import Settings, Text, TitleFeatures
+from jobs import (
+    built_days,
+    change_rows,
+    clean_titles,
+    command,
+    staging,
+    tables,
+    text_encoder_terms,
+    title_encoding,
+    title_stats,
+    vocabularies,
+)
+from jobs.encoders.errors import EncoderError
+from jobs.errors import JobError
+from jobs.session import hadoop_path
+from jobs.staging import Feed
+from jobs.tables import Table
+
+log = logging.getLogger("marquee")
+
+_IDS = ArrayType(IntegerType(), True)
+KINDS = ("plot", "poster")
+_EMBEDDING = ArrayType(FloatType(), True)
+OBJECT_TYPE_IDS = {"movie": 2, "show": 3}
+POSTERS = Feed("posters", ())
+
+
+def _embedding_fields(kind: str, hashed: str) -> tuple[StructField, ...]:
+    return (
+        StructField(f"{kind}_embedding", _EMBEDDING, True, {"comment": "of length 1; null where there is none"}),
+        StructField(f"{kind}_problem", StringType(), True, {"comment": f"why a {kind} has no embedding"}),
+        StructField(f"{kind}_encoder", StringType(), True, {"comment": "version of what made the embedding"}),
+        StructField(f"{kind}_hash", StringType(), True, {"comment": f"SHA-256 of {hashed}"}),
+        StructField(f"{kind}_ds", DateType(), True, {"comment": f"night on which the {kind} was encoded"}),
+    )
+
+
+TABLE = Table(
+    name="title_features",
+    grain="one row per title_id",
+    schema=StructType(
+        [
+            StructField("title_id", LongType(), False, {"comment": "key"}),
+            StructField("title_index", IntegerType(), False, {"comment": "its id in vocabularies, kind title"}),
+            StructField("is_listed", BooleanType(), False, {"comment": "whether the catalogue still has it"}),
+            StructField("object_type_id", IntegerType(), False, {"comment": "1 unknown, 2 movie, 3 show"}),
+            StructField("language_id", IntegerType(), False, {"comment": "1 where not known"}),
+            StructField("genre_ids", _IDS, False, {"comment": "padded with 0; 1 stands for all unknown ones"}),
+            StructField("theme_ids", _IDS, False, {"comment": "likewise"}),
+            StructField("cast_ids", _IDS, False, {"comment": "likewise, in order of billing; persons"}),
+            StructField("director_ids", _IDS, False, {"comment": "likewise; persons"}),
+            StructField("release_date", DateType(), True, {"comment": "may lie ahead"}),
+            StructField("release_year", IntegerType(), True),
+            StructField("runtime_minutes", IntegerType(), True),
+            StructField("has_plot", BooleanType(), False, {"comment": "whether there is a text to encode"}),
+            *_embedding_fields("plot", "text and encoder"),
+            StructField("has_poster", BooleanType(), False, {"comment": "whether a poster file is named"}),
+            *_embedding_fields("poster", "the file's name, size, time of change, and encoder"),
+            StructField("count_positives_28d", LongType(), False, {"comment": "as of updated_ds and since"}),
+            StructField("count_positives_ever", LongType(), False, {"comment": "likewise"}),
+            StructField("content_hash", StringType(), False, {"comment": "SHA-256 of all but the counts"}),
+            StructField("updated_ds", DateType(), False, {"comment": "night of the last change"}),
+        ]
+    ),
+    primary_key=("title_id",),
+    stats_columns=("title_id",),
+    checks={
+        f"{kind}_embedding_or_problem": f"IF(has_{kind}, ({kind}_embedding IS NULL) = ({kind}_problem IS NOT NULL), "
+        f"{kind}_embedding IS NULL AND {kind}_problem IS NULL)"
+        for kind in KINDS
+    },
+)
+
+_COUNTS = ("count_positives_28d", "count_positives_ever")
+_CONTENT = TABLE.schema.fieldNames()[:-4]
+# Column of stg_titles, kind of its tokens, column here.
+_LISTS = (
+    ("genres", "genre", "genre_ids"),
+    ("themes", "theme", "theme_ids"),
+    ("cast", "person", "cast_ids"),
+    ("directors", "person", "director_ids"),
+)
+
+
+def with_ids(titles: DataFrame, vocabulary: DataFrame, options: TitleFeatures) -> DataFrame:
+    """`titles` with `title_index`, `language_id` and a padded id list per kind."""
+    lengths = (options.max_genres, options.max_themes, options.max_cast, options.max_directors)
+    lists = [F.transform(column, partial(_mention, kind, name)) for column, kind, name in _LISTS]
+    single = F.array(
+        _mention("title", "title_index", F.col("title_id").cast("string")),
+        _mention("language", "language_id", F.col("original_language")),
+    )
+    mentions = titles.select("title_id", F.posexplode(F.concat(*lists, single)).alias("position", "mention"))
+    mentions = mentions.select("title_id", "position", "mention.*")
+    known = mentions.join(vocabulary.select("kind", "token", "id"), on=["kind", "token"], how="left")
+    id_of = F.coalesce("id", F.lit(vocabularies.UNKNOWN_ID))
+    in_order = F.sort_array(F.collect_list(F.struct("position", id_of.alias("id"))))
+    per_list = known.groupBy("title_id", "name").agg(F.array_distinct(in_order["id"]).alias("ids"))
+    per_title = per_list.groupBy("title_id").agg(
+        F.map_from_entries(F.collect_list(F.struct("name", "ids"))).alias("ids")
+    )
+    columns = {name: _padded(F.col("ids")[name], length) for (_, _, name), length in zip(_LISTS, lengths, strict=True)}
+    first = {name: F.get(F.col("ids")[name], F.lit(0)) for name in ("title_index", "language_id")}
+    return titles.join(per_title, on="title_id").withColumns({**columns, **first}).drop("ids")
+
+
+def _mention(kind: str, name: str, token: Column) -> Column:
+    return F.struct(F.lit(kind).alias("kind"), F.lit(name).alias("name"), token.alias("token"))
+
+
+def _padded(ids: Column, length: int) -> Column:
+    padding = F.array_repeat(F.lit(vocabularies.PADDING_ID), length)
+    return F.slice(F.concat(F.coalesce(ids, F.array().cast(_IDS)), padding), 1, length).cast(_IDS)
+
+
+def text_of(options: Text) -> Column:
+    """What the text encoder reads of a row of stg_titles; null where that is nothing, or a wanted plot is missing."""
+    lists = {"genres", "themes", "cast", "directors"}
+    parts = [F.concat_ws(", ", name) if name in lists else F.trim(name) for name in options.fields]
+    text = F.substring(F.concat_ws(". ", *[F.nullif(part, F.lit("")) for part in parts]), 1, options.max_chars)
+    is_there = F.trim(text) != ""
+    if "plot" in options.fields:
+        is_there &= F.trim(F.coalesce("plot", F.lit(""))) != ""
+    return F.when(is_there, text)
+
+
+def poster_files(spark: SparkSession, folder: str) -> DataFrame:
+    """`poster, uri, size_bytes, changed_at` of the files in a folder; none where there is no such folder."""
+    schema = "poster string, uri string, size_bytes long, changed_at timestamp"
+    filesystem, path = hadoop_path(spark, folder)
+    if not filesystem.exists(path):
+        log.warning("feeds.posters_dir: no folder %s; no title has a poster", folder)
+        return spark.createDataFrame([], schema)
+    # Its contents are not read: no column of them is asked for.
+    files = spark.read.format("binaryFile").load(folder)
+    uri = F.regexp_replace("path", "^(file:)/+", "file:///")
+    return files.select(
+        F.element_at(F.split("path", "/"), -1).alias("poster"),
+        F.regexp_replace(uri, "^s3a:", "s3:").alias("uri"),
+        F.col("length").alias("size_bytes"),
+        F.col("modificationTime").alias("changed_at"),
+    )
+
+
+def plots_to_encode(titles: DataFrame, options: Text, version: str) -> DataFrame:
+    """`title_id, hash, text` of the titles that have a text."""
+    texts = titles.select("title_id", text_of(options).alias("text")).where("text IS NOT NULL")
+    return texts.withColumn("hash", F.sha2(F.concat_ws("\n", F.lit(version), "text"), 256))
+
+
+def posters_to_encode(titles: DataFrame, files: DataFrame, version: str) -> DataFrame:
+    """`title_id, hash, uri, size_bytes` of the titles that name a poster; the last two null where no file has the name.
+
+    `files` are of `poster_files`.
+    """
+    named = titles.where("poster IS NOT NULL").select("title_id", "poster").join(files, on="poster", how="left")
+    parts = ("poster", "size_bytes", F.unix_micros("changed_at"), F.lit(version))
+    return named.select("title_id", F.sha2(F.to_json(F.struct(*parts)), 256).alias("hash"), "uri", "size_bytes")
+
+
+def with_embeddings(titles: DataFrame, kind: str, embedded: DataFrame, version: str) -> DataFrame:
+    """`titles` with the columns of a kind (plot, poster); `embedded` is of `title_encoding.encode_changed`."""
+    columns = {name: f"{kind}_{name}" for name in title_encoding.RESULT}
+    joined = titles.join(embedded.withColumnsRenamed(columns), on="title_id", how="left")
+    has_it = F.col(f"{kind}_hash").isNotNull()
+    return joined.withColumns({f"has_{kind}": has_it, f"{kind}_encoder": F.when(has_it, F.lit(version))})
+
+
+def build_features(titles: DataFrame, stats: DataFrame) -> DataFrame:
+    """Rows of the table, but for `updated_ds`, from titles that have ids and embeddings; `stats` as of one day."""
+    overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
+    joined = titles.join(overall.select("title_id", *_COUNTS), on="title_id", how="left")
+    object_type_id = F.lit(vocabularies.UNKNOWN_ID)
+    for object_type, type_id in OBJECT_TYPE_IDS.items():
+        object_type_id = F.when(F.col("object_type") == object_type, type_id).otherwise(object_type_id)
+    rows = joined.withColumns(
+        {
+            "is_listed": F.col("removed_ds").isNull(),
+            "object_type_id": object_type_id,
+            **{name: F.coalesce(name, F.lit(0)) for name in _COUNTS},
+        }
+    )
+    # The hash of a plot or poster stands for its embedding.
+    hashed = [F.col(name) for name in _CONTENT if not name.endswith("_embedding")]
+    content_hash = F.sha2(F.to_json(F.struct(*hashed)), 256).alias("content_hash")
+    return rows.select(*_CONTENT, *_COUNTS, content_hash)
+
+
+def unusable_posters(features: DataFrame, titles: DataFrame, ds: date) -> DataFrame:
+    """The posters that were looked at on `ds` and can't be used, as rejected lines."""
+    new = features.where(F.col("poster_problem").isNotNull() & (F.col("poster_ds") == F.lit(ds)))
+    return new.join(titles.select("title_id", "poster"), on="title_id").select(
+        F.lit(ds).alias("feed_date"),
+        F.concat(F.lit("posters/"), "poster").alias("file"),
+        F.col("poster_problem").alias("reason"),
+        F.to_json(F.struct("title_id", "poster")).alias("line"),
+    )
+
+
+def _embed(
+    spark: SparkSession, settings: Settings, titles: DataFrame, known: DataFrame, ds: date
+) -> Iterator[tuple[str, DataFrame, str]]:
+    """Per kind its name, the embeddings of all titles, and the version of the encoder.
+
+    Raises JobError for an encoder that can't be loaded.
+    """
+    options = settings.title_features
+    texts = plots_to_encode(titles, options.text, "").select("title_id", "text")
+    fitted = text_encoder_terms.load_or_fit(spark, settings, texts, ds) if options.text.encoder == "tfidf" else None
+    text_source = title_encoding.text_source(options.text, fitted)
+    poster_source = title_encoding.poster_source(options.posters)
+    try:
+        text_version, poster_version = text_source.load().version, poster_source.load().version
+    except EncoderError as error:
+        raise JobError(f"{TABLE.name}: {error}") from None
+
+    plots = plots_to_encode(titles, options.text, text_version)
+    encode_texts = partial(title_encoding.encode_texts, source=text_source)
+    yield "plot", title_encoding.encode_changed(plots, known, "plot", encode_texts, ds), text_version
+
+    posters = posters_to_encode(titles, poster_files(spark, settings.feeds.posters_dir), poster_version)
+    encode_posters = partial(
+        title_encoding.encode_posters,
+        source=poster_source,
+        max_bytes=options.posters.max_bytes,
+        max_pixels=options.posters.max_pixels,
+    )
+    yield "poster", title_encoding.encode_changed(posters, known, "poster", encode_posters, ds), poster_version
+
+
+def run(spark: SparkSession, settings: Settings, ds: date) -> None:
+    """Bring the table up to `ds`. Raises JobError for a night before the newest one, or an encoder that can't load."""
+    options = settings.title_features
+    for table in (TABLE, clean_titles.TABLE, vocabularies.TABLE, title_stats.TABLE):
+        tables.ensure(spark, settings, table)
+    built = built_days.read(settings, TABLE)
+    if built and ds < max(built):
+        raise JobError(f"{TABLE.name} for ds={ds}: it is as of {max(built)} already; nothing was changed")
+    titles = tables.read(spark, settings, clean_titles.TABLE)
+    known = tables.read(spark, settings, TABLE)
+    stats = change_rows.as_of(
+        tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, settings.change_rows.checkpoint_days
+    )
+    with_everything = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE), options)
+    for kind, embedded, version in _embed(spark, settings, titles, known, ds):
+        with_everything = with_embeddings(with_everything, kind, embedded, version)
+    # Encoded once: what follows reads the rows several times.
+    with staging.kept_on_disk(build_features(with_everything, stats)) as rows:
+        staging.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
+        changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
+        tables.retry_conflicts(
+            settings, TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)
+        )
+    now = tables.read(spark, settings, TABLE).withColumn("ds", F.lit(ds))
+    built_days.record(now, settings, TABLE, {ds: built_days.hash_inputs(TABLE, options)})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

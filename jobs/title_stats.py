@@ -1,0 +1,136 @@
+"""title_stats: one row per title_id, country and ds: how often a title was interacted with, as of the end of `ds`.
+
+Source: interactions, and this table's own rows of the days before. Country '*' is all countries together. An
+interaction counts on the day from which it is known. A table of change rows: there is a row on days on which a count
+changed (something came in, or fell out of a window), and for every title and country on a checkpoint day.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, LongType, StringType, StructField, StructType
+
+from conf.settings import Settings
+from jobs import built_days, change_rows, command, interactions, tables
+from jobs.tables import Table
+
+ALL_COUNTRIES = "*"
+KEYS = ("title_id", "country")
+# Days over which is counted; the count of all days is `ever`.
+WINDOWS = {"1d": 1, "7d": 7, "28d": 28}
+_KINDS = ("interactions", "positives")
+COUNTS = tuple(f"count_{kind}_{window}" for kind in _KINDS for window in (*WINDOWS, "ever"))
+
+TABLE = Table(
+    name="title_stats",
+    grain="one row per title_id, country and ds on which a count changed; every title on a checkpoint day",
+    schema=StructType(
+        [
+            StructField("title_id", LongType(), False),
+            StructField("country", StringType(), False, {"comment": "of the user; * is all countries together"}),
+            StructField("ds", DateType(), False, {"comment": "counts are as of its end"}),
+            *[StructField(name, LongType(), False) for name in COUNTS],
+        ]
+    ),
+    primary_key=("title_id", "country", "ds"),
+    stats_columns=("title_id", "ds"),
+    checks={
+        f"windows_of_{kind}_nest": " AND ".join(
+            f"count_{kind}_{shorter} <= count_{kind}_{longer}"
+            for shorter, longer in zip(("1d", "7d", "28d"), ("7d", "28d", "ever"), strict=True)
+        )
+        + f" AND count_{kind}_1d >= 0"
+        for kind in _KINDS
+    },
+)
+
+
+def daily_counts(rows: DataFrame, positive_min_weight: float) -> DataFrame:
+    """Interactions and positives per title, country (and all) and the day from which they are known, as `ds`."""
+    is_positive = F.col("weight") >= F.lit(positive_min_weight).cast("float")
+    counts = [F.count("*").alias("interactions"), F.count_if(is_positive).alias("positives")]
+    per_country = rows.groupBy("title_id", "country", F.col("known_ds").alias("ds")).agg(*counts)
+    overall = per_country.groupBy("title_id", F.lit(ALL_COUNTRIES).alias("country"), "ds").agg(
+        *[F.sum(kind).alias(kind) for kind in _KINDS]
+    )
+    return per_country.unionByName(overall)
+
+
+def changes(daily: DataFrame, first: date, last: date) -> DataFrame:
+    """By how much each count changes, per key and day from `first` to `last`.
+
+    What comes in on a day adds to every count, and leaves a window of n days n days later.
+    """
+    steps = []
+    for lag in (0, *WINDOWS.values()):
+        added = {window: (lag == 0) - (lag == length) for window, length in WINDOWS.items()} | {"ever": int(lag == 0)}
+        amounts = [
+            (F.col(kind) * added[window]).alias(f"count_{kind}_{window}")
+            for kind in _KINDS
+            for window in (*WINDOWS, "ever")
+        ]
+        steps.append(F.struct(F.date_add("ds", lag).alias("ds"), *amounts))
+    moved = daily.select(*KEYS, F.explode(F.array(*steps)).alias("step")).select(*KEYS, "step.*")
+    due = moved.where(change_rows.between("ds", first, last))
+    return due.groupBy(*KEYS, "ds").agg(*[F.sum(name).alias(name) for name in COUNTS])
+
+
+def build_stats(daily: DataFrame, before: DataFrame, days: Sequence[date], checkpoint_days: int) -> DataFrame:
+    """Rows of the table for `days`, which follow each other.
+
+    `daily` (of `daily_counts`) reaches 28 days further back; `before` is the table as of the day before the first.
+    """
+    first, last = days[0], days[-1]
+    steps = changes(daily, first, last)
+    if change_rows.checkpoints(days, checkpoint_days):
+        keys = before.select(*KEYS).unionByName(steps.select(*KEYS)).distinct()
+        steps = change_rows.with_checkpoints(steps, keys, days, checkpoint_days).na.fill(0)
+        steps = steps.groupBy(*KEYS, "ds").agg(*[F.sum(name).alias(name) for name in COUNTS])
+    else:
+        before = before.join(steps.select(*KEYS).distinct(), on=list(KEYS), how="left_semi")
+    start = before.withColumn("ds", F.lit(first - timedelta(days=1))).select(*steps.columns)
+    so_far = Window.partitionBy(*KEYS).orderBy("ds").rowsBetween(Window.unboundedPreceding, 0)
+    totals = start.unionByName(steps).withColumns({name: F.sum(name).over(so_far) for name in COUNTS})
+    # A checkpoint day has no row for a title that nobody had met by then.
+    return totals.where(change_rows.between("ds", first, last) & (F.col("count_interactions_ever") > 0))
+
+
+def inputs(settings: Settings) -> dict[date, str]:
+    """Per day with interactions a hash of all that its counts are made of."""
+    start = built_days.hash_inputs(TABLE, settings.change_rows, settings.interactions.positive_min_weight)
+    return built_days.chain(built_days.read(settings, interactions.TABLE), start)
+
+
+def plan(settings: Settings, days: Sequence[date], skip_complete: bool) -> list[date]:
+    """The days to build for a request of `days`; raises JobError where a day before them is missing."""
+    return built_days.days_to_build(settings, TABLE, days, inputs(settings), skip_complete)
+
+
+def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
+    """Build `days`, as `plan` gives them: in order and without gaps."""
+    tables.ensure(spark, settings, TABLE)
+    expected = inputs(settings)
+    first = days[0]
+    # Of the days before the first only those are read on which something leaves a window today.
+    leaving = [first - timedelta(days=n) for n in range(1, max(WINDOWS.values()) + 1)]
+    if len(days) == 1:
+        leaving = [first - timedelta(days=n) for n in WINDOWS.values()]
+    recent = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", [*leaving, *days]))
+    daily = daily_counts(recent, settings.interactions.positive_min_weight)
+    checkpoint_days = settings.change_rows.checkpoint_days
+    table = tables.read(spark, settings, TABLE)
+    before = change_rows.as_of(table, KEYS, first - timedelta(days=1), checkpoint_days)
+    rows = build_stats(daily, before, days, checkpoint_days)
+    written = tables.replace_days(rows, settings, TABLE, "ds", days)
+    built_days.record(written, settings, TABLE, {ds: expected[ds] for ds in days})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_day_job(__doc__, TABLE.name, plan, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

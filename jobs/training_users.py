@@ -1,0 +1,119 @@
+"""training_users: one row per user_id: the padded history as of the split, for a loss over whole users.
+
+Sources: user_histories, interactions, training_examples. By date, a history is as of the end of the last day of
+train; by last share it ends before the user's first positive that is not in train; without a split it is all. What a
+split keeps from training is in no row: a user who came later has none, and no history has a held-out title.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, StringType, StructField, StructType
+
+from conf.settings import Settings
+from jobs import (
+    built_days,
+    change_rows,
+    command,
+    erasures,
+    histories,
+    interactions,
+    tables,
+    training_examples,
+    user_histories,
+)
+from jobs.errors import JobError
+from jobs.tables import Table
+
+log = logging.getLogger("marquee")
+
+TABLE = Table(
+    name="training_users",
+    grain="one row per user_id that has a history as of the split",
+    schema=StructType(
+        [
+            StructField("user_id", StringType(), False, {"comment": "pseudonymous"}),
+            StructField("as_of_ds", DateType(), False, {"comment": "day the lake was built up to"}),
+            StructField("country", StringType(), False, {"comment": "of the latest entry"}),
+            *training_examples.HISTORY_FIELDS,
+        ]
+    ),
+    primary_key=("user_id",),
+    stats_columns=("as_of_ds",),
+    checks={"has_a_title": "history_length > 0"},
+    person_column="user_id",
+)
+
+
+def build_users(users: DataFrame, moment: Column, ds: date, length: int, held_out_share: float, seed: int) -> DataFrame:
+    """Rows of the table from users with `entries`; ages count back from `moment`."""
+    is_held_out = training_examples.is_held_out
+    kept = F.filter("entries", lambda entry: ~is_held_out(entry["title_id"], held_out_share, seed))
+    cut = users.withColumn("entries", histories.latest(kept, length)).where(F.size("entries") > 0)
+    return cut.select(
+        "user_id",
+        F.lit(ds).alias("as_of_ds"),
+        F.get("entries", F.lit(0))["country"].alias("country"),
+        *[column.alias(name) for name, column in histories.pad(F.col("entries"), moment, length).items()],
+    )
+
+
+def entries_before_own_split(met: DataFrame, examples: DataFrame) -> DataFrame:
+    """Users with their `entries` and the `cut_time` before which these ended: their first positive not in train."""
+    is_kept_back = F.col("split").isin("validation", "test")
+    cuts = examples.where(is_kept_back).groupBy("user_id").agg(F.min("event_time").alias("cut_time"))
+    joined = met.join(cuts, on="user_id", how="left")
+    earlier = joined.where(F.col("cut_time").isNull() | (F.col("last_event_time") < F.col("cut_time")))
+    entries = histories.collect_entries(earlier, ("user_id",))
+    return entries.join(cuts, on="user_id", how="left")
+
+
+def run(spark: SparkSession, settings: Settings, ds: date) -> None:
+    """Make the table that of the examples built up to `ds`."""
+    examples = built_days.read(settings, training_examples.TABLE)
+    newest = max(examples, default=None)
+    if newest != ds:
+        raise JobError(
+            f"{TABLE.name} for ds={ds}: {training_examples.TABLE.name} is built up to {newest}, and its split is that "
+            "of its newest day"
+        )
+    tables.ensure(spark, settings, TABLE)
+    inputs = built_days.hash_inputs(TABLE, examples[ds].inputs_hash)
+    built = built_days.read(settings, TABLE)
+    if built and max(built) == ds and built[ds].inputs_hash == inputs:
+        log.info("%s: ds=%s, nothing changed", TABLE.name, ds)
+        return
+    options = settings.examples
+    met = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
+    if options.split == "last_share":
+        users = entries_before_own_split(met, tables.read(spark, settings, training_examples.TABLE))
+        moment = F.coalesce("cut_time", F.timestamp_add("DAY", F.lit(1), F.lit(ds).cast("timestamp")))
+    else:
+        last = ds
+        if options.split == "by_date":
+            last = training_examples.validation_from(ds, options) - timedelta(days=1)
+        known = tables.read(spark, settings, user_histories.TABLE)
+        users = change_rows.as_of(known, user_histories.KEYS, last, settings.change_rows.checkpoint_days)
+        moment = F.lit(last + timedelta(days=1)).cast("timestamp")
+    share, seed = options.held_out_titles_share, settings.seed
+    rows = training_examples.shuffle(
+        build_users(users, moment, ds, options.user_history_titles, share, seed), TABLE, 1, seed
+    )
+    with erasures.none_meanwhile(settings, TABLE), training_examples.row_groups(spark, options.rows_per_group):
+        commit = tables.retry_conflicts(
+            settings, TABLE, lambda: tables.replace(rows, settings, TABLE, "true", keep_layout=True)
+        )
+    written = tables.read_version(spark, settings, TABLE, commit.version)
+    built_days.record(written, settings, TABLE, {ds: inputs}, day_column="as_of_ds")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

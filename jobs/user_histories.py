@@ -1,0 +1,132 @@
+"""user_histories: one row per user_id and ds: the last titles a user met, with weights and times, as of its end.
+
+Source: interactions, and this table's own rows of the days before. A table of change rows: a user has a row on days on
+which something of theirs became known, and on every checkpoint day. Times are kept instead of ages, which would be
+wrong the next day.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DateType, IntegerType, StringType, StructField, StructType
+
+from conf.settings import Settings
+from jobs import built_days, change_rows, command, erasures, histories, interactions, tables
+from jobs.tables import Table
+
+KEYS = ("user_id",)
+
+TABLE = Table(
+    name="user_histories",
+    grain="one row per user_id and ds on which something became known; everyone on a checkpoint day",
+    schema=StructType(
+        [
+            StructField("user_id", StringType(), False, {"comment": "pseudonymous"}),
+            StructField("ds", DateType(), False, {"comment": "as of its end"}),
+            StructField("entries", histories.ENTRIES, False, {"comment": "one per title, the latest first, cut"}),
+            StructField("count_interactions", IntegerType(), False, {"comment": "all so far, those cut too"}),
+        ]
+    ),
+    primary_key=("user_id", "ds"),
+    stats_columns=("ds",),
+    checks={"has_a_title": "size(entries) > 0"},
+    person_column="user_id",
+)
+
+_STATE = StructType(
+    [
+        StructField("ds", DateType(), True),
+        StructField("entries", histories.ENTRIES, True),
+        StructField("count_interactions", IntegerType(), True),
+    ]
+)
+_STATES = ArrayType(_STATE, True)
+
+
+def build_histories(
+    new: DataFrame, before: DataFrame, days: Sequence[date], max_titles: int, checkpoint_days: int
+) -> DataFrame:
+    """Rows of the table for `days`, which follow each other.
+
+    `new` are the interactions that became known on these days, `before` is the table as of the day before the first.
+    """
+    by_day = new.withColumnRenamed("known_ds", "day").withColumn("known_ds", F.col("day"))
+    entries = histories.collect_entries(by_day, ("user_id", "known_ds"))
+    counts = by_day.groupBy("user_id", "known_ds").agg(F.count("*").cast("int").alias("count_interactions"))
+    active = entries.join(counts, on=["user_id", "known_ds"]).withColumnRenamed("known_ds", "ds")
+    if change_rows.checkpoints(days, checkpoint_days):
+        users = before.select("user_id").unionByName(active.select("user_id")).distinct()
+        nothing = change_rows.with_checkpoints(active.limit(0), users, days, checkpoint_days)
+        nothing = nothing.join(active.select("user_id", "ds"), on=["user_id", "ds"], how="left_anti")
+        filled = {"entries": histories.no_entries(), "count_interactions": F.lit(0)}
+        active = active.unionByName(nothing.withColumns(filled))
+    steps = active.groupBy("user_id").agg(
+        F.sort_array(F.collect_list(F.struct("ds", "entries", "count_interactions"))).alias("steps")
+    )
+    start = before.select("user_id", F.struct("ds", "entries", "count_interactions").cast(_STATE).alias("start"))
+    states = steps.join(start, on="user_id", how="left").select(
+        "user_id", F.explode(_walk(F.col("start"), F.col("steps"), max_titles)).alias("state")
+    )
+    rows = states.select("user_id", "state.*")
+    # A checkpoint day has no row for a user who came after it.
+    return rows.where(change_rows.between("ds", days[0], days[-1]) & (F.size("entries") > 0))
+
+
+def _walk(start: Column, steps: Column, max_titles: int) -> Column:
+    """How a history stood after each step, from how it stood at the start (null where there was none)."""
+    empty = F.struct(
+        F.lit(None).cast("date").alias("ds"),
+        histories.no_entries().alias("entries"),
+        F.lit(0).alias("count_interactions"),
+    ).cast(_STATE)
+
+    def after(states: Column, step: Column) -> Column:
+        state = F.element_at(states, -1)
+        entries = histories.latest(histories.merge(state["entries"], step["entries"]), max_titles)
+        new_state = F.struct(
+            step["ds"].alias("ds"),
+            entries.alias("entries"),
+            (state["count_interactions"] + step["count_interactions"]).cast("int").alias("count_interactions"),
+        ).cast(_STATE)
+        return F.concat(states, F.array(new_state)).cast(_STATES)
+
+    states = F.aggregate(steps, F.array(F.coalesce(start, empty)).cast(_STATES), after)
+    return F.slice(states, 2, F.size(steps))
+
+
+def inputs(settings: Settings) -> dict[date, str]:
+    """Per day with interactions a hash of all that the histories as of its end are made of."""
+    start = built_days.hash_inputs(TABLE, settings.change_rows, settings.histories)
+    return built_days.chain(built_days.read(settings, interactions.TABLE), start)
+
+
+def plan(settings: Settings, days: Sequence[date], skip_complete: bool) -> list[date]:
+    """The days to build for a request of `days`; raises JobError where a day before them is missing."""
+    return built_days.days_to_build(settings, TABLE, days, inputs(settings), skip_complete)
+
+
+def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
+    """Build `days`, as `plan` gives them: in order and without gaps."""
+    tables.ensure(spark, settings, TABLE)
+    expected = inputs(settings)
+    new = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", days))
+    checkpoint_days = settings.change_rows.checkpoint_days
+    known = change_rows.read_back(tables.read(spark, settings, TABLE), days[0] - timedelta(days=1), checkpoint_days)
+    if not change_rows.checkpoints(days, checkpoint_days):
+        known = known.join(new.select("user_id").distinct(), on="user_id", how="left_semi")
+    before = change_rows.newest(known, KEYS)
+    rows = build_histories(new, before, days, settings.histories.max_titles, checkpoint_days)
+    with erasures.none_meanwhile(settings, TABLE):
+        written = tables.replace_days(rows, settings, TABLE, "ds", days)
+    built_days.record(written, settings, TABLE, {ds: expected[ds] for ds in days})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_day_job(__doc__, TABLE.name, plan, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

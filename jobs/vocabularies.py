@@ -1,0 +1,132 @@
+"""vocabularies: one row per kind and token, with the id that models know it by.
+
+Sources: stg_titles, stg_offers, title_stats. An id is given once and never changes, so that yesterday's model reads
+today's rows: new tokens get the ids after the last, the most frequent first, then by alphabet. Id 0 is padding and 1 is
+unknown; neither has a row. A token gets its id on the first night on which it occurs often enough.
+
+Ids depend on the order of the nights, so a night before the newest one is refused.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import date
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructField, StructType
+
+from conf.settings import MinCounts, Settings
+from jobs import built_days, change_rows, clean_offers, clean_titles, command, staging, tables, title_stats
+from jobs.errors import JobError
+from jobs.tables import Table
+
+log = logging.getLogger("marquee")
+
+PADDING_ID, UNKNOWN_ID = 0, 1
+KINDS = ("genre", "theme", "person", "language", "country", "provider", "title")
+
+TABLE = Table(
+    name="vocabularies",
+    grain="one row per kind and token",
+    schema=StructType(
+        [
+            StructField("kind", StringType(), False, {"comment": ", ".join(KINDS)}),
+            StructField("token", StringType(), False, {"comment": "as in staging; of a title its title_id"}),
+            StructField("id", IntegerType(), False, {"comment": "from 2 within its kind; 0 pads, 1 is unknown"}),
+            StructField("count_at_first", LongType(), False, {"comment": "how often it occurred when it got its id"}),
+            StructField("first_ds", DateType(), False, {"comment": "night on which it got its id"}),
+        ]
+    ),
+    primary_key=("kind", "token"),
+    stats_columns=("kind", "first_ds"),
+    checks={
+        "kind_is_known": "kind IN ('" + "', '".join(KINDS) + "')",
+        "id_is_not_reserved": f"id > {UNKNOWN_ID}",
+    },
+)
+
+
+def count_tokens(titles: DataFrame, offers: DataFrame, stats: DataFrame) -> DataFrame:
+    """`kind, token, count`: titles that name a token, for a country and provider offers too, for a title positives.
+
+    `stats` are title_stats as of one day.
+    """
+
+    def tokens(rows: DataFrame, kind: str, token: Column, count: Column | None = None) -> DataFrame:
+        number = F.lit(1) if count is None else count
+        return rows.select(F.lit(kind).alias("kind"), token.alias("token"), number.cast("long").alias("count"))
+
+    overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
+    seen = titles.join(overall.select("title_id", "count_positives_ever"), on="title_id", how="left")
+    found = [
+        tokens(titles, "genre", F.explode(F.array_distinct("genres"))),
+        tokens(titles, "theme", F.explode(F.array_distinct("themes"))),
+        tokens(titles, "person", F.explode(F.array_union("cast", "directors"))),
+        tokens(titles, "language", F.col("original_language")),
+        tokens(titles, "country", F.explode(F.array_distinct("production_countries"))),
+        tokens(offers, "country", F.col("country")),
+        tokens(
+            stats.where(F.col("country") != title_stats.ALL_COUNTRIES),
+            "country",
+            F.col("country"),
+            F.col("count_interactions_ever"),
+        ),
+        tokens(offers, "provider", F.col("provider_id")),
+        tokens(seen, "title", F.col("title_id").cast("string"), F.coalesce("count_positives_ever", F.lit(0))),
+    ]
+    every = reduce(DataFrame.unionByName, found).where("token IS NOT NULL AND trim(token) <> ''")
+    return every.groupBy("kind", "token").agg(F.sum("count").alias("count"))
+
+
+def give_ids(counts: DataFrame, known: DataFrame, ds: date, min_counts: MinCounts) -> DataFrame:
+    """Rows for the tokens of `counts` that `known` (the table) lacks and that occur often enough."""
+    least = F.create_map(*[F.lit(part) for kind in KINDS for part in (kind, getattr(min_counts, kind))])
+    frequent = counts.where(F.col("count") >= F.element_at(least, F.col("kind")))
+    new = frequent.join(known.select("kind", "token"), on=["kind", "token"], how="left_anti")
+    taken = known.groupBy("kind").agg(F.max("id").alias("last_id"))
+    order = Window.partitionBy("kind").orderBy(F.desc("count"), "token")
+    ids = F.coalesce("last_id", F.lit(UNKNOWN_ID)) + F.row_number().over(order)
+    return new.join(F.broadcast(taken), on="kind", how="left").select(
+        *("kind", "token", ids.alias("id")), F.col("count").alias("count_at_first"), F.lit(ds).alias("first_ds")
+    )
+
+
+def run(spark: SparkSession, settings: Settings, ds: date) -> None:
+    """Give ids to what is new as of `ds`. Raises JobError for a night before the newest one that gave ids."""
+    tables.ensure(spark, settings, TABLE)
+    built = built_days.read(settings, TABLE)
+    if built and ds < max(built):
+        raise JobError(
+            f"{TABLE.name} for ds={ds}: ids were given as of {max(built)} already, and ids follow the order of nights; "
+            "nothing was changed"
+        )
+    for table in (clean_titles.TABLE, clean_offers.TABLE, title_stats.TABLE):
+        tables.ensure(spark, settings, table)
+    titles = tables.read(spark, settings, clean_titles.TABLE)
+    offers = tables.read(spark, settings, clean_offers.TABLE)
+    counted = tables.read(spark, settings, title_stats.TABLE)
+    stats = change_rows.as_of(counted, title_stats.KEYS, ds, settings.change_rows.checkpoint_days)
+
+    def add() -> None:
+        version = tables.version(settings, TABLE)
+        known = tables.read_version(spark, settings, TABLE, version)
+        new = give_ids(count_tokens(titles, offers, stats), known, ds, settings.vocabulary_min_counts)
+        with staging.kept_on_disk(new) as kept:
+            if not kept.isEmpty():
+                # A second run of a night keeps the ids that the first gave.
+                own = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)
+                tables.replace(own, settings, TABLE, f"first_ds = DATE'{ds}'", expected_version=version)
+
+    tables.retry_conflicts(settings, TABLE, add)
+    inputs = {ds: built_days.hash_inputs(TABLE, settings.vocabulary_min_counts)}
+    built_days.record(tables.read(spark, settings, TABLE), settings, TABLE, inputs, day_column="first_ds")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

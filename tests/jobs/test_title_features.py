@@ -1,0 +1,278 @@
+"""Features of titles: ids, embeddings that are made once, absences that say so, posters that can't be used."""
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from delta.tables import DeltaTable
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings, with_changes
+from jobs import clean_titles, rejected_rows, tables, text_encoder_terms, title_features, vocabularies
+from jobs.errors import JobError
+
+MAY_1, MAY_2 = date(2024, 5, 1), date(2024, 5, 2)
+PLOTS = {
+    1: "A whale hunts the captain who hunts the whale.",
+    2: "The captain of a whale boat drowns.",
+    3: "Two detectives share an office and a murder.",
+    4: "A murder in the office of the detectives.",
+}
+TITLES = {n: {"title_id": n, "title": f"T{n}", "plot": plot} for n, plot in PLOTS.items()}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    text = {"fields": ["plot"], "dims": 4, "min_documents": 1, "max_document_share": 1.0}
+    return with_changes(settings, {f"title_features.text.{name}": value for name, value in text.items()})
+
+
+@pytest.fixture
+def night(spark: SparkSession, settings: Settings, write_feed: Callable[..., Any]) -> Callable[..., None]:
+    """`night(ds, {title_id: fields}, {"dotted.key": value})`: stage the catalogue and make its features."""
+
+    def run(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
+        changed = with_changes(settings, changes or {})
+        write_feed(changed, "titles/a.jsonl", *[json.dumps(title) for title in titles.values()])
+        clean_titles.run(spark, changed, ds)
+        vocabularies.run(spark, changed, ds)
+        title_features.run(spark, changed, ds)
+
+    return run
+
+
+@pytest.fixture
+def features(spark: SparkSession, settings: Settings) -> Callable[[], dict[int, Any]]:
+    """The table's rows by title_id."""
+
+    def read() -> dict[int, Any]:
+        return {row["title_id"]: row for row in tables.read(spark, settings, title_features.TABLE).collect()}
+
+    return read
+
+
+@pytest.fixture
+def poster(settings: Settings) -> Callable[..., Path]:
+    """`poster("a.jpg", "red")`: a picture in the posters' folder; bytes are written as they are."""
+
+    def write(name: str, content: str | bytes) -> Path:
+        file = Path(settings.feeds.posters_dir) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            buffer = io.BytesIO()
+            Image.new("RGB", (20, 30), content).save(buffer, "JPEG")
+            content = buffer.getvalue()
+        file.write_bytes(content)
+        return file
+
+    return write
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    return float(np.dot(one, other) / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def mark_embedding(spark: SparkSession, settings: Settings, title_id: int) -> list[float]:
+    """Put a plot embedding that no encoder makes in place of a title's: it stays until the title is encoded again."""
+    table = DeltaTable.forPath(spark, tables.location(settings, title_features.TABLE))
+    table.update(f"title_id = {title_id}", {"plot_embedding": "array(9f, 9f, 9f, 9f)"})
+    return [9.0] * 4
+
+
+def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, TITLES)
+    rows = features()
+    for row in rows.values():
+        assert row["has_plot"]
+        assert math.isclose(np.linalg.norm(row["plot_embedding"]), 1, abs_tol=1e-5)
+    of = {n: row["plot_embedding"] for n, row in rows.items()}
+    assert cosine(of[1], of[2]) > cosine(of[1], of[3])
+    assert cosine(of[3], of[4]) > cosine(of[3], of[2])
+
+
+def test_missing_plot_and_poster_are_absences_not_zeros(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, {**TITLES, 5: {"title_id": 5, "title": "T5"}, 6: {"title_id": 6, "title": "T6", "plot": "  "}})
+    columns = ("has_plot", "plot_embedding", "plot_encoder", "has_poster", "poster_embedding", "poster_problem")
+    rows = features()
+    for title_id in (5, 6):
+        assert [rows[title_id][name] for name in columns] == [False, None, None, False, None, None]
+
+
+def test_catalogue_without_any_text_has_features_all_the_same(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, {5: {"title_id": 5, "title": "T5", "object_type": "show"}})
+    assert features()[5]["object_type_id"] == 3
+    assert features()[5]["plot_embedding"] is None
+
+
+def test_ids_are_padded_cut_and_unknown_ones_collapse(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    sizes = {"max_genres": 2, "max_cast": 4, "max_directors": 1, "max_themes": 1}
+    changes: dict[str, Any] = {f"title_features.{name}": size for name, size in sizes.items()}
+    changes |= {"vocabulary_min_counts.person": 2}
+    night(
+        MAY_1,
+        {
+            1: {"title_id": 1, "title": "A", "genres": ["War", "Opera", "Drama"], "cast": ["X", "Al", "Y", "Bo"]},
+            2: {"title_id": 2, "title": "B", "genres": ["War"], "cast": ["Al"], "directors": ["Bo"]},
+            3: {"title_id": 3, "title": "C", "object_type": "movie", "original_language": "fr"},
+        },
+        changes,
+    )
+    rows = features()
+    # Genres: War 2 (twice named), then Drama 3, Opera 4. Persons named twice: Al 2, Bo 3. X and Y are unknown: one 1.
+    assert rows[1]["genre_ids"] == [2, 4]
+    assert rows[1]["cast_ids"] == [1, 2, 3, 0]
+    assert rows[2]["genre_ids"] == [2, 0]
+    assert rows[2]["cast_ids"] == [2, 0, 0, 0]
+    assert rows[2]["director_ids"] == [3]
+    assert rows[3]["genre_ids"] == [0, 0]
+    assert rows[3]["theme_ids"] == [0]
+    assert (rows[3]["object_type_id"], rows[3]["language_id"]) == (2, 2)
+    assert (rows[1]["object_type_id"], rows[1]["language_id"]) == (1, 1)
+    # Titles without interactions get their ids by alphabet.
+    assert [rows[n]["title_index"] for n in (1, 2, 3)] == [2, 3, 4]
+
+
+def test_only_what_changed_is_encoded_again(
+    spark: SparkSession, settings: Settings, night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, TITLES)
+    before = features()
+    marked = mark_embedding(spark, settings, 1)
+    changed = {**TITLES, 2: {**TITLES[2], "plot": PLOTS[3]}, 3: {**TITLES[3], "genres": ["War"]}}
+    night(MAY_2, changed)
+    after = features()
+    assert after[1]["plot_embedding"] == marked
+    assert after[1]["updated_ds"] == MAY_1
+    # The plot of 2 is now that of 3, by the same encoder.
+    assert after[2]["plot_embedding"] == before[3]["plot_embedding"]
+    # 3 changed in something else: its embedding is carried over.
+    assert after[3]["plot_embedding"] == before[3]["plot_embedding"]
+    assert [after[n]["updated_ds"] for n in (2, 3, 4)] == [MAY_2, MAY_2, MAY_1]
+
+
+def test_a_night_without_changes_writes_nothing(
+    settings: Settings, night: Callable[..., None], poster: Callable[..., Path]
+) -> None:
+    poster("a.jpg", "red")
+    titles = {**TITLES, 5: {"title_id": 5, "title": "T5", "poster": "a.jpg"}}
+    night(MAY_1, titles)
+    versions = [tables.version(settings, t) for t in (title_features.TABLE, text_encoder_terms.TABLE)]
+    night(MAY_2, titles)
+    assert [tables.version(settings, t) for t in (title_features.TABLE, text_encoder_terms.TABLE)] == versions
+
+
+def test_other_encoder_settings_encode_every_title_again(
+    spark: SparkSession, settings: Settings, night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, TITLES)
+    before = features()
+    mark_embedding(spark, settings, 1)
+    night(MAY_2, TITLES, {"title_features.text.dims": 3})
+    after = features()
+    assert [len(row["plot_embedding"]) for row in after.values()] == [3, 3, 3, 3]
+    assert after[1]["plot_encoder"] != before[1]["plot_encoder"]
+
+
+def test_encoder_is_fitted_anew_when_the_catalogue_has_grown(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, TITLES)
+    first = features()[1]["plot_encoder"]
+    # Half as many again is less than refit_growth, 2.0: the same encoder.
+    grown = {n: {"title_id": n, "title": "T", "plot": f"Number {n} rides a horse."} for n in range(5, 7)}
+    night(MAY_2, {**TITLES, **grown})
+    assert {row["plot_encoder"] for row in features().values()} == {first}
+    grown |= {n: {"title_id": n, "title": "T", "plot": f"Number {n} rides a horse."} for n in range(7, 9)}
+    night(MAY_2, {**TITLES, **grown})
+    [second] = {row["plot_encoder"] for row in features().values()}
+    assert second != first
+
+
+def test_posters_that_cannot_be_used_are_quarantined_with_their_reason(
+    settings: Settings,
+    night: Callable[..., None],
+    poster: Callable[..., Path],
+    features: Callable[[], dict[int, Any]],
+    read_rows: Callable[..., Any],
+) -> None:
+    poster("good.jpg", "red")
+    poster("html.jpg", b"<html>not found</html>")
+    poster("huge.jpg", b"\xff\xd8\xff" + bytes(2000))
+    named = {1: "good.jpg", 2: "html.jpg", 3: "huge.jpg", 4: "gone.jpg"}
+    titles = {n: {"title_id": n, "title": f"T{n}", "poster": name} for n, name in named.items()}
+    night(MAY_1, titles, {"title_features.posters.max_bytes": 1000})
+    rows = features()
+    assert math.isclose(np.linalg.norm(rows[1]["poster_embedding"]), 1, abs_tol=1e-5)
+    assert [rows[n]["poster_embedding"] for n in (2, 3, 4)] == [None, None, None]
+    assert all(row["has_poster"] for row in rows.values())
+    rejected = read_rows(settings, rejected_rows.TABLE, "feed", "ds", "file", "reason", "line")
+    assert rejected == sorted(
+        ("posters", MAY_1, f"posters/{named[n]}", reason, f'{{"title_id":{n},"poster":"{named[n]}"}}')
+        for n, reason in (
+            (2, "mislabelled: named .jpg, which is JPEG, but the content is HTML"),
+            (3, "2003 bytes, the limit is 1000"),
+            (4, "no file of this name in feeds.posters_dir"),
+        )
+    )
+    # Again for the same night: the same rows. On the next night nothing is new, and the old reasons stay.
+    for ds in (MAY_1, MAY_2):
+        night(ds, titles, {"title_features.posters.max_bytes": 1000})
+        assert read_rows(settings, rejected_rows.TABLE, "feed", "ds", "file", "reason", "line") == rejected
+
+
+def test_poster_that_comes_or_changes_later_is_encoded_then(
+    night: Callable[..., None], poster: Callable[..., Path], features: Callable[[], dict[int, Any]]
+) -> None:
+    titles = {1: {"title_id": 1, "title": "A", "poster": "a.jpg"}, 2: {"title_id": 2, "title": "B", "poster": "b.jpg"}}
+    poster("a.jpg", "red")
+    night(MAY_1, titles)
+    before = features()
+    assert before[2]["poster_problem"] == "no file of this name in feeds.posters_dir"
+    poster("a.jpg", "blue")
+    poster("b.jpg", "red")
+    night(MAY_2, titles)
+    after = features()
+    assert after[1]["poster_embedding"] != before[1]["poster_embedding"]
+    assert after[2]["poster_embedding"] == before[1]["poster_embedding"]
+    assert after[2]["poster_problem"] is None
+
+
+def test_title_that_left_the_catalogue_keeps_its_row(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    night(MAY_1, TITLES)
+    before = features()[4]
+    night(MAY_2, {n: title for n, title in TITLES.items() if n != 4})
+    after = features()[4]
+    assert (before["is_listed"], after["is_listed"]) == (True, False)
+    assert after["plot_embedding"] == before["plot_embedding"]
+
+
+def test_night_before_the_newest_is_refused(
+    spark: SparkSession, settings: Settings, night: Callable[..., None]
+) -> None:
+    night(MAY_2, TITLES)
+    with pytest.raises(JobError, match=r"title_features for ds=2024-05-01: it is as of 2024-05-02 already"):
+        title_features.run(spark, settings, MAY_1)
+
+
+def test_missing_weights_end_with_what_to_do(night: Callable[..., None], tmp_path: Path) -> None:
+    folder = str(tmp_path / "nothing")
+    changes = {"title_features.text.encoder": "sentence", "title_features.text.folder": folder}
+    with pytest.raises(JobError, match=f"title_features: .*{folder}"):
+        night(MAY_1, TITLES, changes)

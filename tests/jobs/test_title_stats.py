@@ -1,0 +1,133 @@
+"""Title stats: what counts in which window, when a count has a row, and that a build goes on from the day before."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs import change_rows, interactions, title_stats
+
+POSITIVE_MIN_WEIGHT = 0.25
+NEVER = 100_000  # days to a checkpoint
+FIRST = date(2024, 5, 3)  # day 19846 since 1970
+# (title_id, country, day, interactions of 1, 7 and 28 days and ever, the same of positives); day 1 is the first.
+Stats = tuple[int, str, int, tuple[int, ...], tuple[int, ...]]
+
+
+def _day(day: int) -> date:
+    return FIRST + timedelta(days=day - 1)
+
+
+def _days(first: int, last: int) -> list[date]:
+    return [_day(day) for day in range(first, last + 1)]
+
+
+def _daily(spark: SparkSession, *met: tuple[int, str, int, float]) -> DataFrame:
+    """Daily counts of interactions: title, country, day from which it is known (it happened on day 1), weight."""
+    noon = datetime(2024, 5, 3, 12, tzinfo=UTC)
+    rows = [
+        (f"u{n}", title_id, _day(1), _day(day), weight, False, noon, noon, country, 1)
+        for n, (title_id, country, day, weight) in enumerate(met)
+    ]
+    frame = spark.createDataFrame(rows, interactions.TABLE.schema)
+    return title_stats.daily_counts(frame, POSITIVE_MIN_WEIGHT)
+
+
+def _build(
+    daily: DataFrame, days: Sequence[date], before: DataFrame | None = None, checkpoint_days: int = NEVER
+) -> DataFrame:
+    spark = daily.sparkSession
+    nothing = spark.createDataFrame([], title_stats.TABLE.schema)
+    return title_stats.build_stats(daily, before or nothing, days, checkpoint_days)
+
+
+def _collect(stats: DataFrame, country: str | None = None) -> list[Stats]:
+    """Rows in order; those of one country if it is given."""
+    assert set(stats.columns) == set(title_stats.TABLE.schema.fieldNames())
+    found = []
+    for row in stats.collect():
+        counts = [row[name] for name in title_stats.COUNTS]
+        day = (row["ds"] - FIRST).days + 1
+        found.append((row["title_id"], row["country"], day, tuple(counts[:4]), tuple(counts[4:])))
+    return sorted(row for row in found if country in (None, row[1]))
+
+
+def test_counts_leave_their_windows(spark: SparkSession) -> None:
+    # Known from day 1: out of 1 day on day 2, out of 7 on day 8, out of 28 on day 29, and no row between.
+    daily = _daily(spark, (1, "DE", 1, 1.0))
+    per_country = [
+        (1, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (2, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (8, (0, 0, 1, 1), (0, 0, 1, 1)),
+        (29, (0, 0, 0, 1), (0, 0, 0, 1)),
+    ]
+    expected = [(1, country, *row) for country in ("*", "DE") for row in per_country]
+    assert _collect(_build(daily, _days(1, 40))) == expected
+
+
+def test_what_comes_in_makes_up_for_what_leaves(spark: SparkSession) -> None:
+    daily = _daily(spark, (1, "DE", 1, 1.0), (1, "DE", 2, 1.0), (1, "DE", 2, 0.0), (1, "DE", 8, 1.0))
+    assert _collect(_build(daily, _days(1, 9)), "DE") == [
+        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (1, "DE", 2, (2, 3, 3, 3), (1, 2, 2, 2)),
+        (1, "DE", 3, (0, 3, 3, 3), (0, 2, 2, 2)),
+        # Day 1 leaves the 7 days as one comes in: 3 - 1 + 1.
+        (1, "DE", 8, (1, 3, 4, 4), (1, 2, 3, 3)),
+        # Day 2 leaves, two interactions of which one is a positive.
+        (1, "DE", 9, (0, 1, 4, 4), (0, 1, 3, 3)),
+    ]
+
+
+def test_positives_begin_at_their_least_weight(spark: SparkSession) -> None:
+    weights = (-1.0, 0.0, 0.2, 0.25, 1.0)
+    daily = _daily(spark, *[(1, "DE", 1, weight) for weight in weights])
+    # All five are interactions, the last two are positives.
+    assert _collect(_build(daily, _days(1, 1)), "DE") == [(1, "DE", 1, (5, 5, 5, 5), (2, 2, 2, 2))]
+
+
+def test_all_countries_are_the_sum_of_each(spark: SparkSession) -> None:
+    daily = _daily(spark, (1, "DE", 1, 1.0), (1, "FR", 1, 0.0), (1, "FR", 2, 1.0), (2, "FR", 2, 1.0))
+    stats = _build(daily, _days(1, 2))
+    assert _collect(stats) == [
+        (1, "*", 1, (2, 2, 2, 2), (1, 1, 1, 1)),
+        (1, "*", 2, (1, 3, 3, 3), (1, 2, 2, 2)),
+        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (1, "DE", 2, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (1, "FR", 1, (1, 1, 1, 1), (0, 0, 0, 0)),
+        (1, "FR", 2, (1, 2, 2, 2), (1, 1, 1, 1)),
+        (2, "*", 2, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (2, "FR", 2, (1, 1, 1, 1), (1, 1, 1, 1)),
+    ]
+
+
+def test_checkpoint_day_has_a_row_for_every_title(spark: SparkSession) -> None:
+    # Every 5 days: days 5 (19850 = 5 * 3970) and 10. Title 2 is met on day 6, after the first of them.
+    daily = _daily(spark, (1, "DE", 1, 1.0), (2, "DE", 6, 1.0))
+    stats = _build(daily, _days(1, 10), checkpoint_days=5)
+    assert _collect(stats, "DE") == [
+        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (1, "DE", 2, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (1, "DE", 5, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (1, "DE", 8, (0, 0, 1, 1), (0, 0, 1, 1)),
+        (1, "DE", 10, (0, 0, 1, 1), (0, 0, 1, 1)),
+        (2, "DE", 6, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (2, "DE", 7, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (2, "DE", 10, (0, 1, 1, 1), (0, 1, 1, 1)),
+    ]
+    # Day 9 is read back to day 5, which has all who were there by then.
+    assert _collect(change_rows.as_of(stats, title_stats.KEYS, _day(9), 5), "DE") == [
+        (1, "DE", 8, (0, 0, 1, 1), (0, 0, 1, 1)),
+        (2, "DE", 7, (0, 1, 1, 1), (0, 1, 1, 1)),
+    ]
+
+
+def test_build_goes_on_from_the_day_before(spark: SparkSession) -> None:
+    daily = _daily(spark, (1, "DE", 1, 1.0), (2, "FR", 2, 1.0), (1, "DE", 7, 1.0))
+    for checkpoint_days in (5, NEVER):
+        whole = _build(daily, _days(1, 12), checkpoint_days=checkpoint_days)
+        first = _build(daily, _days(1, 6), checkpoint_days=checkpoint_days)
+        before = change_rows.as_of(first, title_stats.KEYS, _day(6), checkpoint_days)
+        second = _build(daily, _days(7, 12), before, checkpoint_days)
+        assert sorted(_collect(first) + _collect(second)) == _collect(whole)
+    # Nothing comes in or leaves on days 4 to 6.
+    assert _collect(_build(daily, _days(4, 6), change_rows.as_of(whole, title_stats.KEYS, _day(3), NEVER))) == []
