@@ -90,7 +90,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
         people = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
         # Registered before anything is removed: no load that ends from now on can bring them back.
         _register(people, settings)
-        done = [_erase_person_rows(spark, settings, table) for table in catalog.TABLES if table.person_column]
+        present = [table for table in catalog.TABLES if table.person_column and tables.exists(settings, table)]
+        done = [_erase_person_rows(spark, settings, table) for table in present]
         done.append(_erase_rejects(people, settings))
     _recount_loads(spark, settings)
     return done
@@ -104,7 +105,6 @@ def _register(people: DataFrame, settings: Settings) -> None:
 
 
 def _erase_person_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
-    tables.ensure(spark, settings, table)
     erased = tables.read(spark, settings, erasures.TABLE)
     return _erase_from(
         settings, table, erased, erasures.user_hash(F.col(f"t.{table.person_column}")) == F.col("user_hash")
@@ -124,7 +124,8 @@ def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Col
     spark, path = keys.sparkSession, tables.location(settings, table)
     before = tables.version(settings, table)
     delete = DeltaTable.forPath(spark, path).alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
-    tables.retry_conflicts(settings, table, delete.execute)
+    with tables.row_groups(spark, settings, table):
+        tables.retry_conflicts(settings, table, delete.execute)
     merges = [commit for commit in table_log.commits(path, after=before) if commit.operation == "MERGE"]
     rows = sum(int(merge.metrics["numTargetRowsDeleted"]) for merge in merges)
     files = sum(int(merge.metrics["numTargetFilesRemoved"]) for merge in merges)
@@ -138,7 +139,8 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
 
     Counts anew instead of subtracting, so that a run that was killed is mended by the next.
     """
-    tables.ensure(spark, settings, feed_loads.TABLE)
+    for table in (feed_loads.TABLE, clean_events.TABLE, clean_consents.TABLE):
+        tables.ensure(spark, settings, table)
     loads = tables.read(spark, settings, feed_loads.TABLE)
     newest_consents = loads.where("feed = 'consents'").groupBy("feed").agg(F.max("ds").alias("ds"))
     consents = tables.read(spark, settings, clean_consents.TABLE).agg(F.count("*").alias("loaded"))

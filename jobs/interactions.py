@@ -1,8 +1,8 @@
 """interactions: one row per user_id, title_id, ds and known_ds: what a user's events of a day say of a title.
 
-Source: stg_events. `known_ds` is the day from which the row is known: the later of `ds`, the day it happened, and the
-feed day that delivered it. What is made of interactions goes by `known_ds`, so that a late event changes the days from
-which it is known and none before.
+Reads stg_events, writes interactions. `known_ds` is the day from which the row is known: the later of `ds`, the day it
+happened, and the feed day that delivered it. What is made of interactions goes by `known_ds`, so that a late event
+changes the days from which it is known and none before.
 
 A row's weight is that of the day's last opinion (like, dislike, rating), and where there is none that of the strongest
 other event. A rating weighs (rating - rating_neutral) / (max_rating - rating_neutral), so a low one is a negative.

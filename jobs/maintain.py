@@ -10,7 +10,6 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from pyspark.sql import SparkSession
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import catalog, command, table_log, tables, training_examples, training_users
+from jobs import catalog, command, table_log, tables
 from jobs.model_inputs import pinned_versions
 from jobs.session import spark_session
 from jobs.tables import Table
@@ -54,9 +53,7 @@ def maintain_table(
 ) -> Maintained:
     """OPTIMIZE, then VACUUM, one table that exists."""
     path = tables.location(settings, table)
-    is_for_training = table in (training_examples.TABLE, training_users.TABLE)
-    layout = training_examples.row_groups(spark, settings.examples.rows_per_group) if is_for_training else nullcontext()
-    with layout:
+    with tables.row_groups(spark, settings, table):
         optimized = DeltaTable.forPath(spark, path).optimize().executeCompaction().select("metrics.*").collect()[0]
     pinned_at = None if pinned_version is None else _written_at(path, pinned_version)
     hours = retention_hours(settings.maintain.retention_hours, pinned_at, now)

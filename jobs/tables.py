@@ -9,7 +9,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import reduce
@@ -52,7 +53,8 @@ class Table:
     """What one row is, its columns, and what always holds.
 
     `stats_columns` are those whose minimum and maximum Delta writes into its log: never one that names a person,
-    since a log outlives an erased row. `person_column` is the column that does name one.
+    since a log outlives an erased row. `person_column` is the column that does name one. Files of a table that
+    `is_for_training` have the small row groups that training shuffles by.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Table:
     partition_by: tuple[str, ...] = ()
     checks: Mapping[str, str] = field(default_factory=dict)
     person_column: str | None = None
+    is_for_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,18 @@ def merge_snapshot(
 def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
     """Whether two aliased rows agree in `columns`."""
     return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
+
+
+@contextmanager
+def row_groups(spark: SparkSession, settings: Settings, table: Table) -> Iterator[None]:
+    """Files of `table` that are written in the block have its row groups: a table for training has small ones."""
+    key = "parquet.block.row.count.limit"
+    if table.is_for_training:
+        spark.conf.set(key, str(settings.examples.rows_per_group))
+    try:
+        yield
+    finally:
+        spark.conf.unset(key)
 
 
 def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]) -> Result:

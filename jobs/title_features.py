@@ -1,9 +1,9 @@
 """title_features: one row per title_id: what models know of a title, as of the newest night.
 
-Sources: stg_titles, vocabularies, title_stats, text_encoder_terms, and the poster files in `feeds.posters_dir`. A plot
-or poster is encoded again only when it, or its encoder, changed. A title without a plot or poster has no embedding, and
-says so: a zero would look like a value. A poster that can't be used is in rejected_rows, feed `posters`, with the
-reason.
+Reads stg_titles, vocabularies, title_stats and the poster files in `feeds.posters_dir`; writes title_features,
+text_encoder_terms where an encoder is fitted, and rejected_rows. A plot or poster is encoded again only when it, or its
+encoder, changed. A title without a plot or poster has no embedding, and says so: a zero would look like a value. A
+poster that can't be used is in rejected_rows, feed `posters`, with the reason.
 """
 
 import logging

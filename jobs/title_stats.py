@@ -1,6 +1,6 @@
 """title_stats: one row per title_id, country and ds: how often a title was interacted with, as of the end of `ds`.
 
-Source: interactions, and this table's own rows of the days before. Country '*' is all countries together. An
+Reads interactions and title_stats as of the day before, writes title_stats. Country '*' is all countries together. An
 interaction counts on the day from which it is known. A table of change rows: there is a row on days on which a count
 changed (something came in, or fell out of a window), and for every title and country on a checkpoint day.
 """

@@ -1,8 +1,9 @@
 """training_examples: one row per positive interaction, with all that was known just before it and nothing later.
 
-Sources: interactions, user_histories, title_stats. What was known at the moment of a positive: every interaction that
-was known by the end of the day before it happened, and those of its own day that ended before it began and were not
-late. Titles are raw ids: a vocabulary that grows changes no example. Lists are padded to one length for Petastorm.
+Reads interactions, user_histories and title_stats, writes training_examples. What was known at the moment of a
+positive: every interaction that was known by the end of the day before it happened, and those of its own day that ended
+before it began and were not late. Titles are raw ids: a vocabulary that grows changes no example. Lists are padded to
+one length for Petastorm.
 
 Not an example: a title that the known history already has as a positive (a re-watch counts once).
 
@@ -13,8 +14,7 @@ that would be in train, of titles that `examples.held_out_titles_share` keeps ou
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -81,6 +81,7 @@ TABLE = Table(
         "sampling_probability_is_share": "sampling_probability > 0 AND sampling_probability <= 1",
     },
     person_column="user_id",
+    is_for_training=True,
 )
 
 
@@ -256,7 +257,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     rows = rows.withColumn("split", split_of(rows, max([*built, *days]), options, seed))
     upper_bound = sum(day.count_rows for ds, day in built_days.read(settings, interactions.TABLE).items() if ds in days)
     shuffled = shuffle(rows, TABLE, math.ceil(upper_bound / options.max_rows_per_file), seed)
-    with erasures.none_meanwhile(settings, TABLE), row_groups(spark, options.rows_per_group):
+    with erasures.none_meanwhile(settings, TABLE), tables.row_groups(spark, settings, TABLE):
         commit = tables.retry_conflicts(
             settings, TABLE, lambda: tables.replace(shuffled, settings, TABLE, where, keep_layout=True)
         )
@@ -298,17 +299,6 @@ def shuffle(rows: DataFrame, table: Table, count_files: int, seed: int) -> DataF
     placed = placed.repartitionById(count_files, F.pmod("shuffle_order", F.lit(count_files)).cast("int"))
     # A writer of partitions sorts by them, and keeps an order that begins so.
     return placed.sortWithinPartitions(*table.partition_by, "shuffle_order").drop("shuffle_order")
-
-
-@contextmanager
-def row_groups(spark: SparkSession, rows_per_group: int) -> Iterator[None]:
-    """Parquet files written in the block have row groups of at most `rows_per_group`: what training shuffles by."""
-    key = "parquet.block.row.count.limit"
-    spark.conf.set(key, str(rows_per_group))
-    try:
-        yield
-    finally:
-        spark.conf.unset(key)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """training_users: one row per user_id: the padded history as of the split, for a loss over whole users.
 
-Sources: user_histories, interactions, training_examples. By date, a history is as of the end of the last day of
-train; by last share it ends before the user's first positive that is not in train; without a split it is all. What a
-split keeps from training is in no row: a user who came later has none, and no history has a held-out title.
+Reads user_histories, interactions and training_examples, writes training_users. By date, a history is as of the end of
+the last day of train; by last share it ends before the user's first positive that is not in train; without a split it
+is all. What a split keeps from training is in no row: a user who came later has none, and no history has a held-out
+title.
 """
 
 import logging
@@ -46,6 +47,7 @@ TABLE = Table(
     stats_columns=("as_of_ds",),
     checks={"has_a_title": "history_length > 0"},
     person_column="user_id",
+    is_for_training=True,
 )
 
 
@@ -103,7 +105,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     rows = training_examples.shuffle(
         build_users(users, moment, ds, options.user_history_titles, share, seed), TABLE, 1, seed
     )
-    with erasures.none_meanwhile(settings, TABLE), training_examples.row_groups(spark, options.rows_per_group):
+    with erasures.none_meanwhile(settings, TABLE), tables.row_groups(spark, settings, TABLE):
         commit = tables.retry_conflicts(
             settings, TABLE, lambda: tables.replace(rows, settings, TABLE, "true", keep_layout=True)
         )

@@ -1,8 +1,8 @@
 """user_histories: one row per user_id and ds: the last titles a user met, with weights and times, as of its end.
 
-Source: interactions, and this table's own rows of the days before. A table of change rows: a user has a row on days on
-which something of theirs became known, and on every checkpoint day. Times are kept instead of ages, which would be
-wrong the next day.
+Reads interactions and user_histories as of the day before, writes user_histories. A table of change rows: a user has a
+row on days on which something of theirs became known, and on every checkpoint day. Times are kept instead of ages,
+which would be wrong the next day.
 """
 
 import sys

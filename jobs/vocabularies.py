@@ -1,8 +1,9 @@
 """vocabularies: one row per kind and token, with the id that models know it by.
 
-Sources: stg_titles, stg_offers, title_stats. An id is given once and never changes, so that yesterday's model reads
-today's rows: new tokens get the ids after the last, the most frequent first, then by alphabet. Id 0 is padding and 1 is
-unknown; neither has a row. A token gets its id on the first night on which it occurs often enough.
+Reads stg_titles, stg_offers and title_stats, writes vocabularies. An id is given once and never changes, so that
+yesterday's model reads today's rows: new tokens get the ids after the last, the most frequent first, then by alphabet.
+Id 0 is padding and 1 is unknown; neither has a row. A token gets its id on the first night on which it occurs often
+enough.
 
 Ids depend on the order of the nights, so a night before the newest one is refused.
 """

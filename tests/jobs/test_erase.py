@@ -10,8 +10,22 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from conf.settings import Settings
-from jobs import backfill, clean_consents, clean_events, erase, erasures, feed_loads, rejected_rows, tables
+from conf.settings import Settings, with_changes
+from jobs import (
+    backfill,
+    clean_consents,
+    clean_events,
+    erase,
+    erasures,
+    feed_loads,
+    interactions,
+    rejected_rows,
+    tables,
+    title_stats,
+    training_examples,
+    training_users,
+    user_histories,
+)
 from jobs.erase import Erased
 from jobs.errors import JobError
 
@@ -82,6 +96,29 @@ def test_person_leaves_every_table_and_every_file(
         ("events", DAY, 44, 40, 1, 0, 3),
         ("events", NEXT_DAY, 1, 0, 0, 0, 1),
     ]
+
+
+def test_person_leaves_the_derived_tables(
+    spark: SparkSession, loaded: Settings, read_rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    derived = [interactions.TABLE, user_histories.TABLE, training_examples.TABLE, training_users.TABLE]
+    loaded = with_changes(loaded, {"examples.split": "none"})
+    names = [title_stats.TABLE.name, *[table.name for table in derived]]
+    backfill.run(spark, loaded, [DAY, NEXT_DAY], only=names)
+    stayers = {table.name: [row for row in read_rows(loaded, table) if LEAVER not in row] for table in derived}
+
+    done = {entry.table: entry.rows_removed for entry in erase.run(spark, loaded, NEXT_DAY)}
+
+    # They liked one title on two days: two interactions and histories, and one example, since a re-watch makes none.
+    assert [done[table.name] for table in derived] == [2, 2, 1, 1]
+    assert files_naming(loaded.lake.root, LEAVER) == []
+    assert {table.name: read_rows(loaded, table) for table in derived} == stayers
+
+    # What was built while they were there is not stale: the days are not built again, and are the same if they are.
+    assert user_histories.plan(loaded, [DAY, NEXT_DAY], True) == []
+    backfill.run(spark, loaded, [DAY, NEXT_DAY], only=names)
+    assert files_naming(loaded.lake.root, LEAVER) == []
+    assert {table.name: read_rows(loaded, table) for table in derived} == stayers
 
 
 def test_erased_person_does_not_come_back_with_a_rerun(
