@@ -43,7 +43,7 @@ run: $(BUILT)  ## from feeds to training examples: simulate, build what the lake
 	@echo "Next: $(BIN)/python -m jobs.describe --help; the simulated truth is in data/feeds/truth"
 
 test: lint  ## lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 clean:  ## remove the environment and everything that runs made
 	rm -rf $(VENV) data .mypy_cache .ruff_cache .pytest_cache *.egg-info

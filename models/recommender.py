@@ -29,7 +29,7 @@ class Recommender(Protocol):
         """[users, titles] for `histories` [users, titles], 1 where liked: the greater the better, of any scale."""
 
     def similar_titles(self, position: int, count: int) -> Positions:
-        """The `count` titles nearest to one, nearest first, without itself."""
+        """[count]: the titles nearest to one, nearest first, without itself; NO_TITLE where there are no more."""
 
 
 def recommend(
@@ -44,7 +44,7 @@ def recommend(
     `candidates` [titles] says which titles may be recommended, all by default. Equal scores are ordered by position.
     Where a user has fewer titles left the row ends in NO_TITLE.
     """
-    found = [_top(scores, count) for scores in _allowed_scores(model, histories, candidates, batch_users)]
+    found = [top_titles(scores, count) for scores in _allowed_scores(model, histories, candidates, batch_users)]
     return np.concatenate(found) if found else np.empty((0, count), dtype=np.int64)
 
 
@@ -63,8 +63,8 @@ def _allowed_scores(
         yield scores
 
 
-def _top(scores: Scores, count: int) -> Positions:
-    """Positions of the highest finite scores per row, best first; NO_TITLE where there are no more."""
+def top_titles(scores: Scores, count: int) -> Positions:
+    """[rows, count]: positions of the highest finite scores per row, best first; NO_TITLE where there are no more."""
     width = min(count, scores.shape[1])
     # Partitioning finds the width-th score; all that lie above it are in, and ties at it are taken by position.
     least = -np.partition(-scores, width - 1, axis=1)[:, width - 1 : width]

@@ -20,7 +20,14 @@ from jobs.tables import Table
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The session that jobs get, but small: two cores, two shuffle partitions."""
-    conf = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
+    conf = {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.memory": "2g",
+        # A few rows are not worth compiling for: the tests take half as long. Tests of commands run as users run them.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
     with spark_session(settings, "tests") as session:
         session.sparkContext.setLogLevel("ERROR")

@@ -21,7 +21,7 @@ from benchmarks.nights import add_nights
 from jobs import catalog
 
 # A few rows are not worth compiling for.
-_JAVA = "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+_JAVA = "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
 _SMALL = [
     *("--set", "spark.conf.spark.sql.shuffle.partitions=2"),
     *("--set", "spark.conf.spark.sql.codegen.wholeStage=false"),

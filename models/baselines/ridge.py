@@ -1,0 +1,116 @@
+"""Warm titles keep what a collaborative model learnt of them; for cold ones it is predicted from content.
+
+Kernel ridge regression from content to ALS's factors, or to the columns of EASE's weights.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.baselines.als import Als
+from models.baselines.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
+from models.baselines.ease import Ease
+from models.baselines.likes import (
+    Counts,
+    are_among,
+    check_same_titles,
+    count_likes,
+    mean_history,
+    most_liked,
+    nearest_by_cosine,
+    serve_unknown,
+)
+from models.content import Content
+from models.recommender import Positions, Scores
+
+
+@dataclass(frozen=True)
+class ContentRidge:
+    """How titles without a vector get one from content; see `content_kernel` for kernel and noise."""
+
+    noise: float  # of a title as popular as the mean; the kernel of a title with itself is 1
+    max_titles: int  # of those with a vector, the most liked are learnt from
+    length_scale: float = 1.0  # of the kernel; the root mean square distance of two titles is some √2
+    noise_power: float = 0.0  # how much noisier what few users liked is
+    # A prediction is shorter than what it predicts, the more so the less is known: cold titles fall behind warm ones.
+    cold_lengths: Literal["raw", "mean_of_warm"] = "raw"  # as predicted, or all as long as warm ones are in the mean
+    cold_scale: float = 1.0  # and longer by this factor
+
+    def complete(self, vectors: NDArray[np.float64], counts: Counts, content: Content) -> NDArray[np.float64]:
+        """`vectors` [titles, width], with rows of zeros predicted from the others; `counts` [titles] of likes."""
+        has_vector = np.count_nonzero(vectors, axis=1) > 0
+        known = most_liked(np.where(has_vector, counts, 0), self.max_titles)
+        missing = np.flatnonzero(~has_vector)
+        rows = features(content)
+        noise = noise_of_counts(counts[known], self.noise, self.noise_power)
+        learnt = fit_kernel_ridge(select(rows, known), vectors[known], noise, self.length_scale)
+        predicted = learnt.predict(select(rows, missing))
+        if self.cold_lengths == "mean_of_warm":
+            mean_length = np.linalg.norm(vectors[has_vector], axis=1).mean()
+            lengths = np.linalg.norm(predicted, axis=1, keepdims=True)
+            predicted = np.divide(mean_length * predicted, lengths, out=np.zeros_like(predicted), where=lengths > 0)
+        completed = vectors.copy()
+        completed[missing] = self.cold_scale * predicted
+        return completed
+
+
+class AlsRidge:
+    """ALS, with factors of cold titles predicted from content. Scores are inner products, as of Als.
+
+    A cold title that came into a history since is folded in by its predicted factors. A user with an empty history gets
+    the mean of the training users' factors, as from Als.
+    """
+
+    def __init__(self, als: Als, ridge: ContentRidge) -> None:
+        self._als = als
+        self._ridge = ridge
+
+    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+        check_same_titles(liked, content)
+        self._als.fit(liked, content)
+        self.title_vectors = self._ridge.complete(self._als.title_vectors, count_likes(liked), content)
+
+    def score(self, histories: sparse.csr_matrix) -> Scores:
+        return (self.user_vectors(histories) @ self.title_vectors.T).astype(np.float32)
+
+    def similar_titles(self, position: int, count: int) -> Positions:
+        """By the cosine of factors, learnt or predicted."""
+        return nearest_by_cosine(self.title_vectors, position, count)
+
+    def user_vectors(self, histories: sparse.csr_matrix) -> NDArray[np.float64]:
+        """[users, factors]: what has the inner products with `title_vectors` that are the scores."""
+        return self._als.user_vectors_for(self.title_vectors, histories)
+
+
+class EaseRidge:
+    """EASE, with the columns of B of titles that it leaves out predicted from content.
+
+    A column is the weights with which the history's titles make a title's score, so predicting it is the same as
+    predicting the training users' scores. Titles that EASE leaves out say nothing of a user, and a user with no others
+    gets the mean of the training users' scores.
+    """
+
+    def __init__(self, ease: Ease, ridge: ContentRidge) -> None:
+        self._ease = ease
+        self._ridge = ridge
+
+    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+        check_same_titles(liked, content)
+        self._ease.fit(liked, content)
+        used = self._ease.titles
+        self._is_used = are_among(used, liked.shape[1])
+        columns = np.zeros((liked.shape[1], len(used)))
+        columns[used] = self._ease.weights.T
+        self._columns = self._ridge.complete(columns, count_likes(liked), content)  # [titles, titles used]
+        self._usual = (mean_history(liked)[used] @ self._columns.T).astype(np.float32)
+
+    def score(self, histories: sparse.csr_matrix) -> Scores:
+        scores = (histories[:, self._ease.titles] @ self._columns.T).astype(np.float32)
+        return serve_unknown(scores, histories, self._is_used, self._usual)
+
+    def similar_titles(self, position: int, count: int) -> Positions:
+        """By the cosine of columns, learnt or predicted: titles that the same likes speak for."""
+        return nearest_by_cosine(self._columns, position, count)

@@ -1,0 +1,221 @@
+"""What a run reads of the lake, as arrays: the catalogue with its content, and who liked what in which split.
+
+Everything is of pinned Delta versions, so that a run can be done again, and named by position: title n is the n-th of
+the catalogue, user n the n-th of the users.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models import delta_files
+from models.content import Block, Content
+from models.errors import ModelError
+
+# What a run is made of: their versions are pinned together.
+TABLES = ("title_features", "vocabularies", "training_examples", "training_users")
+SPLITS = ("train", "validation", "test")
+
+_PADDING_ID, _UNKNOWN_ID, _FIRST_ID = 0, 1, 2  # of vocabularies
+_OBJECT_TYPES = {2: "movie", 3: "show"}
+_EPOCH = date(1970, 1, 1)
+_FEATURES = (
+    *("title_id", "title_index", "is_listed", "object_type_id", "language_id", "genre_ids", "theme_ids"),
+    *("cast_ids", "director_ids", "release_date", "release_year", "plot_embedding", "poster_embedding"),
+    *("count_positives_28d",),
+)
+
+Ids: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All titles the lake has features of, those that left the guide too, in the order in which they got their index.
+
+    `release_days` [titles] count from 1970-01-01, NaN where not known; a year alone counts as its first of July.
+    """
+
+    title_ids: Ids  # [titles]
+    is_listed: NDArray[np.bool_]  # [titles]
+    object_types: Sequence[str | None]  # [titles]
+    genre_names: Sequence[str]
+    genres: sparse.csr_matrix  # [titles, genres], 1 where it has the genre
+    release_days: NDArray[np.float64]  # [titles]
+    recent_positives: NDArray[np.int64]  # [titles], of the last 28 days
+    content: Content
+
+    def __len__(self) -> int:
+        return len(self.title_ids)
+
+    def positions(self, title_ids: Ids) -> Ids:
+        """Where titles stand; -1 for one that the catalogue lacks."""
+        if not len(self.title_ids):
+            return np.full(len(title_ids), -1, dtype=np.int64)
+        found = self._order[np.minimum(np.searchsorted(self._sorted, title_ids), len(self) - 1)]
+        return np.where(self.title_ids[found] == title_ids, found, -1)
+
+    @cached_property
+    def _order(self) -> Ids:
+        return np.argsort(self.title_ids, kind="stable")
+
+    @cached_property
+    def _sorted(self) -> Ids:
+        return self.title_ids[self._order]
+
+
+@dataclass(frozen=True)
+class Positives:
+    """One entry per user and title liked, in the order of users, then titles."""
+
+    user_ids: Sequence[str]  # [users], in their order
+    countries: Sequence[str]  # [users], of the last of their positives
+    liked: sparse.csr_matrix  # [users, titles], 1 where liked
+    days: NDArray[np.float64]  # [positives], moments in days since 1970-01-01, in the order of liked.indices
+
+
+def pin(root: str) -> dict[str, int]:
+    """The newest version of every table that a run reads. Raises ModelError where the lake lacks one."""
+    return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
+
+
+def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]) -> Catalogue:
+    """The catalogue with the content of `blocks`; see `content_blocks` for their names."""
+    rows = delta_files.read_table(f"{root}/title_features", versions["title_features"], _FEATURES)
+    rows = rows.sort_by([("title_index", "ascending"), ("title_id", "ascending")])
+    names = _token_names(root, versions, "genre")
+    return Catalogue(
+        title_ids=rows["title_id"].to_numpy(),
+        is_listed=rows["is_listed"].to_numpy(),
+        object_types=[_OBJECT_TYPES.get(n) for n in rows["object_type_id"].to_pylist()],
+        genre_names=names,
+        genres=_multi_hot(rows["genre_ids"], _FIRST_ID, len(names)),
+        release_days=_release_days(rows),
+        recent_positives=rows["count_positives_28d"].to_numpy(),
+        content=content_blocks(rows, blocks),
+    )
+
+
+def content_blocks(rows: pa.Table, names: Sequence[str]) -> Content:
+    """The named blocks of title_features: genres, themes, people, language, year, plot, poster.
+
+    Ids are multi-hot and a year is in decades. Raises ModelError for a name that is no block.
+    """
+    known = {
+        "genres": lambda: _id_block(rows, "genre_ids"),
+        "themes": lambda: _id_block(rows, "theme_ids"),
+        "people": lambda: _id_block(rows, "cast_ids", "director_ids"),
+        "language": lambda: _id_block(rows, "language_id"),
+        "year": lambda: _year_block(rows),
+        "plot": lambda: _embedding_block(rows["plot_embedding"]),
+        "poster": lambda: _embedding_block(rows["poster_embedding"]),
+    }
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ModelError(f"content.blocks: no block {unknown[0]!r}; there are {', '.join(known)}")
+    made = {name: known[name]() for name in names}
+    return Content({n: block for n, (block, _) in made.items()}, {n: present for n, (_, present) in made.items()})
+
+
+def read_positives(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> Positives:
+    """Who liked what in a split of training_examples; titles that the catalogue lacks are left out.
+
+    A split without any row gives no users.
+    """
+    columns = ("user_id", "title_id", "event_time", "country")
+    location = f"{root}/training_examples"
+    if split not in delta_files.splits(location, versions["training_examples"]):
+        empty = sparse.csr_matrix((0, len(catalogue)), dtype=np.float32)
+        return Positives([], [], empty, np.empty(0))
+    rows = delta_files.read_table(location, versions["training_examples"], columns, split)
+    titles = catalogue.positions(rows["title_id"].to_numpy())
+    rows, titles = rows.filter(pa.array(titles >= 0)), titles[titles >= 0]
+    moments = rows["event_time"].cast(pa.int64()).to_numpy() / 86_400e6
+    user_ids, users = np.unique(rows["user_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    # A title liked again later, after it had fallen out of the history, is one positive: the first.
+    order = np.lexsort((moments, titles, users))
+    users, titles, moments = users[order], titles[order], moments[order]
+    is_first = np.append(True, (np.diff(users) != 0) | (np.diff(titles) != 0))[: len(users)]
+    countries = rows["country"].to_numpy(zero_copy_only=False)[order]
+    users, titles, moments, countries = (values[is_first] for values in (users, titles, moments, countries))
+    shape = (len(user_ids), len(catalogue))
+    liked = sparse.csr_matrix((np.ones(len(users), dtype=np.float32), (users, titles)), shape=shape)
+    last = np.lexsort((moments, users))[np.cumsum(np.bincount(users, minlength=shape[0])) - 1]
+    return Positives(user_ids.tolist(), countries[last].tolist(), liked, moments)
+
+
+def histories_of(users: Sequence[str], positives: Positives) -> sparse.csr_matrix:
+    """[users, titles]: what `positives` hold of each of `users`; nothing for one who is not among them."""
+    place = {user: n for n, user in enumerate(positives.user_ids)}
+    rows = [n for n, user in enumerate(users) if user in place]
+    columns = [place[users[n]] for n in rows]
+    shape = (len(users), len(positives.user_ids))
+    chosen = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    return (chosen @ positives.liked).tocsr()
+
+
+def _token_names(root: str, versions: Mapping[str, int], kind: str) -> list[str]:
+    """The tokens of a kind, the n-th being that of id n + 2."""
+    rows = delta_files.read_table(f"{root}/vocabularies", versions["vocabularies"], ("kind", "token", "id"))
+    ids = {row["id"]: row["token"] for row in rows.to_pylist() if row["kind"] == kind}
+    return [ids[n] for n in sorted(ids)]
+
+
+def _release_days(rows: pa.Table) -> NDArray[np.float64]:
+    dates, years = rows["release_date"].to_pylist(), rows["release_year"].to_pylist()
+    known = [day or (date(year, 7, 1) if year else None) for day, year in zip(dates, years, strict=True)]
+    return np.array([np.nan if day is None else (day - _EPOCH).days for day in known], dtype=np.float64)
+
+
+def _id_block(rows: pa.Table, *columns: str) -> tuple[Block, NDArray[np.bool_]]:
+    """Multi-hot over the ids of all `columns` together; unknown ones say nothing."""
+    width = max((_largest(rows[column]) for column in columns), default=0) + 1
+    summed = sum(_multi_hot(rows[column], 0, width) for column in columns)
+    ids = sparse.csr_matrix(summed)[:, _FIRST_ID:]
+    ids.data[:] = 1
+    return ids, np.diff(ids.indptr) > 0
+
+
+def _multi_hot(column: pa.ChunkedArray, first_id: int, width: int) -> sparse.csr_matrix:
+    """[rows, width]: 1 in column n where a row has id n + `first_id`; padding and ids beyond are left out."""
+    ids = column.combine_chunks()
+    if pa.types.is_list(ids.type):
+        counts, values = np.diff(ids.offsets.to_numpy()), ids.flatten().to_numpy()
+    else:
+        counts, values = np.ones(len(ids), dtype=np.int64), ids.to_numpy()
+    owners, places = np.repeat(np.arange(len(ids)), counts), values - first_id
+    kept = (values != _PADDING_ID) & (places >= 0) & (places < width)
+    ones = np.ones(kept.sum(), dtype=np.float32)
+    found = sparse.csr_matrix((ones, (owners[kept], places[kept])), shape=(len(ids), width))
+    found.data[:] = 1  # an id twice in a list counts once
+    return found
+
+
+def _largest(column: pa.ChunkedArray) -> int:
+    ids = column.combine_chunks()
+    values = ids.flatten() if pa.types.is_list(ids.type) else ids
+    return max(int(values.to_numpy().max(initial=0)), _UNKNOWN_ID)
+
+
+def _year_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """[titles, 1] in decades."""
+    years = np.array([np.nan if year is None else year for year in rows["release_year"].to_pylist()])
+    present = ~np.isnan(years)
+    return np.where(present, years / 10, 0)[:, None].astype(np.float32), present
+
+
+def _embedding_block(column: pa.ChunkedArray) -> tuple[Block, NDArray[np.bool_]]:
+    """[titles, dims], rows of zeros for titles without an embedding."""
+    vectors = column.combine_chunks()
+    present = vectors.is_valid().to_numpy(zero_copy_only=False)
+    # Dropping nulls first: the values of a null list may stand in the flat array.
+    values = vectors.drop_null().flatten().to_numpy()
+    block = np.zeros((len(vectors), len(values) // max(present.sum(), 1)), dtype=np.float32)
+    block[present] = values.reshape(present.sum(), -1) if present.any() else 0
+    return block, present
