@@ -41,10 +41,10 @@ _TENSOR_TYPES = {
 
 @dataclass(frozen=True)
 class Shuffle:
-    """A random order, the same for the same seed and epoch: of the row groups, and of the rows of several of them.
+    """A random order, the same for the same seed, epoch and count of reader threads.
 
-    Row groups fill a buffer of `buffer_rows` rows or somewhat more, of which batches are drawn till it is used up.
-    Memory holds two buffers, since the next is read meanwhile.
+    Row groups in random order fill a buffer of `buffer_rows` rows or somewhat more, of which batches are drawn till it
+    is used up. Memory holds two buffers, since the next is read meanwhile.
     """
 
     seed: int
@@ -97,7 +97,7 @@ class Feed:
         options = tf.data.Options()
         # A strategy that shares out data would share out a shard's rows again.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        # There is nothing to tune, and the tuner's thread, which sleeps up to a minute, may hold up the end of an epoch.
+        # There is nothing to tune, and the end of an epoch may wait for the tuner's thread, which sleeps for seconds.
         options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(lambda: self.batches(epoch), output_signature=self._signature())
         # Says how long an epoch is, and fails should it turn out otherwise.
@@ -122,7 +122,7 @@ class Feed:
                 yield batch
 
     def _row_groups(self, seed: int | None) -> Iterator[Rows]:
-        """The row groups of this shard, in an order by `seed` or as they lie in the files."""
+        """The row groups of this shard, they and the rows of each in an order by `seed` or as they lie in the files."""
         reader = self._open_reader(seed)
         try:
             for group in reader:
@@ -139,6 +139,7 @@ class Feed:
             schema_fields=[f"{re.escape(column)}$" for column in self.columns],
             num_epochs=1,
             shuffle_row_groups=seed is not None,
+            shuffle_rows=seed is not None,
             seed=seed,
             cur_shard=self.cur_shard,
             shard_count=self.shard_count,
@@ -213,7 +214,7 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
     for group in groups:
         start = 0
         while start < _count(group):
-            part = {column: values[start : start + missing] for column, values in group.items()}
+            part = _slice(group, start, start + missing)
             parts.append(part)
             start += _count(part)
             missing -= _count(part)
@@ -225,34 +226,27 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
 
 
 def _mixed(groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator) -> Iterator[Rows]:
-    """Batches of the rows of `groups`, the last one what is left: drawn at random from a buffer, till it is used up."""
+    """Batches of the rows of `groups`, the last one what is left: drawn from a buffer, till it is used up.
+
+    The rows of a group are in random order already: a draw from all rows of the buffer is how many come from each group,
+    and then the next rows of each. So they are copied as they lie in memory.
+    """
     left: list[Rows] = []
     while taken := _take(groups, buffer_rows):
         buffer = [*left, *taken]
-        order = generator.permutation(sum(map(_count, buffer)))
-        *batches, rest = np.split(order, range(batch_size, len(order) + 1, batch_size))
-        for places in batches:
-            yield _drawn(buffer, places)
-        left = [_drawn(buffer, rest)] if len(rest) else []
+        ends = np.array([_count(group) for group in buffer])
+        starts = np.zeros_like(ends)
+        while (ends - starts).sum() >= batch_size:
+            stops = starts + generator.multivariate_hypergeometric(ends - starts, batch_size)
+            yield _sliced(buffer, starts, stops)
+            starts = stops
+        left = [_sliced(buffer, starts, ends)]
     yield from left
 
 
-def _drawn(groups: Sequence[Rows], places: NDArray[np.int64]) -> Rows:
-    """Rows of `groups` by their places in all of them together, in the order of the groups.
-
-    That order says nothing within a batch, and to go through memory in its order takes half the time. The groups are
-    not made one first, which would take as much memory again.
-    """
-    counts = [_count(group) for group in groups]
-    starts = np.cumsum([0, *counts[:-1]])
-    ordered = np.sort(places)
-    of_groups = np.split(ordered, np.searchsorted(ordered, starts[1:]))
-    return _concatenated(
-        [
-            {column: values.take(own - start, axis=0) for column, values in group.items()}
-            for group, start, own in zip(groups, starts, of_groups, strict=True)
-        ]
-    )
+def _sliced(groups: Sequence[Rows], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Rows:
+    slices = zip(groups, starts, stops, strict=True)
+    return _concatenated([_slice(group, start, stop) for group, start, stop in slices])
 
 
 def _take(groups: Iterator[Rows], count: int) -> list[Rows]:
@@ -269,7 +263,21 @@ def _count(rows: Rows) -> int:
     return len(next(iter(rows.values())))
 
 
+def _slice(rows: Rows, start: int, stop: int) -> Rows:
+    return {column: values[start:stop] for column, values in rows.items()}
+
+
 def _concatenated(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
-    return {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+    return {column: _joined([part[column] for part in parts]) for column in parts[0]}
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """`arrays` one after the other in memory of Arrow's, which TensorFlow need not copy, aligned as it is."""
+    first = arrays[0]
+    if first.dtype.hasobject:
+        return np.concatenate(arrays)
+    shape = (sum(map(len, arrays)), *first.shape[1:])
+    memory = pa.allocate_buffer(math.prod(shape) * first.itemsize)
+    return np.concatenate(arrays, out=np.frombuffer(memory, first.dtype).reshape(shape))

@@ -26,6 +26,8 @@ SPLITS = ("train", "validation", "test")
 _PADDING_ID, _UNKNOWN_ID, _FIRST_ID = 0, 1, 2  # of vocabularies
 _OBJECT_TYPES = {2: "movie", 3: "show"}
 _EPOCH = date(1970, 1, 1)
+_YEARS_BETWEEN_BINS = 10
+_YEAR_BINS = (1900, 2041, _YEARS_BETWEEN_BINS)
 _FEATURES = (
     *("title_id", "title_index", "is_listed", "object_type_id", "language_id", "genre_ids", "theme_ids"),
     *("cast_ids", "director_ids", "release_date", "release_year", "plot_embedding", "poster_embedding"),
@@ -105,7 +107,7 @@ def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]
 def content_blocks(rows: pa.Table, names: Sequence[str]) -> Content:
     """The named blocks of title_features: genres, themes, people, language, year, plot, poster.
 
-    Ids are multi-hot and a year is in decades. Raises ModelError for a name that is no block.
+    Ids are multi-hot and a year is in bins. Raises ModelError for a name that is no block.
     """
     known = {
         "genres": lambda: _id_block(rows, "genre_ids"),
@@ -204,10 +206,16 @@ def _largest(column: pa.ChunkedArray) -> int:
 
 
 def _year_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
-    """[titles, 1] in decades."""
+    """[titles, bins]: how near a year is to each of some years a decade apart.
+
+    One number would make the oldest and the newest titles the most unlike of all; in bins, what is two decades apart
+    is as unlike as what is eight.
+    """
     years = np.array([np.nan if year is None else year for year in rows["release_year"].to_pylist()])
     present = ~np.isnan(years)
-    return np.where(present, years / 10, 0)[:, None].astype(np.float32), present
+    centres = np.arange(*_YEAR_BINS)
+    distances = (np.where(present, years, 0)[:, None] - centres) / _YEARS_BETWEEN_BINS
+    return np.where(present[:, None], np.exp(-0.5 * distances**2), 0).astype(np.float32), present
 
 
 def _embedding_block(column: pa.ChunkedArray) -> tuple[Block, NDArray[np.bool_]]:

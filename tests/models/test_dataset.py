@@ -105,11 +105,10 @@ def test_columns_of_a_row_stay_together(files: DeltaFiles) -> None:
 def test_the_order_is_that_of_seed_and_epoch(files: DeltaFiles) -> None:
     first = order(feed(files, seed=1).batches(epoch=0))
 
-    assert order(feed(files, seed=1).batches(epoch=0)) == first
-    assert order(feed(files, seed=1, reader_threads=3).batches(epoch=0)) == first
+    assert [order(feed(files, seed=1).batches(epoch=0)) for _ in range(5)] == [first] * 5
     assert order(feed(files, seed=2).batches(epoch=0)) != first
     assert order(feed(files, seed=1).batches(epoch=1)) != first
-    # Petastorm takes the seed 0 for none.
+    # Petastorm itself takes the seed 0 for none.
     assert order(feed(files, seed=0).batches(epoch=0)) == order(feed(files, seed=0).batches(epoch=0))
 
 

@@ -1,0 +1,156 @@
+"""Arrays of a pinned lake: titles and users by position, positives once each, content that says what is absent."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from models import lake
+from models.errors import ModelError
+from models.lake import Catalogue
+
+IDS = pa.list_(pa.int32())
+VECTOR = pa.list_(pa.float32())
+BLOCKS = ("genres", "people", "year", "plot")
+
+# Title 30 came first into the vocabulary, then 10, then 20; genre 2 is drama, 3 is comedy, 1 is one that is unknown.
+TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "title_id": (pa.int64(), [10, 20, 30]),
+    "title_index": (pa.int32(), [3, 4, 2]),
+    "is_listed": (pa.bool_(), [True, False, True]),
+    "object_type_id": (pa.int32(), [2, 3, 1]),
+    "language_id": (pa.int32(), [1, 2, 2]),
+    "genre_ids": (IDS, [[2, 3, 0], [1, 0, 0], [3, 0, 0]]),
+    "theme_ids": (IDS, [[0], [0], [0]]),
+    "cast_ids": (IDS, [[5, 6], [0, 0], [6, 0]]),
+    "director_ids": (IDS, [[6], [0], [0]]),
+    "release_date": (pa.date32(), [date(1970, 1, 11), None, None]),
+    "release_year": (pa.int32(), [1970, 1971, None]),
+    "plot_embedding": (VECTOR, [[0.6, 0.8], None, [1.0, 0.0]]),
+    "poster_embedding": (VECTOR, [None, None, None]),
+    "count_positives_28d": (pa.int64(), [4, 0, 1]),
+}
+# u2 met title 20 twice, once in a later year; 99 is in no catalogue.
+NOON = datetime(1970, 1, 2, 12, tzinfo=UTC)
+EXAMPLES = [
+    ("u2", 20, NOON.replace(year=1971), "US", "train"),
+    ("u2", 20, NOON, "FR", "train"),
+    ("u1", 30, NOON, "DE", "train"),
+    ("u2", 10, NOON.replace(hour=18), "GB", "train"),
+    ("u1", 99, NOON, "DE", "train"),
+    ("u3", 10, NOON, "DE", "test"),
+]
+
+
+def write(root: Path, name: str, columns: Mapping[str, tuple[pa.DataType, list[Any]]], by: list[str] | None) -> None:
+    rows = pa.table({column: pa.array(values, type_) for column, (type_, values) in columns.items()})
+    write_deltalake(str(root / name), rows, partition_by=by)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lake")
+    write(folder, "title_features", TITLES, None)
+    words = {"kind": ["genre", "genre", "person"], "token": ["comedy", "drama", "someone"]}
+    tokens = {name: (pa.string(), values) for name, values in words.items()} | {"id": (pa.int32(), [3, 2, 5])}
+    write(folder, "vocabularies", tokens, None)
+    types = {
+        "user_id": pa.string(),
+        "title_id": pa.int64(),
+        "event_time": pa.timestamp("us", "UTC"),
+        "country": pa.string(),
+        "split": pa.string(),
+    }
+    examples = {name: (type_, [row[n] for row in EXAMPLES]) for n, (name, type_) in enumerate(types.items())}
+    write(folder, "training_examples", examples, ["split"])
+    write(folder, "training_users", {"user_id": (pa.string(), ["u1"])}, None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalogue(root: Path) -> Catalogue:
+    return lake.read_catalogue(str(root), lake.pin(str(root)), BLOCKS)
+
+
+def test_titles_stand_in_the_order_of_their_index(catalogue: Catalogue) -> None:
+    assert catalogue.title_ids.tolist() == [30, 10, 20]
+    assert catalogue.is_listed.tolist() == [True, True, False]
+    assert catalogue.object_types == [None, "movie", "show"]
+    assert catalogue.recent_positives.tolist() == [1, 4, 0]
+    assert catalogue.positions(np.array([10, 99, 30, 20, 5])).tolist() == [1, -1, 0, 2, -1]
+
+
+def test_genres_are_named_and_unknown_ones_say_nothing(catalogue: Catalogue) -> None:
+    assert catalogue.genre_names == ["drama", "comedy"]
+    assert catalogue.genres.toarray().tolist() == [[0, 1], [1, 1], [0, 0]]
+    assert catalogue.content.present["genres"].tolist() == [True, True, False]
+
+
+def test_release_is_the_date_or_the_middle_of_the_year(catalogue: Catalogue) -> None:
+    # 1971-07-01 is 365 + 181 days after 1970-01-01.
+    assert np.array_equal(catalogue.release_days, [np.nan, 10, 546], equal_nan=True)
+
+
+def test_a_person_in_two_roles_counts_once(catalogue: Catalogue) -> None:
+    people = catalogue.content.blocks["people"].toarray()
+    # Columns from id 2 on: ids 5 and 6 are the fourth and fifth.
+    assert people.tolist() == [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
+    assert catalogue.content.present["people"].tolist() == [True, True, False]
+
+
+def test_absent_embeddings_are_rows_of_zeros_that_say_so(catalogue: Catalogue) -> None:
+    plots = catalogue.content.blocks["plot"]
+    assert np.allclose(plots, [[1, 0], [0.6, 0.8], [0, 0]])
+    assert catalogue.content.present["plot"].tolist() == [True, True, False]
+
+
+def test_catalogue_without_any_embedding_of_a_kind_has_an_empty_block(root: Path) -> None:
+    posters = lake.read_catalogue(str(root), lake.pin(str(root)), ["poster"]).content
+    assert posters.blocks["poster"].shape == (3, 0)
+    assert not posters.present["poster"].any()
+
+
+def test_years_near_each_other_are_alike_and_far_ones_not(catalogue: Catalogue) -> None:
+    none, first, second = catalogue.content.blocks["year"]
+    assert not none.any()
+    assert catalogue.content.present["year"].tolist() == [False, True, True]
+    # A year at the middle of a bin is wholly in it, and by exp(-1/2) in those a decade away.
+    assert sorted(first)[-3:] == pytest.approx([np.exp(-0.5), np.exp(-0.5), 1])
+    assert np.linalg.norm(first - second) < 0.2
+
+
+def test_a_positive_is_the_first_of_a_user_and_title(root: Path, catalogue: Catalogue) -> None:
+    train = lake.read_positives(str(root), lake.pin(str(root)), "train", catalogue)
+    assert train.user_ids == ["u1", "u2"]
+    # Positions: 30 is 0, 10 is 1, 20 is 2.
+    assert train.liked.toarray().tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert train.days.tolist() == [1.5, 1.75, 1.5]
+    # u2's last positive is the one of the evening.
+    assert train.countries == ["DE", "GB"]
+
+
+def test_split_without_rows_has_no_users(root: Path, catalogue: Catalogue) -> None:
+    found = lake.read_positives(str(root), lake.pin(str(root)), "validation", catalogue)
+    assert found.user_ids == []
+    assert found.liked.shape == (0, 3)
+
+
+def test_histories_are_those_of_the_users_asked_for(root: Path, catalogue: Catalogue) -> None:
+    train = lake.read_positives(str(root), lake.pin(str(root)), "train", catalogue)
+    found = lake.histories_of(["u3", "u2", "u1"], train)
+    assert found.toarray().tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
+def test_unknown_block_is_named(root: Path) -> None:
+    with pytest.raises(ModelError, match="no block 'smell'; there are genres, themes"):
+        lake.read_catalogue(str(root), lake.pin(str(root)), ["smell"])
+
+
+def test_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="title_features"):
+        lake.pin(str(tmp_path))
