@@ -17,6 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 TextField = Literal["title", "plot", "genres", "themes", "cast", "directors"]
+ContentBlock = Literal["genres", "themes", "people", "language", "year", "plot", "poster"]
 
 
 def _absolute(location: str) -> str:
@@ -183,6 +184,22 @@ class Examples(Section):
         return self
 
 
+class ContentBlocks(Section):
+    # What models know of a title. A field that only known titles have gives their popularity away: measure with and
+    # without it.
+    blocks: Annotated[Sequence[ContentBlock], Field(min_length=1), AfterValidator(tuple)]
+
+
+class Evaluation(Section):
+    k: Annotated[Sequence[Positive], Field(min_length=1), AfterValidator(tuple)]  # lengths of the lists measured
+    resamples: Positive  # of users, for intervals
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    head_share: Share  # of all positives: the most popular titles that together have it are the head
+    head_and_mid_share: Share  # likewise with the titles after them; the others that have a positive are the tail
+    history_titles: Annotated[Sequence[Count], AfterValidator(tuple)]  # lengths at which segments of users begin
+    ages_days: Annotated[Sequence[Count], AfterValidator(tuple)]  # ages at which segments of positives begin
+
+
 class Backfill(Section):
     max_chunk_bytes: Positive  # feed bytes, as stored, that one Spark run takes at most
     max_chunk_days: Positive
@@ -230,6 +247,8 @@ class Settings(Section):
     vocabulary_min_counts: MinCounts
     title_features: TitleFeatures
     examples: Examples
+    content: ContentBlocks
+    evaluation: Evaluation
     backfill: Backfill
     maintain: Maintain
     simulate: Simulate

@@ -228,8 +228,8 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
 def _mixed(groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator) -> Iterator[Rows]:
     """Batches of the rows of `groups`, the last one what is left: drawn from a buffer, till it is used up.
 
-    The rows of a group are in random order already: a draw from all rows of the buffer is how many come from each group,
-    and then the next rows of each. So they are copied as they lie in memory.
+    The rows of each group are in random order already. So a draw from the rows of all of them is a draw of how many
+    come from each, and these are the next ones, copied as they lie in memory.
     """
     left: list[Rows] = []
     while taken := _take(groups, buffer_rows):
@@ -238,15 +238,16 @@ def _mixed(groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator:
         starts = np.zeros_like(ends)
         while (ends - starts).sum() >= batch_size:
             stops = starts + generator.multivariate_hypergeometric(ends - starts, batch_size)
-            yield _sliced(buffer, starts, stops)
+            yield _concatenated(_slices(buffer, starts, stops))
             starts = stops
-        left = [_sliced(buffer, starts, ends)]
-    yield from left
+        left = _slices(buffer, starts, ends)
+    if left:
+        yield _concatenated(left)
 
 
-def _sliced(groups: Sequence[Rows], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Rows:
-    slices = zip(groups, starts, stops, strict=True)
-    return _concatenated([_slice(group, start, stop) for group, start, stop in slices])
+def _slices(groups: Sequence[Rows], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[Rows]:
+    ranges = zip(groups, starts, stops, strict=True)
+    return [_slice(group, start, stop) for group, start, stop in ranges if start < stop]
 
 
 def _take(groups: Iterator[Rows], count: int) -> list[Rows]:

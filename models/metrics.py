@@ -77,6 +77,11 @@ def mean_popularity_at_k(recommended: Positions, count_positives: NDArray[np.int
     return _mean_over_lists(recommended, count_positives.astype(np.float64), k)
 
 
+def cold_share_at_k(recommended: Positions, count_positives: NDArray[np.int64], k: int) -> PerUser:
+    """[users], from 0 to 1: the share of the first `k` that no training user liked; NaN for an empty list."""
+    return _mean_over_lists(recommended, (count_positives == 0).astype(np.float64), k)
+
+
 def diversity_at_k(recommended: Positions, content: Block, k: int) -> PerUser:
     """[users], from 0 to 2: the mean of 1 - cosine over all pairs of titles among the first `k`.
 

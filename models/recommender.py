@@ -37,27 +37,35 @@ def recommend(
     histories: sparse.csr_matrix,
     count: int,
     candidates: NDArray[np.bool_] | None = None,
+    excluded: sparse.csr_matrix | None = None,
     batch_users: int = 1024,
 ) -> Positions:
     """[users, count]: the titles of the highest scores, best first, without those of the user's own history.
 
-    `candidates` [titles] says which titles may be recommended, all by default. Equal scores are ordered by position.
+    `candidates` [titles] says which titles may be recommended, all by default; `excluded` [users, titles] holds pairs
+    that are left out besides. Equal scores are ordered by position.
     Where a user has fewer titles left the row ends in NO_TITLE.
     """
-    found = [top_titles(scores, count) for scores in _allowed_scores(model, histories, candidates, batch_users)]
+    forbidden = histories if excluded is None else histories + excluded
+    batches = _allowed_scores(model, histories, forbidden, candidates, batch_users)
+    found = [top_titles(scores, count) for scores in batches]
     return np.concatenate(found) if found else np.empty((0, count), dtype=np.int64)
 
 
 def _allowed_scores(
-    model: Recommender, histories: sparse.csr_matrix, candidates: NDArray[np.bool_] | None, batch_users: int
+    model: Recommender,
+    histories: sparse.csr_matrix,
+    forbidden: sparse.csr_matrix,
+    candidates: NDArray[np.bool_] | None,
+    batch_users: int,
 ) -> Iterator[Scores]:
     """Scores of a batch of users at a time; minus infinity for what must not be recommended."""
     for start in range(0, histories.shape[0], batch_users):
-        own = histories[start : start + batch_users]
-        scores = np.array(model.score(own), dtype=np.float32)
+        users = slice(start, start + batch_users)
+        scores = np.array(model.score(histories[users]), dtype=np.float32)
         if not np.isfinite(scores).all():
             raise ValueError(f"{type(model).__name__} gave scores that are no finite numbers")
-        scores[own.nonzero()] = -np.inf
+        scores[forbidden[users].nonzero()] = -np.inf
         if candidates is not None:
             scores[:, ~candidates] = -np.inf
         yield scores

@@ -243,6 +243,12 @@ def test_novelty_by_hand() -> None:
     np.testing.assert_allclose(metrics.mean_popularity_at_k(recommended, counts, 3), [8 / 3, 1 / 2, 7])
 
 
+def test_cold_share_by_hand() -> None:
+    recommended = np.array([[0, 1, 2], [2, NO_TITLE, NO_TITLE], [NO_TITLE] * 3])
+    # Titles 1 and 2 are cold: two of three, one of one, and nothing to share out.
+    np.testing.assert_allclose(metrics.cold_share_at_k(recommended, np.array([5, 0, 0]), 3), [2 / 3, 1, np.nan])
+
+
 def test_diversity_by_hand() -> None:
     # Titles 0 and 1 point the same way, 2 at a right angle to them, 3 against 0 and 1; 4 has no content.
     content = np.array([[1, 0], [3, 0], [0, 2], [-1, 0], [0, 0]], dtype=np.float32)

@@ -1,0 +1,128 @@
+"""What recommendations are measured against: held-out positives, the histories before them, and the candidates.
+
+Either a split of the lake's training examples, or a file, where the truth lies outside of the lake.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models import lake
+from models.errors import ModelError
+from models.lake import Catalogue, Positives
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Row n of the matrices is user n; every user has a positive. `ages_days` follows the order of relevant.indices."""
+
+    name: str
+    user_ids: Sequence[str]
+    countries: Sequence[str | None]  # [users]
+    histories: sparse.csr_matrix  # [users, titles], known before
+    relevant: sparse.csr_matrix  # [users, titles], the held-out positives
+    ignored: sparse.csr_matrix  # [users, titles], pairs that count neither way
+    ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
+    candidates: NDArray[np.bool_]  # [titles] that may be recommended
+
+
+def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> Truth:
+    """The positives of a split; histories are the splits before it, candidates are all titles in the catalogue now.
+
+    A positive that is in the user's history already is none, since titles of the history are not recommended; neither
+    is one of a title that left the catalogue. Raises ModelError where nothing is left.
+    """
+    held_out = lake.read_positives(root, versions, split, catalogue)
+    before = [lake.read_positives(root, versions, name, catalogue) for name in _splits_before(split)]
+    histories = sum(lake.histories_of(held_out.user_ids, positives) for positives in before)
+    histories = sparse.csr_matrix(histories > 0, dtype=np.float32)
+    relevant, kept = _without(held_out.liked, histories, catalogue.is_listed)
+    if not relevant.nnz:
+        raise ModelError(f"split {split!r} has no positives to measure against; see examples.split")
+    users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
+    released = catalogue.release_days[held_out.liked.indices[kept]]
+    return Truth(
+        name=split,
+        user_ids=[held_out.user_ids[n] for n in users],
+        countries=[held_out.countries[n] for n in users],
+        histories=histories[users],
+        relevant=relevant[users],
+        ignored=sparse.csr_matrix((len(users), len(catalogue)), dtype=np.float32),
+        ages_days=held_out.days[kept] - released,
+        candidates=catalogue.is_listed,
+    )
+
+
+def of_files(
+    truth: Path, candidates: Path | None, ignored: Path | None, train: Positives, catalogue: Catalogue
+) -> Truth:
+    """The pairs of a CSV file with columns user_id and title_id, gzipped or not; histories are all of training.
+
+    `candidates` is a CSV file with a column title_id, `ignored` one of pairs. Raises ModelError for a file without
+    these columns, or with a title that the catalogue lacks.
+    """
+    pairs = _read(truth, "user_id", "title_id")
+    user_ids = sorted(pairs["user_id"].unique())
+    relevant = _matrix(pairs, user_ids, catalogue, truth)
+    neither = _read(ignored, "user_id", "title_id") if ignored else pairs.iloc[:0]
+    country_of = dict(zip(train.user_ids, train.countries, strict=True))
+    allowed = np.ones(len(catalogue), dtype=np.bool_)
+    if candidates:
+        allowed[:] = False
+        allowed[_positions(_read(candidates, "title_id")["title_id"].to_numpy(), catalogue, candidates)] = True
+    return Truth(
+        name=truth.name.removesuffix(".gz").removesuffix(".csv"),
+        user_ids=user_ids,
+        countries=[country_of.get(user) for user in user_ids],
+        histories=lake.histories_of(user_ids, train),
+        relevant=relevant,
+        ignored=_matrix(neither, user_ids, catalogue, ignored or truth),
+        ages_days=np.full(relevant.nnz, np.nan),
+        candidates=allowed,
+    )
+
+
+def _splits_before(split: str) -> tuple[str, ...]:
+    return lake.SPLITS[: lake.SPLITS.index(split)]
+
+
+def _without(
+    liked: sparse.csr_matrix, histories: sparse.csr_matrix, is_listed: NDArray[np.bool_]
+) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+    """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""
+    users = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))
+    is_known = np.asarray(histories[users, liked.indices]).ravel() > 0
+    kept = ~is_known & is_listed[liked.indices]
+    ones = np.ones(kept.sum(), dtype=np.float32)
+    return sparse.csr_matrix((ones, (users[kept], liked.indices[kept])), shape=liked.shape), kept
+
+
+def _matrix(pairs: pd.DataFrame, user_ids: Sequence[str], catalogue: Catalogue, file: Path) -> sparse.csr_matrix:
+    """[users, titles] of those of `pairs` whose user is among `user_ids`, in their order."""
+    row_of = pd.Series(np.arange(len(user_ids)), index=list(user_ids))
+    own = pairs[pairs["user_id"].isin(row_of.index)]
+    columns = _positions(own["title_id"].to_numpy(), catalogue, file)
+    entries = (np.ones(len(own), dtype=np.float32), (row_of[own["user_id"]].to_numpy(), columns))
+    found = sparse.csr_matrix(entries, shape=(len(user_ids), len(catalogue)))
+    found.data[:] = 1  # a pair that stands twice counts once
+    return found
+
+
+def _positions(title_ids: NDArray[np.int64], catalogue: Catalogue, file: Path) -> NDArray[np.int64]:
+    found = catalogue.positions(title_ids)
+    if (found < 0).any():
+        missing = title_ids[found < 0]
+        raise ModelError(f"{file}: title {missing[0]} and {len(missing) - 1} more are not in the lake's catalogue")
+    return found
+
+
+def _read(file: Path, *columns: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file, usecols=list(columns), dtype={"user_id": str, "title_id": "int64"})
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: expected a CSV file with columns {', '.join(columns)}; {error}") from error

@@ -1,0 +1,115 @@
+"""The truth: held-out positives that can be recommended, with what was known before."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from models import lake, truth
+from models.content import Content
+from models.errors import ModelError
+from models.lake import Catalogue, Positives
+
+IDS = np.array([10, 20, 30, 40])
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    """Four titles, of which 40 left; 10 came out on day 95 and 20 on day 100."""
+    return Catalogue(
+        title_ids=IDS,
+        is_listed=np.array([True, True, True, False]),
+        object_types=["movie"] * 4,
+        genre_names=["drama"],
+        genres=sparse.csr_matrix(np.ones((4, 1), dtype=np.float32)),
+        release_days=np.array([95, 100, np.nan, 0]),
+        recent_positives=np.zeros(4, dtype=np.int64),
+        content=Content({}, {}),
+    )
+
+
+def positives(**titles_of: list[int]) -> Positives:
+    """What users liked, by position, all at noon of day 100."""
+    users = sorted(titles_of)
+    rows = [n for n, user in enumerate(users) for _ in titles_of[user]]
+    columns = [title for user in users for title in sorted(titles_of[user])]
+    liked = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(len(users), len(IDS)))
+    return Positives(users, ["FR"] * len(users), liked, np.full(len(rows), 100.5))
+
+
+@pytest.fixture
+def splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Positives]:
+    """What the lake has per split; u2 is new, u3 liked again what is in the history, u4 liked what left."""
+    found = {
+        "train": positives(u1=[0], u3=[1]),
+        "validation": positives(u1=[2]),
+        "test": positives(u1=[1], u2=[0, 2], u3=[1], u4=[3]),
+    }
+    monkeypatch.setattr(lake, "read_positives", lambda root, versions, split, catalogue: found[split])
+    return found
+
+
+def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
+    found = truth.of_split("", {}, "test", catalogue)
+    assert found.user_ids == ["u1", "u2"]
+    assert found.relevant.toarray().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0]]
+    # The splits before test: train and validation; u2 has no history.
+    assert found.histories.toarray().tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+    assert found.candidates.tolist() == [True, True, True, False]
+    # Noon of day 100 less the day of release: 20 came out that day, 10 five days before, 30 nobody knows when.
+    assert np.array_equal(found.ages_days, [0.5, 5.5, np.nan], equal_nan=True)
+
+
+def test_validation_knows_nothing_but_training(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
+    found = truth.of_split("", {}, "validation", catalogue)
+    assert found.user_ids == ["u1"]
+    assert found.histories.toarray().tolist() == [[1, 0, 0, 0]]
+
+
+def test_split_without_positives_says_where_splits_are_set(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
+    splits["validation"] = positives(u3=[1])
+    with pytest.raises(ModelError, match=r"'validation' has no positives.*examples.split"):
+        truth.of_split("", {}, "validation", catalogue)
+
+
+def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalogue: Catalogue, tmp_path: Path) -> None:
+    pairs, candidates, ignored = tmp_path / "truth.csv.gz", tmp_path / "titles.csv", tmp_path / "ignored.csv"
+    pairs.write_bytes(gzip.compress(b"user_id,title_id\nu9,20\nu1,30\nu1,20\nu1,20\n"))
+    candidates.write_text("title_id\n20\n30\n")
+    ignored.write_text("user_id,title_id\nu1,40\nsomebody,10\n")
+    found = truth.of_files(pairs, candidates, ignored, positives(u1=[0], u3=[1]), catalogue)
+    assert found.name == "truth"
+    assert found.user_ids == ["u1", "u9"]
+    assert found.countries == ["FR", None]
+    assert found.relevant.toarray().tolist() == [[0, 1, 1, 0], [0, 1, 0, 0]]
+    assert found.histories.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
+    assert found.ignored.toarray().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert found.candidates.tolist() == [False, True, True, False]
+
+
+def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("user_id,title_id\nu1,30\n")
+    found = truth.of_files(tmp_path / "truth.csv", None, None, positives(u1=[0]), catalogue)
+    assert found.candidates.all()
+    assert found.ignored.nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user_id,title_id\nu1,99\n", r"title 99 and 0 more are not in the lake's catalogue"),
+        ("user,title_id\nu1,10\n", r"expected a CSV file with columns user_id, title_id; .*user_id"),
+        ("user_id,title_id\nu1,ten\n", r"expected a CSV file"),
+    ],
+)
+def test_file_that_is_no_truth_is_refused(catalogue: Catalogue, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(ModelError, match=message):
+        truth.of_files(tmp_path / "truth.csv", None, None, positives(u1=[0]), catalogue)
+
+
+def test_missing_file_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.csv"):
+        truth.of_files(tmp_path / "none.csv", None, None, positives(u1=[0]), catalogue)
