@@ -1,11 +1,7 @@
-"""What every command line shares: the common options, logging, and exit codes.
-
-Exit codes: 0 done, 1 failed with one clear last line, 2 wrong arguments, 3 a gate said no.
-"""
+"""The command lines of jobs: days, Spark's errors, and the two usual kinds of job."""
 
 import argparse
 import logging
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -13,24 +9,26 @@ from datetime import date, timedelta
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from rich.console import Console
 
-from conf.loader import DEFAULT_CONF, ConfigError, load_settings
+from conf import command_line
+from conf.command_line import console, parser
 from conf.settings import Settings
 from jobs.errors import JobError
 from jobs.session import spark_session
 
+__all__ = [
+    "add_days",
+    "console",
+    "day",
+    "days_between",
+    "parse_days",
+    "parser",
+    "run",
+    "run_day_job",
+    "run_snapshot_job",
+]
+
 log = logging.getLogger("marquee")
-
-
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with `--conf` and `--set`; `doc` is the module's docstring and says what is read and written."""
-    command = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--conf", default=str(DEFAULT_CONF), metavar="FILE", help="settings laid over conf/local.yaml")
-    command.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="key.path=value", help="override one setting"
-    )
-    return command
 
 
 def add_days(command: argparse.ArgumentParser) -> None:
@@ -69,26 +67,15 @@ def run(
     work: Callable[[Settings, Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse, load the settings, do `work`; turns the errors a person can act on into one last line and code 1 or 2."""
-    arguments = command.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)
-    try:
-        return work(load_settings(arguments.conf, arguments.overrides), arguments) or 0
-    except ConfigError as error:
-        print(f"{command.prog}: {error}", file=sys.stderr)
-        return 2
-    except (PySparkException, Py4JJavaError) as error:
-        print(f"{command.prog}: {_first_line(error)}", file=sys.stderr)
-        return 1
-    except (JobError, OSError) as error:
-        print(f"{command.prog}: {error}", file=sys.stderr)
-        return 1
+    """`command_line.run` for a job: what Spark raises becomes one line too."""
 
+    def with_short_errors(settings: Settings, arguments: Namespace) -> int | None:
+        try:
+            return work(settings, arguments)
+        except (PySparkException, Py4JJavaError) as error:
+            raise JobError(_first_line(error)) from error
 
-def console() -> Console:
-    """Where a command's answer to a person goes; as wide as the terminal, and wide enough in a file or a log."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return command_line.run(command, with_short_errors, argv, (JobError,))
 
 
 def _first_line(error: PySparkException | Py4JJavaError) -> str:

@@ -31,7 +31,6 @@ _YEAR_BINS = (1900, 2041, _YEARS_BETWEEN_BINS)
 _FEATURES = (
     *("title_id", "title_index", "is_listed", "object_type_id", "language_id", "genre_ids", "theme_ids"),
     *("cast_ids", "director_ids", "release_date", "release_year", "plot_embedding", "poster_embedding"),
-    *("count_positives_28d",),
 )
 
 Ids: TypeAlias = NDArray[np.int64]
@@ -50,7 +49,6 @@ class Catalogue:
     genre_names: Sequence[str]
     genres: sparse.csr_matrix  # [titles, genres], 1 where it has the genre
     release_days: NDArray[np.float64]  # [titles]
-    recent_positives: NDArray[np.int64]  # [titles], of the last 28 days
     content: Content
 
     def __len__(self) -> int:
@@ -82,6 +80,12 @@ class Positives:
     days: NDArray[np.float64]  # [positives], moments in days since 1970-01-01, in the order of liked.indices
 
 
+def recent_counts(positives: Positives, days: int) -> NDArray[np.int64]:
+    """[titles]: how many of `positives` fall in the last `days` days of them."""
+    is_recent = positives.days > positives.days.max(initial=-np.inf) - days
+    return np.bincount(positives.liked.indices[is_recent], minlength=positives.liked.shape[1])
+
+
 def pin(root: str) -> dict[str, int]:
     """The newest version of every table that a run reads. Raises ModelError where the lake lacks one."""
     return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
@@ -99,7 +103,6 @@ def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]
         genre_names=names,
         genres=_multi_hot(rows["genre_ids"], _FIRST_ID, len(names)),
         release_days=_release_days(rows),
-        recent_positives=rows["count_positives_28d"].to_numpy(),
         content=content_blocks(rows, blocks),
     )
 

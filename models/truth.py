@@ -96,10 +96,16 @@ def _without(
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
     """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""
     users = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))
-    is_known = np.asarray(histories[users, liked.indices]).ravel() > 0
+    is_known = np.isin(_pair_numbers(liked), _pair_numbers(histories))
     kept = ~is_known & is_listed[liked.indices]
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, (users[kept], liked.indices[kept])), shape=liked.shape), kept
+
+
+def _pair_numbers(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
+    """[entries]: a number per pair of a row and a column, the same in matrices of one width."""
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    return rows * matrix.shape[1] + matrix.indices
 
 
 def _matrix(pairs: pd.DataFrame, user_ids: Sequence[str], catalogue: Catalogue, file: Path) -> sparse.csr_matrix:

@@ -32,7 +32,6 @@ def catalogue() -> Catalogue:
         genre_names=["drama", "comedy"],
         genres=sparse.csr_matrix([[1, 0], [0, 1], [1, 1], [1, 0]], dtype=np.float32),
         release_days=np.zeros(4),
-        recent_positives=np.zeros(4, dtype=np.int64),
         content=Content({}, {}),
     )
 

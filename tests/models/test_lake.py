@@ -1,6 +1,7 @@
 """Arrays of a pinned lake: titles and users by position, positives once each, content that says what is absent."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,6 @@ TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "release_year": (pa.int32(), [1970, 1971, None]),
     "plot_embedding": (VECTOR, [[0.6, 0.8], None, [1.0, 0.0]]),
     "poster_embedding": (VECTOR, [None, None, None]),
-    "count_positives_28d": (pa.int64(), [4, 0, 1]),
 }
 # u2 met title 20 twice, once in a later year; 99 is in no catalogue.
 NOON = datetime(1970, 1, 2, 12, tzinfo=UTC)
@@ -81,7 +81,6 @@ def test_titles_stand_in_the_order_of_their_index(catalogue: Catalogue) -> None:
     assert catalogue.title_ids.tolist() == [30, 10, 20]
     assert catalogue.is_listed.tolist() == [True, True, False]
     assert catalogue.object_types == [None, "movie", "show"]
-    assert catalogue.recent_positives.tolist() == [1, 4, 0]
     assert catalogue.positions(np.array([10, 99, 30, 20, 5])).tolist() == [1, -1, 0, 2, -1]
 
 
@@ -132,6 +131,13 @@ def test_a_positive_is_the_first_of_a_user_and_title(root: Path, catalogue: Cata
     assert train.days.tolist() == [1.5, 1.75, 1.5]
     # u2's last positive is the one of the evening.
     assert train.countries == ["DE", "GB"]
+
+
+def test_recent_positives_are_those_of_the_last_days(root: Path, catalogue: Catalogue) -> None:
+    train = lake.read_positives(str(root), lake.pin(str(root)), "train", catalogue)
+    assert lake.recent_counts(train, 1).tolist() == [1, 1, 1]
+    later = replace(train, days=train.days + np.array([0, 30, 0]))
+    assert lake.recent_counts(later, 28).tolist() == [0, 1, 0]
 
 
 def test_split_without_rows_has_no_users(root: Path, catalogue: Catalogue) -> None:

@@ -25,7 +25,6 @@ def catalogue() -> Catalogue:
         genre_names=["drama"],
         genres=sparse.csr_matrix(np.ones((4, 1), dtype=np.float32)),
         release_days=np.array([95, 100, np.nan, 0]),
-        recent_positives=np.zeros(4, dtype=np.int64),
         content=Content({}, {}),
     )
 

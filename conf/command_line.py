@@ -1,0 +1,56 @@
+"""What every command line shares: the common options, logging, and exit codes.
+
+Exit codes: 0 done, 1 failed with one clear last line, 2 wrong arguments, 3 a gate said no.
+"""
+
+import argparse
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from conf.loader import DEFAULT_CONF, ConfigError, load_settings
+from conf.settings import Settings
+
+log = logging.getLogger("marquee")
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with `--conf` and `--set`; `doc` is the module's docstring and says what is read and written."""
+    command = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--conf", default=str(DEFAULT_CONF), metavar="FILE", help="settings laid over conf/local.yaml")
+    command.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="key.path=value", help="override one setting"
+    )
+    return command
+
+
+def run(
+    command: argparse.ArgumentParser,
+    work: Callable[[Settings, Namespace], int | None],
+    argv: Sequence[str] | None,
+    failures: tuple[type[Exception], ...],
+) -> int:
+    """Parse, load the settings, do `work`; the errors that a person can act on end in one last line and code 1 or 2.
+
+    `failures` are those errors, besides OSError and ConfigError.
+    """
+    arguments = command.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    actionable: tuple[type[Exception], ...] = (*failures, OSError)
+    try:
+        return work(load_settings(arguments.conf, arguments.overrides), arguments) or 0
+    except ConfigError as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 2
+    except actionable as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 1
+
+
+def console() -> Console:
+    """Where a command's answer to a person goes; as wide as the terminal, and wide enough in a file or a log."""
+    return Console() if sys.stdout.isatty() else Console(width=120)

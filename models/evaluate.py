@@ -1,0 +1,144 @@
+"""Fit recommenders on the lake's training split and measure them, side by side, per segment.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
+the files of --truth; writes to the folder --out, and nothing else.
+
+Without --truth, the positives of a split of the lake are the truth. The differences are to the model --against, with
+bootstrap intervals over users; a user without recommendations counts as a miss.
+"""
+
+import logging
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import Settings
+from models import evaluation, lake, truth
+from models.baselines.build import baselines
+from models.errors import ModelError
+from models.evaluation import Measured
+from models.lake import Catalogue, Positives
+from models.recommender import NO_TITLE, Positions, recommend
+from models.truth import Truth
+
+log = logging.getLogger("marquee")
+
+
+def recommend_by_all(
+    settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue, asked: Truth
+) -> dict[str, Positions]:
+    """[users, longest list measured] by name of model, each fitted on `train`."""
+    makers = baselines(settings.baselines, train, settings.seed)
+    lists = {}
+    for name in names:
+        started = time.monotonic()
+        model = makers[name]()
+        model.fit(train.liked, catalogue.content)
+        fitted = time.monotonic()
+        lists[name] = recommend(model, asked.histories, max(settings.evaluation.k), asked.candidates, asked.ignored)
+        log.info("%s: fitted in %.1f s, asked in %.1f s", name, fitted - started, time.monotonic() - fitted)
+    return lists
+
+
+def print_measured(found: Mapping[str, Sequence[Measured]], against: str, metric: str | None, title: str) -> None:
+    """A column per model: a line per metric over everybody, or, for one `metric`, a line per segment.
+
+    ▲ and ▼ stand where the interval of the difference to `against` lies above or below 0.
+    """
+    shown = RichTable(title=title)
+    shown.add_column("metric" if metric is None else "segment")
+    shown.add_column("users", justify="right")
+    for model in found:
+        shown.add_column(model, justify="right")
+    cells: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    for model, rows in found.items():
+        for row in rows:
+            if metric is None and row.dimension == "all":
+                line = row.name
+            elif row.name == metric:
+                line = f"{row.dimension} {row.segment}"
+            else:
+                continue
+            cells.setdefault(line, {})[model] = f"{row.mean:.3f}{_verdict(row)}"
+            counts[line] = max(row.count_users, counts.get(line, 0))
+    for line, of_models in cells.items():
+        shown.add_row(line, f"{counts[line]:,}", *[of_models.get(model, "") for model in found])
+    command_line.console().print(shown)
+
+
+def _verdict(row: Measured) -> str:
+    if row.difference is None:
+        return "  "
+    return " ▲" if row.difference.low > 0 else " ▼" if row.difference.high < 0 else "  "
+
+
+def write_measured(file: Path, found: Mapping[str, Sequence[Measured]]) -> None:
+    """A CSV file with a row per model, segment and metric, with intervals and differences."""
+    rows = [{"model": model, **asdict(row)} for model, rows in found.items() for row in rows]
+    flat = pd.json_normalize(rows, sep="_").drop(columns="difference", errors="ignore")
+    flat.to_csv(file, index=False)
+
+
+def write_recommendations(file: Path, lists: Positions, asked: Truth, catalogue: Catalogue) -> None:
+    """A Parquet file with a row per user and title: user_id, title_id, rank from 1."""
+    users, ranks = np.nonzero(lists != NO_TITLE)
+    rows = {
+        "user_id": np.array(asked.user_ids, dtype=object)[users],
+        "title_id": catalogue.title_ids[lists[users, ranks]],
+        "rank": ranks + 1,
+    }
+    pd.DataFrame(rows).to_parquet(file, index=False)
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    versions = lake.pin(settings.lake.root)
+    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    known = baselines(settings.baselines, train, settings.seed)
+    names = arguments.models or list(known)
+    unknown = [name for name in (*names, arguments.against) if name not in known]
+    if unknown:
+        raise ModelError(f"no model {unknown[0]!r}; there are {', '.join(known)}")
+    names = list(dict.fromkeys([arguments.against, *names]))
+    if arguments.truth:
+        asked = truth.of_files(arguments.truth, arguments.candidates, arguments.ignored, train, catalogue)
+    else:
+        asked = truth.of_split(settings.lake.root, versions, arguments.split, catalogue)
+    lists = recommend_by_all(settings, names, train, catalogue, asked)
+    found = evaluation.measure(
+        lists, arguments.against, asked, catalogue, train.liked, settings.evaluation, settings.seed
+    )
+    title = f"{asked.name}: {len(asked.user_ids):,} users, {asked.relevant.nnz:,} positives"
+    print_measured(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
+    metric = f"recall@{settings.evaluation.k[0]}"
+    print_measured(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        write_measured(arguments.out / "measured.csv", found)
+        for name, own in lists.items():
+            write_recommendations(arguments.out / f"{name}.parquet", own, asked, catalogue)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--models", nargs="+", default=[], metavar="NAME", help="default: all")
+    parser.add_argument("--against", default="als", metavar="NAME", help="what the others are compared with")
+    parser.add_argument("--split", choices=["validation", "test"], default="validation", help="default: validation")
+    parser.add_argument("--truth", type=Path, metavar="CSV", help="user_id, title_id: held-out positives")
+    parser.add_argument("--candidates", type=Path, metavar="CSV", help="title_id: what may be recommended")
+    parser.add_argument("--ignored", type=Path, metavar="CSV", help="user_id, title_id: pairs that count neither way")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
