@@ -26,7 +26,9 @@ def spark() -> Iterator[SparkSession]:
         # A few rows are not worth compiling for: the tests take half as long. Tests of commands run as users run them.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+        " -XX:+UseSerialGC",
     }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
     with spark_session(settings, "tests") as session:
