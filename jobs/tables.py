@@ -45,6 +45,8 @@ _CONFLICTS = (
 )
 
 _FIRST_COMMIT_SECONDS = 3
+# What Delta says of a table whose log has no commit yet: the latter where a file came into it meanwhile.
+_HALF_MADE = ("DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
 _MAX_FILES_PER_WRITE = 16
 
 
@@ -121,7 +123,7 @@ def _create(spark: SparkSession, path: str, table: Table) -> None:
     try:
         builder.execute()
     except AnalysisException as error:
-        if error.getCondition() != "DELTA_TABLE_NOT_FOUND":
+        if error.getCondition() not in _HALF_MADE or not _has_log(spark, path):
             raise
         # A log without a commit: its writer is about to make the first one, or was killed before it could. Delta
         # itself would never create the table then.
@@ -130,10 +132,18 @@ def _create(spark: SparkSession, path: str, table: Table) -> None:
         raise ConcurrentWriteError(f"{table.name} is being created") from None
 
 
-def _remove_empty_log(spark: SparkSession, path: str) -> None:
+def _has_log(spark: SparkSession, path: str) -> bool:
     filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
-    if filesystem.exists(log_path) and not filesystem.listStatus(log_path):
-        filesystem.delete(log_path, False)
+    return filesystem.exists(log_path)
+
+
+def _remove_empty_log(spark: SparkSession, path: str) -> None:
+    """Remove a log without a commit, and what a killed writer left in it: names of temporary files begin with a dot."""
+    filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
+    if filesystem.exists(log_path):
+        names = [status.getPath().getName() for status in filesystem.listStatus(log_path)]
+        if all(name.startswith(".") for name in names):
+            filesystem.delete(log_path, True)
 
 
 def read(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:

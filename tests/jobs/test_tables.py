@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 from delta.exceptions.captured import ConcurrentAppendException
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructField, StructType
 
@@ -73,6 +74,28 @@ def test_table_is_made_as_declared(spark: SparkSession, settings: Settings) -> N
     # What is there already is left alone.
     tables.ensure(spark, settings, VISITS)
     assert tables.version(settings, VISITS) == 0
+
+
+@pytest.mark.parametrize("left", [None, ".00000000000000000000.json.1f.tmp"])
+def test_log_that_a_killed_writer_left_without_a_commit_is_no_hindrance(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch, left: str | None
+) -> None:
+    monkeypatch.setattr(tables, "_FIRST_COMMIT_SECONDS", 0)
+    log = Path(tables.location(settings, VISITS)) / "_delta_log"
+    log.mkdir(parents=True)
+    if left:
+        (log / left).write_text("half a commit")
+    tables.ensure(spark, settings, VISITS)
+    assert tables.version(settings, VISITS) == 0
+
+
+def test_folder_of_something_else_is_left_alone(spark: SparkSession, settings: Settings) -> None:
+    theirs = Path(tables.location(settings, VISITS)) / "theirs.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    with pytest.raises(AnalysisException, match="is not a Delta table"):
+        tables.ensure(spark, settings, VISITS)
+    assert theirs.read_text() == "mine"
 
 
 def test_table_that_declares_something_else_is_refused(spark: SparkSession, settings: Settings) -> None:
