@@ -221,6 +221,52 @@ class Baselines(Section):
     marec: MarecBaseline
 
 
+class ColdStart(Section):
+    """How titles that nobody liked yet get their vectors from content: a kernel ridge from those that have one."""
+
+    max_titles: Positive  # of those with a vector, the most liked are learnt from; time grows with their cube
+    noise: Annotated[float, Field(gt=0)]
+    noise_power: Annotated[float, Field(ge=0)]
+    length_scale: Annotated[float, Field(gt=0)]
+    scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
+
+
+class Model(Section):
+    dim: Positive  # of the towers
+    temperature: Annotated[float, Field(gt=0)]
+    learn_temperature: bool
+    content_blocks: Annotated[Sequence[ContentBlock], AfterValidator(tuple)]  # of the title tower; none is ids alone
+    id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    content_dropout: Annotated[float, Field(ge=0, lt=1)]
+    ease_scale: Annotated[float, Field(ge=0)]  # of EASE, on top of which the towers are trained; 0 is without
+    als_weight: Annotated[float, Field(ge=0)]  # of ALS beside the towers, in standard deviations of scores
+    compressed_dims: Positive  # of the one vector that a title's parts become
+    cold_start: ColdStart
+
+
+class Training(Section):
+    loss: Literal["auto", "user_softmax", "sampled_softmax"]  # auto: the first while the catalogue allows it
+    max_softmax_titles: Positive
+    epochs: Positive
+    users_per_batch: Positive  # user_softmax
+    dropped_share: Annotated[Sequence[Share], Field(min_length=2, max_length=2), AfterValidator(tuple)]
+    target_power: Annotated[float, Field(ge=0)]
+    examples_per_batch: Positive  # sampled_softmax
+    uniform_negatives: Positive
+    correct_sampling: bool
+    learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate_share: Share
+    content_weight_decay: Annotated[float, Field(ge=0)]
+    patience_epochs: Positive  # without a better validation figure, where a split holds something back
+    validation_users: Positive  # at most so many are asked after each epoch
+    shuffle_buffer_rows: Positive
+    reader_threads: Positive
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"]
+    mixed_precision: Literal["auto", "on", "off"]
+    xla: Literal["auto", "on", "off"]
+    checkpoints: Location  # unfinished trainings, to go on from
+
+
 class Evaluation(Section):
     k: Annotated[Sequence[Positive], Field(min_length=1), AfterValidator(tuple)]  # lengths of the lists measured
     resamples: Positive  # of users, for intervals
@@ -280,6 +326,8 @@ class Settings(Section):
     examples: Examples
     content: ContentBlocks
     baselines: Baselines
+    model: Model
+    training: Training
     evaluation: Evaluation
     backfill: Backfill
     maintain: Maintain
