@@ -55,7 +55,25 @@ class Mlflow(Section):
 
 
 class Airflow(Section):
+    """Times of cron expressions are UTC."""
+
+    home: Location
     database_uri: str
+    port: Annotated[int, Field(ge=1, lt=65536)]  # of its pages, on loopback
+    nightly_schedule: str  # runs for the day before the one on which it starts
+    maintenance_schedule: str
+    retries: Count
+    retry_delay_seconds: Positive  # doubled with each retry
+    max_retry_delay_seconds: Positive
+    feeds_poke_seconds: Positive  # how often a night looks whether its feeds are there
+    feeds_timeout_minutes: Positive  # how long it waits for them
+    feeds_settled_seconds: Count  # files that changed later than this ago may still be written
+    task_timeout_minutes: Positive
+    training_timeout_minutes: Positive
+    spark_slots: Positive  # Spark jobs at a time
+    training_slots: Positive  # trainings and index builds at a time
+    training_queue: str  # the queue whose workers have a GPU
+    alert_webhook: str | None  # what failed is sent there, as JSON
 
 
 class Spark(Section):
@@ -277,6 +295,29 @@ class Evaluation(Section):
     ages_days: Annotated[Sequence[Count], AfterValidator(tuple)]  # ages at which segments of positives begin
 
 
+class Gate(Section):
+    """What a challenger must show against the champion, or against ALS where there is none. Shares are of its figure."""
+
+    split: Literal["validation", "test"]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]  # that a loss in a segment is no chance, all segments together
+    min_users: Positive  # smaller segments are shown and decide nothing
+    min_gain: float  # over everybody the mean difference of recall and NDCG must lie above it
+    max_overall_loss_share: Share  # nor may the interval of that difference reach further below 0
+    max_segment_loss_share: Share
+    max_coverage_loss_share: Share
+    max_popularity_gain_share: Annotated[float, Field(ge=0)]
+    max_rejected_share: Share  # of a night's lines, copies not counted
+    min_events_share: Share  # of the median of the days before: less is half a feed
+    events_days: Positive  # how many days before
+
+
+class Report(Section):
+    root: Location  # <root>/<day>/ holds the pages of a night
+    users: Positive  # examples, old recommender against new
+    titles: Positive  # shown to each
+    price_per_hour: Annotated[float, Field(ge=0)]  # of the machine that a night runs on, in any currency
+
+
 class Backfill(Section):
     max_chunk_bytes: Positive  # feed bytes, as stored, that one Spark run takes at most
     max_chunk_days: Positive
@@ -329,6 +370,8 @@ class Settings(Section):
     model: Model
     training: Training
     evaluation: Evaluation
+    gate: Gate
+    report: Report
     backfill: Backfill
     maintain: Maintain
     simulate: Simulate
