@@ -296,7 +296,7 @@ class Evaluation(Section):
 
 
 class Gate(Section):
-    """What a challenger must show against the champion, or against ALS where there is none. Shares are of its figure."""
+    """What a challenger must show against the champion, or ALS where there is none; shares are of that one's figure."""
 
     split: Literal["validation", "test"]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]  # that a loss in a segment is no chance, all segments together
