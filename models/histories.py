@@ -1,0 +1,55 @@
+"""Histories as a model is asked with them: titles by row, the newest first, padded to one length."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class PaddedHistories:
+    """Row n + 1 is the n-th title of the catalogue; 0 is padding."""
+
+    rows: NDArray[np.int64]  # [users, length]
+    weights: NDArray[np.float32]  # [users, length], 1 is a like
+    ages_days: NDArray[np.float32]  # [users, length]
+    countries: NDArray[np.int64]  # [users], vocabulary ids, 0 where not known
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, size: int) -> Iterator["PaddedHistories"]:
+        """The same in parts of `size` users, the last one what is left."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield PaddedHistories(self.rows[part], self.weights[part], self.ages_days[part], self.countries[part])
+
+
+def pad_newest_first(
+    weights: sparse.csr_matrix,
+    ages_days: NDArray[np.float64] | None,
+    countries: NDArray[np.int64] | None,
+    length: int,
+) -> PaddedHistories:
+    """`weights` [users, titles] as padded histories; what is older than the newest `length` titles is cut.
+
+    `ages_days` follows the order of `weights.indices`; without it all are of age 0, in the order of their columns.
+    """
+    count_users = weights.shape[0]
+    owners = np.repeat(np.arange(count_users), np.diff(weights.indptr))
+    ages = np.zeros(weights.nnz) if ages_days is None else ages_days
+    order = np.lexsort((weights.indices, ages, owners))
+    places = np.arange(weights.nnz) - weights.indptr[owners]  # owners are sorted already, so place n is the n-th newest
+    kept = places < length
+    where = (owners[kept], places[kept])
+    chosen = order[kept]
+    rows = np.zeros((count_users, length), dtype=np.int64)
+    values = np.zeros((count_users, length), dtype=np.float32)
+    since = np.zeros((count_users, length), dtype=np.float32)
+    rows[where] = weights.indices[chosen] + 1
+    values[where] = weights.data[chosen]
+    since[where] = ages[chosen]
+    known = np.zeros(count_users, dtype=np.int64) if countries is None else countries
+    return PaddedHistories(rows, values, since, known)

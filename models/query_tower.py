@@ -1,0 +1,94 @@
+"""From a history to a query: the one computation that evaluation, the bundle and serving share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.legacy_keras import tf
+from models.towers import History, query_vectors, weighted_rows
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class QueryTables:
+    """What a history's titles bring into the query: row n is the n-th title of the catalogue."""
+
+    tower: Floats  # [titles, dim of the towers]
+    linear: Floats  # [titles, dims], of EASE: what a like adds
+    factors: Floats  # [titles, factors], of ALS; of width 0 without it
+
+
+@dataclass(frozen=True)
+class QueryParameters:
+    """What does not go by title."""
+
+    tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
+    tower_projection: Floats  # [dim of the towers, dims]
+    factor_projection: Floats  # [factors, dims]
+    system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
+    alpha: float  # weight of a like in the fold-in
+    usual_user: Floats  # [factors], for histories without a known title
+    positive_min_weight: float  # from here on an interaction is a like
+
+
+class QueryModule(tf.Module):
+    """Histories to queries [batch, dims]; see `__call__`."""
+
+    def __init__(self, tables: QueryTables, parameters: QueryParameters) -> None:
+        super().__init__(name="query_tower")
+
+        def fixed(values: Floats) -> tf.Variable:  # variables, for a graph holds no constants beyond 2 GB
+            return tf.Variable(values, dtype=tf.float32, trainable=False)
+
+        def padded(values: Floats) -> tf.Variable:
+            return fixed(np.pad(values, ((1, 0), (0, 0))))
+
+        self._tower_table = padded(tables.tower)
+        self._linear_table = padded(tables.linear)
+        self._factor_table = padded(tables.factors)
+        self._weights = {name: fixed(weight) for name, weight in parameters.tower.items()}
+        self._tower_projection = fixed(parameters.tower_projection)
+        self._factor_projection = fixed(parameters.factor_projection)
+        self._system = fixed(parameters.system)
+        self._usual_user = fixed(parameters.usual_user)
+        self._alpha = parameters.alpha
+        self._least = parameters.positive_min_weight
+
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_rows"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.int64, "country"),
+        )
+    )
+    def __call__(
+        self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
+    ) -> tf.Tensor:
+        """[batch, dims] for histories [batch, length]: rows of the catalogue + 1, the newest first, 0 padding."""
+        # Most histories are far shorter than the longest: what no history of the batch has is not computed.
+        cut = tf.maximum(tf.reduce_max(tf.reduce_sum(tf.cast(history_rows > 0, tf.int32), axis=1)), 1)
+        history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
+        weights = {name: weight.value() for name, weight in self._weights.items()}
+        tower = query_vectors(history, self._tower_table.value(), weights)
+        liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
+        count = tf.reduce_sum(liked, axis=1, keepdims=True)
+        linear = weighted_rows(history.rows, liked * tf.math.rsqrt(tf.maximum(count, 1.0)), self._linear_table.value())
+        queries = tf.matmul(tower, self._tower_projection) + linear
+        if self._factor_table.shape[1]:
+            queries += tf.matmul(self._folded_in(history.rows, liked), self._factor_projection)
+        return queries
+
+    def _folded_in(self, rows: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
+        """[batch, factors], of length 1: see `als.fold_in`, whose batched form this is."""
+        own = tf.gather(self._factor_table, rows) * liked[:, :, None]
+        is_known = tf.reduce_any(own != 0, axis=[1, 2])
+        systems = self._system + (self._alpha - 1) * tf.matmul(own, own, transpose_a=True)
+        sums = self._alpha * tf.reduce_sum(own, axis=1)
+        # Positive definite, whatever the history: the Gram matrix and its regularisation are.
+        users = tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]
+        users = tf.where(is_known[:, None], users, self._usual_user[None, :])
+        return users * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(users), axis=1, keepdims=True), 1e-12))

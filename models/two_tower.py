@@ -1,0 +1,221 @@
+"""The trained model: title vectors and a query tower whose inner product is the score.
+
+Titles that somebody liked keep what was learnt of them; all others, those announced today among them, get the same from
+content, by a ridge from the titles that were liked. The ridge is solved anew on today's catalogue, so that it follows
+metadata and encoders that changed since the training.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.baselines.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
+from models.baselines.likes import most_liked, nearest_by_cosine
+from models.content import Content
+from models.errors import ModelError
+from models.histories import PaddedHistories, pad_newest_first
+from models.lake import Catalogue
+from models.legacy_keras import tf
+from models.query_tower import Floats, QueryModule, QueryParameters, QueryTables
+from models.recommender import Positions, Scores
+
+SCHEMA_VERSION = 1
+_BATCH_USERS = 128
+
+
+@dataclass(frozen=True)
+class LearntTitles:
+    """What training learnt of the titles that somebody liked; row n of each is title `title_ids[n]`."""
+
+    title_ids: NDArray[np.int64]
+    counts: NDArray[np.int64]  # users who liked it in training
+    vectors: Floats  # [titles, dims], the candidate side
+    tower: Floats  # [titles, dim of the towers], the history side from here on; see QueryTables
+    linear: Floats  # [titles, dims]
+    factors: Floats  # [titles, factors]
+
+
+@dataclass(frozen=True)
+class ColdRidge:
+    """How content gives the other titles their vectors; see `conf.settings.ColdStart`."""
+
+    max_titles: int
+    noise: float
+    noise_power: float
+    length_scale: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is no array."""
+
+    history_length: int  # a longer history is cut to its newest titles
+    content_blocks: Sequence[str]  # that vectors of new titles are made from
+    countries: Sequence[str]  # in the order of their vocabulary ids
+    cold: ColdRidge
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A catalogue as the model sees it; rows in the catalogue's order."""
+
+    vectors: Floats  # [titles, dims]
+    tables: QueryTables
+
+
+class TwoTower:
+    """Loaded by `load` and measured as any other recommender by `bound_to`."""
+
+    def __init__(self, titles: LearntTitles, query: QueryParameters, card: ModelCard) -> None:
+        self._titles = titles
+        self._query = query
+        self.card = card
+        self._embedded: tuple[Catalogue, Embedded] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of queries and vectors."""
+        return self._titles.vectors.shape[1]
+
+    @property
+    def history_length(self) -> int:
+        """The most titles of a history that a query is made of."""
+        return self.card.history_length
+
+    def title_vectors(self, catalogue: Catalogue) -> Floats:
+        """[titles, dim] in the catalogue's order.
+
+        Raises ModelError where the catalogue was read without a block of content that the model needs, or has none of
+        the titles it was trained on.
+        """
+        return self._embed(catalogue).vectors
+
+    def query_tower(self, catalogue: Catalogue) -> QueryModule:
+        """What makes queries of histories whose titles are rows of `catalogue`; raises as `title_vectors` does."""
+        return QueryModule(self._embed(catalogue).tables, self._query)
+
+    def country_ids(self, countries: Sequence[str | None]) -> NDArray[np.int64]:
+        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training never met."""
+        ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
+        return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
+
+    def _embed(self, catalogue: Catalogue) -> Embedded:
+        if self._embedded is None or self._embedded[0] is not catalogue:
+            self._embedded = (catalogue, self._embed_anew(catalogue))
+        return self._embedded[1]
+
+    def _embed_anew(self, catalogue: Catalogue) -> Embedded:
+        own = self._titles
+        places = catalogue.positions(own.title_ids)
+        if not (places >= 0).any():
+            raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")
+        here = places >= 0
+        learnt = np.hstack([own.vectors, own.tower, own.linear, own.factors])
+        every = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
+        every[places[here]] = learnt[here]
+        counts = np.zeros(len(catalogue), dtype=np.int64)
+        counts[places[here]] = own.counts[here]
+        missing = np.flatnonzero(counts == 0)
+        if len(missing):
+            every[missing] = self._predict(_blocks(catalogue.content, self.card.content_blocks), every, counts, missing)
+        widths = np.cumsum([part.shape[1] for part in (own.vectors, own.tower, own.linear)])
+        vectors, tower, linear, factors = np.split(every, widths, axis=1)
+        vectors[missing] *= self.card.cold.scale
+        lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
+        tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles
+        return Embedded(vectors, QueryTables(tower, linear, factors))
+
+    def _predict(
+        self, content: Content, learnt: Floats, counts: NDArray[np.int64], missing: Positions
+    ) -> NDArray[np.float64]:
+        cold = self.card.cold
+        known = most_liked(counts, cold.max_titles)
+        rows = features(content)
+        noise = noise_of_counts(counts[known], cold.noise, cold.noise_power)
+        ridge = fit_kernel_ridge(select(rows, known), learnt[known].astype(np.float64), noise, cold.length_scale)
+        return ridge.predict(select(rows, missing))
+
+    def save(self, folder: Path) -> None:
+        """Write `arrays.npz` and `model.json` into `folder`, which is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"titles.{field.name}": getattr(self._titles, field.name) for field in fields(LearntTitles)}
+        numbers = {}
+        for name, value in vars(self._query).items():
+            if name == "tower":
+                arrays |= {f"tower.{part}": weights for part, weights in value.items()}
+            elif isinstance(value, np.ndarray):
+                arrays[f"query.{name}"] = value
+            else:
+                numbers[name] = value
+        np.savez(folder / "arrays.npz", **arrays)
+        content = {"schema_version": SCHEMA_VERSION, "card": asdict(self.card), "query": numbers}
+        (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "TwoTower":
+        """What `save` wrote. Raises ModelError for a folder that holds no model, or one of another schema."""
+        try:
+            content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+                arrays: dict[str, Any] = dict(stored)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder}: no model can be read here: {error}") from error
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ModelError(
+                f"{folder}: a model of schema {content['schema_version']}, but this version reads {SCHEMA_VERSION}"
+            )
+        parts = {prefix: _with_prefix(arrays, prefix) for prefix in ("titles.", "tower.", "query.")}
+        card = ModelCard(**{**content["card"], "cold": ColdRidge(**content["card"]["cold"])})
+        query = QueryParameters(tower=parts["tower."], **parts["query."], **content["query"])
+        return cls(LearntTitles(**parts["titles."]), query, card)
+
+
+class CatalogueModel:
+    """A trained model over one catalogue, as a Recommender: scores are those of the query tower it exports."""
+
+    def __init__(self, model: TwoTower, catalogue: Catalogue) -> None:
+        self._model = model
+        self.vectors = model.title_vectors(catalogue)
+        self._query = model.query_tower(catalogue)
+
+    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+        """Raises ValueError: it comes trained."""
+        raise ValueError("a registered model is trained by models.train, not here")
+
+    def score(self, histories: sparse.csr_matrix) -> Scores:
+        """Of histories without ages or countries: titles of age 0, somewhere."""
+        return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
+
+    def score_padded(self, histories: PaddedHistories) -> Scores:
+        """[users, titles]."""
+        return self.queries(histories) @ self.vectors.T
+
+    def queries(self, histories: PaddedHistories) -> Floats:
+        """[users, dims]."""
+        found = [
+            self._query(part.rows, part.weights, part.ages_days, part.countries).numpy()
+            for part in histories.batches(_BATCH_USERS)
+        ]
+        return np.concatenate(found) if found else np.empty((0, self._model.dim), dtype=np.float32)
+
+    def similar_titles(self, position: int, count: int) -> Positions:
+        """By the cosine of vectors."""
+        return nearest_by_cosine(self.vectors, position, count)
+
+
+def _blocks(content: Content, names: Sequence[str]) -> Content:
+    lacking = [name for name in names if name not in content.blocks]
+    if lacking:
+        raise ModelError(f"the catalogue was read without content {lacking}, which the model was trained with")
+    return Content({name: content.blocks[name] for name in names}, {name: content.present[name] for name in names})
+
+
+def _with_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
