@@ -1,0 +1,288 @@
+"""A bundle on a local disk: its layout, how it is written and verified, and what a reader gets of it.
+
+    manifest.json           what it is, and the checksum of every other file; indexing/manifest.py
+    manifest.json.sha256    the manifest's own, as `sha256sum -c` reads it
+    titles.parquet          one row per title: names, what to say about it, popularity; row n is vector n
+    vectors.npy             float32 [titles, width]: embedding, popularity, freshness
+    offers.parquet          one row per row, country, provider_id, monetization_type; candidates only
+    countries.json          country code to the id that the query tower takes
+    golden.npz              made-up users and the answers they must get
+    scann/                  searcher over the candidates, as `scann_ops_pybind` loads it
+    query_tower/            SavedModel from a history to a query
+    retrieval/              SavedModel from a history to titles, with ScaNN's TensorFlow ops
+
+Rows 0 to `counts.candidates` - 1 are the titles that may be recommended, in both searchers under the same number; the
+rows after them left the guide and stand in histories only. A history names titles by row + 1, 0 is padding.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+from pydantic import ValidationError
+
+from indexing.errors import BundleError
+from indexing.manifest import SCHEMA_VERSION, FileEntry, Form, Manifest
+
+MANIFEST, MANIFEST_SHA = "manifest.json", "manifest.json.sha256"
+TITLES, VECTORS, OFFERS, COUNTRIES, GOLDEN = (
+    *("titles.parquet", "vectors.npy", "offers.parquet", "countries.json", "golden.npz"),
+)
+SCANN, QUERY_TOWER, RETRIEVAL = "scann", "query_tower", "retrieval"
+UNFINISHED = ".unfinished-"  # prefix of folders that a writer is at, or was killed at
+TUNED_COUNT = 100  # list length for which `Form.reorder` and `leaves_to_search` were tuned
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+TITLES_SCHEMA = pa.schema(
+    [
+        ("title_id", pa.int64()),
+        ("title", pa.string()),
+        ("object_type", pa.string()),  # movie, show or null
+        ("release_date", pa.date32()),
+        ("release_year", pa.int32()),
+        ("count_positives", pa.int64()),  # that popularity is made of
+        ("popularity", pa.float32()),  # standardised log of it
+        ("freshness", pa.float32()),  # standardised
+        ("genres", pa.list_(pa.string())),
+        ("themes", pa.list_(pa.string())),
+        ("cast", pa.list_(pa.string())),
+        ("directors", pa.list_(pa.string())),
+    ]
+)
+OFFERS_SCHEMA = pa.schema(
+    [("row", pa.int32()), ("country", pa.string()), ("provider_id", pa.string()), ("monetization_type", pa.string())]
+)
+
+
+class Bundle:
+    """An opened bundle. Loading a SavedModel runs code: nothing is loaded from a folder that was not verified."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: Path | str, verify: bool = True) -> "Bundle":
+        """Read the manifest, and check every file against it unless `verify` is off.
+
+        Raises BundleError for an unknown schema, a missing or unlisted file, or a wrong checksum.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        if verify:
+            _verify_files(folder, manifest.files)
+        return cls(folder, manifest)
+
+    @property
+    def version(self) -> str:
+        return self.manifest.bundle_version
+
+    @property
+    def count_candidates(self) -> int:
+        return self.manifest.counts.candidates
+
+    @cached_property
+    def titles(self) -> pa.Table:
+        """TITLES_SCHEMA, one row per title in the order of vectors."""
+        return pq.read_table(self.folder / TITLES)
+
+    @cached_property
+    def title_ids(self) -> Ids:
+        """[titles]"""
+        return self.titles["title_id"].to_numpy()
+
+    @cached_property
+    def _order(self) -> Ids:
+        return np.argsort(self.title_ids, kind="stable")
+
+    def rows(self, title_ids: Ids) -> Ids:
+        """Rows of titles; -1 for one that the bundle lacks."""
+        places = np.searchsorted(self.title_ids, title_ids, sorter=self._order)
+        found = self._order[np.minimum(places, len(self.title_ids) - 1)]
+        return np.where(self.title_ids[found] == title_ids, found, -1)
+
+    @cached_property
+    def vectors(self) -> np.memmap[Any, np.dtype[np.float32]]:
+        """float32 [titles, width]; the candidates are the first `count_candidates` rows."""
+        return np.load(self.folder / VECTORS, mmap_mode="r")
+
+    @cached_property
+    def offers(self) -> pa.Table:
+        """OFFERS_SCHEMA, ordered by row; texts are dictionary-encoded."""
+        return pq.read_table(self.folder / OFFERS, read_dictionary=["country", "provider_id", "monetization_type"])
+
+    @cached_property
+    def countries(self) -> Mapping[str, int]:
+        """ISO 3166-1 code to the query tower's id; 0 is not known, 1 is another country."""
+        return json.loads((self.folder / COUNTRIES).read_text(encoding="utf-8"))
+
+    @cached_property
+    def searcher(self) -> Any:
+        """The `scann_ops_pybind` searcher over the candidates; `search` calls it as it was tuned."""
+        return _runtime().load_searcher(self.folder / SCANN)
+
+    @cached_property
+    def query_tower(self) -> Any:
+        """Callable: history_rows int64, weights float32, ages_days float32 [batch, length], country int64 [batch].
+
+        Gives float32 [batch, dim].
+        """
+        return _runtime().load_saved_model(self.folder / QUERY_TOWER)
+
+    @cached_property
+    def retrieval(self) -> Any:
+        """Callable: features to title ids and scores; see indexing/query_export.py."""
+        return _runtime().load_saved_model(self.folder / RETRIEVAL)
+
+    def queries(self, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
+        """[batch, width]: the query tower's `embeddings` [batch, dim], with weights of popularity and freshness.
+
+        The inner product with a title's vector is embedding · query + dial · popularity + freshness · freshness.
+        """
+        vectors = self.manifest.vectors
+        own = np.array([dial / vectors.popularity.scale, freshness / vectors.freshness.scale], dtype=np.float32)
+        return np.hstack([embeddings, np.broadcast_to(own, (len(embeddings), 2))]).astype(np.float32)
+
+    def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
+        """Rows and scores [batch, count] of the best candidates of `queries` [batch, width], best first.
+
+        `count` may not exceed `count_candidates`.
+        """
+        form = self.manifest.forms.pybind
+        rows, scores = self.searcher.search_batched(
+            np.ascontiguousarray(queries, dtype=np.float32),
+            final_num_neighbors=count,
+            pre_reorder_num_neighbors=reorder_for(form, count) or None,
+            leaves_to_search=form.leaves_to_search or None,
+        )
+        return rows.astype(np.int64), scores
+
+
+def reorder_for(form: Form, count: int) -> int:
+    """How many candidates to score again exactly for lists of `count`: in proportion beyond what was tuned for."""
+    return -(-form.reorder * max(count, TUNED_COUNT) // TUNED_COUNT)
+
+
+def write_bundle(root: Path, version: str, fill: Callable[[Path], Manifest]) -> Bundle:
+    """A bundle at `root/version`, which appears whole or not at all.
+
+    `fill` writes everything but the manifest into the folder it gets, and returns the manifest without `files`.
+    The folder is synced and verified before it gets its name. Raises BundleError where there is that version already.
+    """
+    target = root / version
+    if target.exists():
+        raise BundleError(f"{target}: there is a bundle of this version already; a version is never written twice")
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{version}-", dir=root))
+    try:
+        folder.chmod(0o755)  # as any folder; mkdtemp's are its owner's alone
+        manifest = fill(folder)
+        files = {path: _entry(folder / path) for path in _list_files(folder)}
+        _write_manifest(folder, manifest.model_copy(update={"files": files}))
+        _sync(folder)
+        Bundle.open(folder)
+        # Fails where another writer was first: a folder with content is not replaced.
+        folder.rename(target)
+        _sync_folder(root)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Bundle.open(target, verify=False)
+
+
+def manifest_sha256(folder: Path) -> str:
+    """What a pointer names a bundle by, besides its version."""
+    return _sha256(folder / MANIFEST)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        checksum = (folder / MANIFEST_SHA).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{folder}: no bundle here: {error.strerror}: {error.filename}") from error
+    if checksum != _checksum_line(data):
+        raise BundleError(f"{folder}: {MANIFEST} is not what {MANIFEST_SHA} vouches for; fetch or build it anew")
+    try:
+        content = json.loads(data)
+        schema = content["schema_version"]
+        if schema != SCHEMA_VERSION:
+            raise BundleError(f"{folder}: a bundle of schema {schema!r}, but this version reads {SCHEMA_VERSION}")
+        return Manifest.model_validate_json(data)
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder}: {MANIFEST} is not as its schema says: {' '.join(str(error).split())}") from error
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    data = (manifest.model_dump_json(indent=1) + "\n").encode()
+    (folder / MANIFEST).write_bytes(data)
+    (folder / MANIFEST_SHA).write_bytes(_checksum_line(data))
+
+
+def _checksum_line(manifest: bytes) -> bytes:
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
+
+
+def _verify_files(folder: Path, entries: Mapping[str, FileEntry]) -> None:
+    present = set(_list_files(folder)) - {MANIFEST, MANIFEST_SHA}
+    if missing := sorted(entries.keys() - present):
+        raise BundleError(f"{folder}: files are missing: {', '.join(missing)}")
+    if unlisted := sorted(present - entries.keys()):  # ScaNN would unpickle one by the name of scann_docids.pkl
+        raise BundleError(f"{folder}: files that the manifest does not name: {', '.join(unlisted)}")
+    for path, entry in entries.items():
+        if (size := (folder / path).stat().st_size) != entry.bytes:
+            raise BundleError(f"{folder}: {path} has {size} bytes, but the manifest says {entry.bytes}")
+        if _sha256(folder / path) != entry.sha256:
+            raise BundleError(f"{folder}: {path} does not have the checksum that the manifest says")
+
+
+def _list_files(folder: Path) -> list[str]:
+    """Paths of all files in a folder, in order."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(sha256=_sha256(path), bytes=path.stat().st_size)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    """Have everything in a folder on the disk, before a name says that it is there."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        else:
+            _sync_folder(path)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _runtime() -> ModuleType:
+    """Imported where it is needed: who reads vectors or the manifest alone needs no TensorFlow."""
+    return importlib.import_module("indexing.runtime")
