@@ -48,7 +48,7 @@ def use_precision(options: Training) -> None:
 
 
 def compile_network(network: TwoTowerNetwork, options: Training, count_steps: int) -> None:
-    """Adam with a learning rate that falls along a cosine over `count_steps`; weight decay on the content side alone."""
+    """Adam, with a learning rate that falls along a cosine over `count_steps`, and weight decay on content alone."""
     rate = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, max(count_steps, 1), alpha=options.final_learning_rate_share
     )

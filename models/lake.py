@@ -79,6 +79,17 @@ class Positives:
     liked: sparse.csr_matrix  # [users, titles], 1 where liked
     days: NDArray[np.float64]  # [positives], moments in days since 1970-01-01, in the order of liked.indices
 
+    def days_of(self, users: Sequence[str]) -> sparse.csr_matrix:
+        """[users, titles]: when each of `users` liked what; nothing for one who is not among them."""
+        place = {user: n for n, user in enumerate(self.user_ids)}
+        rows = [n for n, user in enumerate(users) if user in place]
+        columns = [place[users[n]] for n in rows]
+        chosen = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(users), len(self.user_ids)))
+        days = sparse.csr_matrix((self.days, self.liked.indices, self.liked.indptr), shape=self.liked.shape)
+        found = sparse.csr_matrix(chosen @ days)
+        found.sort_indices()
+        return found
+
 
 def recent_counts(positives: Positives, days: int) -> NDArray[np.int64]:
     """[titles]: how many of `positives` fall in the last `days` days of them."""
@@ -95,7 +106,7 @@ def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]
     """The catalogue with the content of `blocks`; see `content_blocks` for their names."""
     rows = delta_files.read_table(f"{root}/title_features", versions["title_features"], _FEATURES)
     rows = rows.sort_by([("title_index", "ascending"), ("title_id", "ascending")])
-    names = _token_names(root, versions, "genre")
+    names = token_names(root, versions, "genre")
     return Catalogue(
         title_ids=rows["title_id"].to_numpy(),
         is_listed=rows["is_listed"].to_numpy(),
@@ -155,17 +166,7 @@ def read_positives(root: str, versions: Mapping[str, int], split: str, catalogue
     return Positives(user_ids.tolist(), countries[last].tolist(), liked, moments)
 
 
-def histories_of(users: Sequence[str], positives: Positives) -> sparse.csr_matrix:
-    """[users, titles]: what `positives` hold of each of `users`; nothing for one who is not among them."""
-    place = {user: n for n, user in enumerate(positives.user_ids)}
-    rows = [n for n, user in enumerate(users) if user in place]
-    columns = [place[users[n]] for n in rows]
-    shape = (len(users), len(positives.user_ids))
-    chosen = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
-    return (chosen @ positives.liked).tocsr()
-
-
-def _token_names(root: str, versions: Mapping[str, int], kind: str) -> list[str]:
+def token_names(root: str, versions: Mapping[str, int], kind: str) -> list[str]:
     """The tokens of a kind, the n-th being that of id n + 2."""
     rows = delta_files.read_table(f"{root}/vocabularies", versions["vocabularies"], ("kind", "token", "id"))
     ids = {row["id"]: row["token"] for row in rows.to_pylist() if row["kind"] == kind}

@@ -1,4 +1,4 @@
-"""The two towers with a loss: a softmax over the whole catalogue for each user, or over sampled titles for each example.
+"""The two towers with a loss: a softmax over the whole catalogue per user, or over sampled titles per example.
 
 The first is for catalogues of which every title can be scored in each step, the second for larger ones.
 """
@@ -46,6 +46,11 @@ class TwoTowerNetwork(tfrs.Model):
         )
         self._seed = options.seed
 
+    def scores(self, history: History) -> tf.Tensor:
+        """[batch, titles + 1]: the higher the better; of no use for row 0."""
+        table = self.titles.table()
+        return tf.matmul(self.query(history, table), table, transpose_b=True) / tf.exp(self.log_temperature)
+
     def draw(self, purpose: int) -> tf.Tensor:
         """int32 [2]: a seed of this step, replica and purpose, the same whenever the same step is made again."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -57,8 +62,8 @@ class UserSoftmax(TwoTowerNetwork):
     """For each user part of the history is dropped, and predicted from what is kept of it.
 
     The logits are query · title / temperature plus a fixed part, history · `offset` · `offset_scale`, of a linear model
-    that the towers are to add to; its scale is learnt. The softmax is over all titles that somebody liked, less the
-    user's kept ones. Source: Liang et al. 2018, Variational autoencoders for collaborative filtering, section 2, for
+    that the towers are to add to; its scale is learnt. The softmax is over all titles, less the user's kept
+    ones. Source: Liang et al. 2018, Variational autoencoders for collaborative filtering, section 2, for
     the multinomial likelihood over a user's held-out titles.
     """
 
@@ -66,19 +71,17 @@ class UserSoftmax(TwoTowerNetwork):
         self,
         options: NetworkOptions,
         content: NDArray[np.float32],
-        is_warm: NDArray[np.bool_],
         offset: NDArray[np.float32] | None,
         offset_scale: float,
         dropped_share: tuple[float, float],
         target_power: float,
         positive_min_weight: float,
     ) -> None:
-        """`is_warm` [titles]; `offset` [titles, titles] or None; `dropped_share` is the least and most of a history.
+        """`offset` [titles, titles] or None; `dropped_share` is the least and most of a history that is dropped.
 
         A user counts as much as the number of targets to the power `target_power`.
         """
         super().__init__(options, content)
-        self._impossible = tf.constant(np.where(np.append(False, is_warm), 0, _NEVER).astype(np.float32))
         self._offset = None if offset is None else tf.constant(np.pad(offset, ((1, 0), (1, 0))))
         self.offset_scale = tf.Variable(offset_scale, dtype=tf.float32, trainable=offset is not None, name="offset")
         self._least_dropped, self._most_dropped = dropped_share
@@ -90,17 +93,26 @@ class UserSoftmax(TwoTowerNetwork):
         history = History(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
         table = self.titles.table(self.draw(2))
-        width = table.shape[0]
-        query = self.query(kept, table)
-        logits = tf.cast(tf.matmul(query, table, transpose_b=True), tf.float32) / tf.exp(self.log_temperature)
-        liked = tf.cast(kept.weights >= self._positive_min_weight, tf.float32)
-        is_kept = tf.minimum(scattered(kept.rows, liked, width), 1.0)
-        if self._offset is not None:
-            lengths = tf.sqrt(tf.maximum(tf.reduce_sum(is_kept, axis=1, keepdims=True), 1.0))
-            logits += self.offset_scale * tf.matmul(is_kept / lengths, self._offset)
-        logits += self._impossible + _NEVER * is_kept
-        targets = tf.minimum(scattered(history.rows, is_target, width), 1.0) * (1 - is_kept)
+        logits, is_kept = self._logits(kept, table)
+        # Padding is no title: row 0 is out as well as what the history has.
+        logits += _NEVER * tf.maximum(is_kept, tf.one_hot([0], table.shape[0]))
+        targets = tf.minimum(scattered(history.rows, is_target, table.shape[0]), 1.0) * (1 - is_kept)
         return _mean_over_users(logits, targets, self._target_power)
+
+    def scores(self, history: History) -> tf.Tensor:
+        """[batch, titles + 1] of the towers and the fixed part together; of no use for row 0."""
+        return self._logits(history, self.titles.table())[0]
+
+    def _logits(self, history: History, table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """[batch, titles + 1] both: logits, and 1.0 where the history has a title as liked."""
+        query = self.query(history, table)
+        logits = tf.cast(tf.matmul(query, table, transpose_b=True), tf.float32) / tf.exp(self.log_temperature)
+        liked = tf.cast(history.weights >= self._positive_min_weight, tf.float32)
+        is_liked = tf.minimum(scattered(history.rows, liked, table.shape[0]), 1.0)
+        if self._offset is not None:
+            lengths = tf.sqrt(tf.maximum(tf.reduce_sum(is_liked, axis=1, keepdims=True), 1.0))
+            logits += self.offset_scale * tf.matmul(is_liked / lengths, self._offset)
+        return logits, is_liked
 
     def _split(self, history: History) -> tuple[History, tf.Tensor]:
         """The history less what is dropped, and 1.0 where a dropped title is liked [batch, length]."""
@@ -125,7 +137,7 @@ def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, target_power: float)
 
 
 class SampledSoftmax(TwoTowerNetwork):
-    """For each example the liked title against the other titles of the batch and titles drawn evenly from the catalogue.
+    """For each example the liked title against the batch's other titles and some drawn evenly from the catalogue.
 
     Logits are corrected by the log of how often a title is met as a negative, so that the softmax is that over all
     titles; a negative that is the example's own title, or in its history, is left out. Sources: Yi et al. 2019,
@@ -170,9 +182,7 @@ class SampledSoftmax(TwoTowerNetwork):
         )
         return tf.reduce_mean(losses)
 
-    def _local_table(
-        self, rows: tf.Tensor, candidates: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _local_table(self, rows: tf.Tensor, candidates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Vectors [titles here, dim], and where `rows` and `candidates` stand in them; padding stays row 0.
 
         Of a large catalogue only what the batch names; a small one is one table whose shape never changes.

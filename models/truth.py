@@ -19,12 +19,16 @@ from models.lake import Catalogue, Positives
 
 @dataclass(frozen=True)
 class Truth:
-    """Row n of the matrices is user n; every user has a positive. `ages_days` follows the order of relevant.indices."""
+    """Row n of the matrices is user n; every user has a positive. `ages_days` follows the order of relevant.indices.
+
+    Asked is before a user's first held-out positive, or, where the truth is a file, after the last day of training.
+    """
 
     name: str
     user_ids: Sequence[str]
     countries: Sequence[str | None]  # [users]
     histories: sparse.csr_matrix  # [users, titles], known before
+    history_ages_days: NDArray[np.float64]  # in the order of histories.indices, before the moment of asking
     relevant: sparse.csr_matrix  # [users, titles], the held-out positives
     ignored: sparse.csr_matrix  # [users, titles], pairs that count neither way
     ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
@@ -39,18 +43,22 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     """
     held_out = lake.read_positives(root, versions, split, catalogue)
     before = [lake.read_positives(root, versions, name, catalogue) for name in _splits_before(split)]
-    histories = sum(lake.histories_of(held_out.user_ids, positives) for positives in before)
-    histories = sparse.csr_matrix(histories > 0, dtype=np.float32)
+    days = before[0].days_of(held_out.user_ids)
+    for later in before[1:]:
+        days = days.maximum(later.days_of(held_out.user_ids))
+    histories = _ones(days)
     relevant, kept = _without(held_out.liked, histories, catalogue.is_listed)
     if not relevant.nnz:
         raise ModelError(f"split {split!r} has no positives to measure against; see examples.split")
     users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
+    asked = _first_days(held_out)[users]
     released = catalogue.release_days[held_out.liked.indices[kept]]
     return Truth(
         name=split,
         user_ids=[held_out.user_ids[n] for n in users],
         countries=[held_out.countries[n] for n in users],
         histories=histories[users],
+        history_ages_days=_ages(days[users], asked),
         relevant=relevant[users],
         ignored=sparse.csr_matrix((len(users), len(catalogue)), dtype=np.float32),
         ages_days=held_out.days[kept] - released,
@@ -70,6 +78,8 @@ def of_files(
     user_ids = sorted(pairs["user_id"].unique())
     relevant = _matrix(pairs, user_ids, catalogue, truth)
     neither = _read(ignored, "user_id", "title_id") if ignored else pairs.iloc[:0]
+    days = train.days_of(user_ids)
+    asked = np.full(len(user_ids), np.floor(train.days.max(initial=0)) + 1)
     country_of = dict(zip(train.user_ids, train.countries, strict=True))
     allowed = np.ones(len(catalogue), dtype=np.bool_)
     if candidates:
@@ -79,12 +89,28 @@ def of_files(
         name=truth.name.removesuffix(".gz").removesuffix(".csv"),
         user_ids=user_ids,
         countries=[country_of.get(user) for user in user_ids],
-        histories=lake.histories_of(user_ids, train),
+        histories=_ones(days),
+        history_ages_days=_ages(days, asked),
         relevant=relevant,
         ignored=_matrix(neither, user_ids, catalogue, ignored or truth),
         ages_days=np.full(relevant.nnz, np.nan),
         candidates=allowed,
     )
+
+
+def _ones(days: sparse.csr_matrix) -> sparse.csr_matrix:
+    """1 where a history has a title, in the order of `days`."""
+    return sparse.csr_matrix((np.ones(days.nnz, dtype=np.float32), days.indices, days.indptr), shape=days.shape)
+
+
+def _ages(days: sparse.csr_matrix, asked: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[entries]: how long before the user's moment in `asked` [users] each of `days` [users, titles] was."""
+    return np.repeat(asked, np.diff(days.indptr)) - days.data
+
+
+def _first_days(positives: Positives) -> NDArray[np.float64]:
+    """[users]: the moment of each user's first positive."""
+    return np.minimum.reduceat(positives.days, positives.liked.indptr[:-1]) if len(positives.days) else np.empty(0)
 
 
 def _splits_before(split: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from models.content import Content
 from models.errors import ModelError
 from models.histories import PaddedHistories, pad_newest_first
 from models.lake import Catalogue
-from models.legacy_keras import tf
+from models.networks import TwoTowerNetwork
 from models.query_tower import Floats, QueryModule, QueryParameters, QueryTables
 from models.recommender import Positions, Scores
 
@@ -105,6 +105,30 @@ class TwoTower:
         """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training never met."""
         ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
         return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
+
+    def give_towers_to(self, network: TwoTowerNetwork, title_ids: NDArray[np.int64]) -> None:
+        """Let the towers of `network`, whose rows are `title_ids` [titles], begin with what this model learnt.
+
+        Titles that this model has not learnt, and countries that came since, begin as they are. Raises ModelError for
+        towers of another width.
+        """
+        ids = network.titles.ids.numpy()
+        if ids.shape[1] != self._titles.tower.shape[1]:
+            raise ModelError(
+                f"warm start: towers of {ids.shape[1]} dimensions can't begin with those of"
+                f" {self._titles.tower.shape[1]}; set model.dim, or training.warm_start to false"
+            )
+        order = np.argsort(self._titles.title_ids)
+        places = np.searchsorted(self._titles.title_ids[order], title_ids).clip(max=len(order) - 1)
+        own = order[places]
+        is_known = self._titles.title_ids[own] == title_ids
+        ids[1:][is_known] = self._titles.tower[own[is_known]]
+        network.titles.ids.assign(ids)
+        for name, learnt in self._query.tower.items():
+            variable = getattr(network.query, name)
+            if name == "countries":
+                learnt = np.vstack([learnt, variable.numpy()[len(learnt) :]])
+            variable.assign(learnt)
 
     def _embed(self, catalogue: Catalogue) -> Embedded:
         if self._embedded is None or self._embedded[0] is not catalogue:
@@ -207,7 +231,7 @@ class CatalogueModel:
 
     def similar_titles(self, position: int, count: int) -> Positions:
         """By the cosine of vectors."""
-        return nearest_by_cosine(self.vectors, position, count)
+        return nearest_by_cosine(self.vectors.astype(np.float64), position, count)
 
 
 def _blocks(content: Content, names: Sequence[str]) -> Content:

@@ -61,8 +61,10 @@ class Als:
             model.fit(likes, show_progress=False)
         self.title_vectors = np.zeros((liked.shape[1], model.item_factors.shape[1]))  # [titles, factors]
         self.title_vectors[warm] = model.item_factors
-        self._usual_user = model.user_factors.mean(axis=0, dtype=np.float64)  # [factors]
-        self._gram = self.title_vectors.T @ self.title_vectors  # [factors, factors]
+        self.usual_user = model.user_factors.mean(axis=0, dtype=np.float64)  # [factors]
+        gram = self.title_vectors.T @ self.title_vectors
+        # [factors, factors]: of the fold-in of an empty history
+        self.system = gram + self._regularization * np.eye(len(gram))
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         return (self.user_vectors(histories) @ self.title_vectors.T).astype(np.float32)
@@ -77,29 +79,26 @@ class Als:
 
     def user_vectors_for(self, title_vectors: Vectors, histories: sparse.csr_matrix) -> Vectors:
         """[users, factors] where histories hold titles that only `title_vectors` [titles, factors] know."""
-        users = fold_in(histories, title_vectors, self._gram, self._alpha, self._regularization)
+        users = fold_in(histories, title_vectors, self.system, self._alpha)
         is_known = np.count_nonzero(title_vectors, axis=1) > 0
-        return np.where(has_known(histories, is_known)[:, None], users, self._usual_user)
+        return np.where(has_known(histories, is_known)[:, None], users, self.usual_user)
 
 
-def fold_in(
-    histories: sparse.csr_matrix, title_vectors: Vectors, gram: Vectors, alpha: float, regularization: float
-) -> Vectors:
+def fold_in(histories: sparse.csr_matrix, title_vectors: Vectors, system: Vectors, alpha: float) -> Vectors:
     """[users, factors]: the least squares of each user of `histories` [users, titles] for given factors of titles.
 
-    x = (G + Σ (c - 1) y yᵀ + regularization · I)⁻¹ Σ c y over the history's titles, whose factors are y, with c = alpha
-    times the history's value and G = `gram`, the sum of y yᵀ over the titles trained on. Source: Hu et al. 2008,
-    equation 4; the same system that `implicit` solves.
+    x = (S + Σ (c - 1) y yᵀ)⁻¹ Σ c y over the history's titles, whose factors are y, with c = alpha times the history's
+    value and S = `system`, the sum of y yᵀ over the titles trained on plus the regularization on its diagonal.
+    Source: Hu et al. 2008, equation 4; the same system that `implicit` solves.
     """
-    ridge = gram + regularization * np.eye(len(gram))
     # One more row of zeros, so that histories can be padded to one length.
-    padded_vectors = np.vstack([title_vectors, np.zeros(len(gram))])
-    users = np.zeros((histories.shape[0], len(gram)))
-    for batch in _batches(np.diff(histories.indptr), len(gram)):
+    padded_vectors = np.vstack([title_vectors, np.zeros(len(system))])
+    users = np.zeros((histories.shape[0], len(system)))
+    for batch in _batches(np.diff(histories.indptr), len(system)):
         titles, weights = _padded(histories, batch, len(title_vectors))
         own = padded_vectors[titles]  # [batch, longest history, factors]
         confidences = alpha * weights
-        systems = ridge + own.transpose(0, 2, 1) @ ((confidences - 1)[:, :, None] * own)
+        systems = system + own.transpose(0, 2, 1) @ ((confidences - 1)[:, :, None] * own)
         sums = (confidences[:, None, :] @ own)[:, 0]
         users[batch] = np.linalg.solve(systems, sums[:, :, None])[:, :, 0]
     return users

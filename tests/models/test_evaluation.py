@@ -44,6 +44,7 @@ def truth() -> Truth:
         user_ids=["u1", "u2"],
         countries=["FR", "DE"],
         histories=sparse.csr_matrix([[0, 1, 0, 0], [0, 0, 0, 0]], dtype=np.float32),
+        history_ages_days=np.array([3.0]),
         relevant=sparse.csr_matrix([[1, 0, 0, 0], [0, 0, 1, 1]], dtype=np.float32),
         ignored=sparse.csr_matrix((2, 4), dtype=np.float32),
         ages_days=np.array([2.0, 40.0, np.nan]),

@@ -148,8 +148,9 @@ def test_split_without_rows_has_no_users(root: Path, catalogue: Catalogue) -> No
 
 def test_histories_are_those_of_the_users_asked_for(root: Path, catalogue: Catalogue) -> None:
     train = lake.read_positives(str(root), lake.pin(str(root)), "train", catalogue)
-    found = lake.histories_of(["u3", "u2", "u1"], train)
-    assert found.toarray().tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 0]]
+    found = train.days_of(["u3", "u2", "u1"])
+    assert found.toarray().tolist() == [[0, 0, 0], [0, 1.75, 1.5], [1.5, 0, 0]]
+    assert found.has_sorted_indices
 
 
 def test_unknown_block_is_named(root: Path) -> None:

@@ -29,21 +29,21 @@ def catalogue() -> Catalogue:
     )
 
 
-def positives(**titles_of: list[int]) -> Positives:
-    """What users liked, by position, all at noon of day 100."""
+def positives(day: float = 100.5, **titles_of: list[int]) -> Positives:
+    """What users liked, by position, all at noon of day 100 or at another moment."""
     users = sorted(titles_of)
     rows = [n for n, user in enumerate(users) for _ in titles_of[user]]
     columns = [title for user in users for title in sorted(titles_of[user])]
     liked = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(len(users), len(IDS)))
-    return Positives(users, ["FR"] * len(users), liked, np.full(len(rows), 100.5))
+    return Positives(users, ["FR"] * len(users), liked, np.full(len(rows), day))
 
 
 @pytest.fixture
 def splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Positives]:
     """What the lake has per split; u2 is new, u3 liked again what is in the history, u4 liked what left."""
     found = {
-        "train": positives(u1=[0], u3=[1]),
-        "validation": positives(u1=[2]),
+        "train": positives(day=90.0, u1=[0], u3=[1]),
+        "validation": positives(day=98.0, u1=[2]),
         "test": positives(u1=[1], u2=[0, 2], u3=[1], u4=[3]),
     }
     monkeypatch.setattr(lake, "read_positives", lambda root, versions, split, catalogue: found[split])
@@ -56,6 +56,8 @@ def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, s
     assert found.relevant.toarray().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0]]
     # The splits before test: train and validation; u2 has no history.
     assert found.histories.toarray().tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+    # Before the first positive of test, at noon of day 100.
+    assert found.history_ages_days.tolist() == [10.5, 2.5]
     assert found.candidates.tolist() == [True, True, True, False]
     # Noon of day 100 less the day of release: 20 came out that day, 10 five days before, 30 nobody knows when.
     assert np.array_equal(found.ages_days, [0.5, 5.5, np.nan], equal_nan=True)
@@ -84,6 +86,8 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
     assert found.countries == ["FR", None]
     assert found.relevant.toarray().tolist() == [[0, 1, 1, 0], [0, 1, 0, 0]]
     assert found.histories.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
+    # The end of day 100, whose noon is what training knows last.
+    assert found.history_ages_days.tolist() == [0.5]
     assert found.ignored.toarray().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
     assert found.candidates.tolist() == [False, True, True, False]
 

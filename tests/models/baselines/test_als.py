@@ -37,7 +37,7 @@ def test_fold_in_is_each_users_weighted_ridge_regression(max_numbers: int, monke
     monkeypatch.setattr(als, "_MAX_NUMBERS", max_numbers)
     generator = np.random.default_rng(1)
     histories, y = _histories(generator), generator.normal(size=(TITLES, FACTORS))
-    found = fold_in(histories, y, y.T @ y, alpha=7.0, regularization=0.3)
+    found = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
     np.testing.assert_allclose(found, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
 
 
@@ -45,7 +45,7 @@ def test_a_history_may_weigh_its_titles() -> None:
     generator = np.random.default_rng(2)
     histories, y = _histories(generator), generator.normal(size=(TITLES, FACTORS))
     histories.data = generator.uniform(0.5, 3, len(histories.data))
-    found = fold_in(histories, y, y.T @ y, alpha=7.0, regularization=0.3)
+    found = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
     np.testing.assert_allclose(found, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
 
 

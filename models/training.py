@@ -1,0 +1,236 @@
+"""From pinned tables to a trained model: EASE, the towers on top of it, ALS beside them, all of it as one vector."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from conf.settings import Settings
+from models import delta_files, fitting, lake, truth
+from models.assembly import Part, compress, total_scores, typical_spread
+from models.baselines.als import Als
+from models.baselines.content_kernel import dense_features, features
+from models.baselines.ease import Ease
+from models.content import Content
+from models.dataset import Feed, Shuffle
+from models.errors import ModelError
+from models.fitting import EpochResult
+from models.histories import pad_newest_first
+from models.lake import Catalogue, Positives
+from models.legacy_keras import keras
+from models.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
+from models.query_tower import QueryParameters
+from models.tower_validation import TowerValidation, tower_queries
+from models.towers import QUERY_WEIGHTS
+from models.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, USER_COLUMNS, InputMaker
+from models.truth import Truth
+from models.two_tower import ColdRidge, LearntTitles, ModelCard, TwoTower
+
+log = logging.getLogger("marquee")
+
+Floats = NDArray[np.float32]
+_MAX_SAMPLED_USERS = 10_000  # whose scores say which directions to keep
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a training is made of. The model's rows are `warm`, the titles that somebody liked."""
+
+    root: str
+    versions: Mapping[str, int]
+    catalogue: Catalogue
+    train: Positives
+    countries: Sequence[str]
+    warm: NDArray[np.int64]  # positions in the catalogue
+    held_back: Truth | None  # what early stopping is measured with
+
+    @property
+    def title_ids(self) -> NDArray[np.int64]:
+        """[warm titles]."""
+        return self.catalogue.title_ids[self.warm]
+
+    @property
+    def liked(self) -> sparse.csr_matrix:
+        """[users, warm titles]."""
+        return self.train.liked[:, self.warm].tocsr()
+
+
+def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
+    """What the tables hold; raises ModelError where nobody liked anything."""
+    root = settings.lake.root
+    blocks = list(dict.fromkeys([*settings.content.blocks, *settings.model.content_blocks]))
+    catalogue = lake.read_catalogue(root, versions, blocks)
+    train = lake.read_positives(root, versions, "train", catalogue)
+    if not train.liked.nnz:
+        raise ModelError(f"{root}/training_examples version {versions['training_examples']}: nothing to train on")
+    warm = np.flatnonzero(np.bincount(train.liked.indices, minlength=len(catalogue)))
+    countries = lake.token_names(root, versions, "country")
+    splits = delta_files.splits(f"{root}/training_examples", versions["training_examples"])
+    held_back = truth.of_split(root, versions, "validation", catalogue) if "validation" in splits else None
+    return Inputs(root, versions, catalogue, train, countries, warm, held_back)
+
+
+def train_model(
+    settings: Settings,
+    inputs: Inputs,
+    checkpoints: Path,
+    on_epoch: Callable[[EpochResult], None],
+    warm_start: TwoTower | None = None,
+) -> TwoTower:
+    """Train on `inputs`; an unfinished training of the same is gone on with from `checkpoints`.
+
+    With `warm_start` the towers begin as that model has them. The same seed on the same versions gives the same model
+    on a CPU.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    loss = loss_for(settings, len(inputs.warm))
+    ease = _ease_weights(settings, inputs) if loss == "user_softmax" and settings.model.ease_scale > 0 else None
+    fitting.use_precision(settings.training)
+    with fitting.strategy(settings.training).scope():
+        network = _network(settings, inputs, loss, ease)
+        if warm_start:
+            warm_start.give_towers_to(network, inputs.title_ids)
+        feed = feed_for(settings, inputs.root, inputs.versions, loss)
+        fitting.compile_network(network, settings.training, feed.count_batches * settings.training.epochs)
+    maker = InputMaker(inputs.title_ids, inputs.countries)
+    validation = TowerValidation(settings, inputs.held_back, inputs.warm, network) if inputs.held_back else None
+    fitting.fit(network, lambda epoch: maker.dataset(feed, epoch), settings.training, checkpoints, validation, on_epoch)
+    return _assembled(settings, inputs, network, ease)
+
+
+def loss_for(settings: Settings, count_titles: int) -> str:
+    """The loss that the settings ask for with so many titles."""
+    if settings.training.loss != "auto":
+        return settings.training.loss
+    return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"
+
+
+def feed_for(settings: Settings, root: str, versions: Mapping[str, int], loss: str) -> Feed:
+    """The rows that a loss is computed on: users or examples."""
+    options = settings.training
+    is_by_user = loss == "user_softmax"
+    table, split = ("training_users", None) if is_by_user else ("training_examples", "train")
+    files = delta_files.open_version(f"{root}/{table}", versions[table], split)
+    wanted = options.users_per_batch if is_by_user else options.examples_per_batch
+    return Feed(
+        files,
+        USER_COLUMNS if is_by_user else EXAMPLE_COLUMNS,
+        batch_size=min(wanted, sum(files.row_groups)),
+        shuffle=Shuffle(settings.seed, options.shuffle_buffer_rows),
+        drop_remainder=True,
+        reader_threads=options.reader_threads,
+    )
+
+
+def _ease_weights(settings: Settings, inputs: Inputs) -> Floats:
+    """[warm titles, warm titles]."""
+    ease = Ease(settings.baselines.ease.regularization, settings.training.max_softmax_titles)
+    ease.fit(inputs.liked, inputs.catalogue.content)
+    return ease.weights.astype(np.float32)  # all titles are warm, so all are used
+
+
+def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None) -> TwoTowerNetwork:
+    model, training = settings.model, settings.training
+    options = NetworkOptions(
+        dim=model.dim,
+        count_countries=FIRST_COUNTRY_ID + len(inputs.countries),
+        temperature=model.temperature,
+        learn_temperature=model.learn_temperature,
+        id_dropout=model.id_dropout,
+        content_dropout=model.content_dropout,
+        seed=settings.seed,
+    )
+    content = _tower_content(inputs, model.content_blocks)
+    if loss == "sampled_softmax":
+        counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
+        popularity = (counts / counts.sum()).astype(np.float32)
+        return SampledSoftmax(options, content, popularity, training.uniform_negatives, training.correct_sampling)
+    least, most = training.dropped_share
+    return UserSoftmax(
+        options,
+        content,
+        ease,
+        model.ease_scale,
+        (least, most),
+        training.target_power,
+        settings.interactions.positive_min_weight,
+    )
+
+
+def _tower_content(inputs: Inputs, blocks: Sequence[str]) -> Floats:
+    """[warm titles, width]; of width 0 without blocks."""
+    whole = inputs.catalogue.content
+    chosen = Content({n: whole.blocks[n] for n in blocks}, {n: whole.present[n] for n in blocks})
+    if not blocks:
+        return np.empty((len(inputs.warm), 0), dtype=np.float32)
+    return dense_features(features(chosen))[inputs.warm]
+
+
+def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, ease: Floats | None) -> TwoTower:
+    """The model of all parts: towers, EASE and ALS, side by side and compressed."""
+    table = network.titles.table().numpy()[1:].astype(np.float32)
+    sample = _sampled_users(inputs.liked, settings.seed)
+    histories = inputs.liked[sample]
+    queries = tower_queries(network, pad_newest_first(histories, None, None, settings.examples.user_history_titles))
+    parts = {"towers": Part(queries, table / np.exp(network.log_temperature.numpy()))}
+    if ease is not None:
+        lengths = np.sqrt(np.maximum(np.diff(histories.indptr), 1))
+        parts["ease"] = Part(sparse.diags(1 / lengths) @ histories, network.offset_scale.numpy() * ease.T)
+    als = _fitted_als(settings, inputs) if settings.model.als_weight > 0 else None
+    if als:
+        weight = settings.model.als_weight * typical_spread(total_scores(parts))
+        parts["als"] = _als_part(als, histories, weight)
+    small = compress(parts, settings.model.compressed_dims, settings.seed)
+    dims = small.vectors.shape[1]
+    titles = LearntTitles(
+        title_ids=inputs.title_ids,
+        counts=np.bincount(inputs.liked.indices, minlength=len(inputs.warm)),
+        vectors=small.vectors,
+        tower=table,
+        linear=small.projections.get("ease", np.zeros_like(small.vectors)),
+        factors=_float32(als.title_vectors) if als else np.empty((len(table), 0), dtype=np.float32),
+    )
+    query = QueryParameters(
+        tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},
+        tower_projection=small.projections["towers"],
+        factor_projection=small.projections.get("als", np.empty((0, dims), dtype=np.float32)),
+        system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
+        usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
+        alpha=settings.baselines.als.alpha,
+        positive_min_weight=settings.interactions.positive_min_weight,
+    )
+    return TwoTower(titles, query, _card(settings, inputs))
+
+
+def _sampled_users(liked: sparse.csr_matrix, seed: int) -> NDArray[np.int64]:
+    if liked.shape[0] <= _MAX_SAMPLED_USERS:
+        return np.arange(liked.shape[0])
+    return np.sort(np.random.default_rng(seed).choice(liked.shape[0], _MAX_SAMPLED_USERS, replace=False))
+
+
+def _fitted_als(settings: Settings, inputs: Inputs) -> Als:
+    options = settings.baselines.als
+    als = Als(options.factors, options.regularization, options.alpha, options.iterations, settings.seed)
+    als.fit(inputs.liked, inputs.catalogue.content)
+    return als
+
+
+def _als_part(als: Als, histories: sparse.csr_matrix, spread: float) -> Part:
+    """ALS with users of length 1, its scores spread like `spread`."""
+    users = als.user_vectors(histories)
+    users /= np.maximum(np.linalg.norm(users, axis=1, keepdims=True), 1e-12)
+    own = Part(_float32(users), _float32(als.title_vectors))
+    return Part(own.queries, own.vectors * (spread / typical_spread(own.scores())))
+
+
+def _card(settings: Settings, inputs: Inputs) -> ModelCard:
+    cold = ColdRidge(**settings.model.cold_start.model_dump())
+    return ModelCard(settings.examples.user_history_titles, settings.content.blocks, inputs.countries, cold)
+
+
+def _float32(values: NDArray[np.float64]) -> Floats:
+    return values.astype(np.float32)
