@@ -318,6 +318,30 @@ class Report(Section):
     price_per_hour: Annotated[float, Field(ge=0)]  # of the machine that a night runs on, in any currency
 
 
+class Index(Section):
+    """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
+
+    popularity_count: Literal["count_positives_28d", "count_positives_ever"]  # of title_features
+    freshness_decay_days: Annotated[float, Field(gt=0)]
+    dial_settings: Annotated[Mapping[str, float], AfterValidator(lambda named: MappingProxyType(dict(named)))]
+    dial_reach: Annotated[float, Field(gt=0)]  # how far the dial may be turned to either side
+    brute_force_below_titles: Count  # ScaNN's own rule
+    tree_from_titles: Count  # likewise; in between titles are hashed, but all are looked at
+    leaves_per_root: Annotated[float, Field(gt=0)]  # leaves of the tree per square root of titles
+    dims_per_block: Positive  # of hashing
+    anisotropic_threshold: Annotated[float, Field(gt=0, lt=1)]
+    soar_lambda: Annotated[float, Field(gt=0)]
+    threads: Count  # that compile a searcher; 0 is all
+    queries: Annotated[int, Field(ge=2)]  # histories that the searchers are tuned with, and as many that measure them
+    min_recall_at_10: Share
+    min_recall_at_100: Share
+    min_overlap: Share  # of top 20s: of both searchers, and of what training and the bundle answer golden users
+    max_score_difference: Annotated[float, Field(gt=0)]  # training against bundle, in those standard deviations
+    golden_users: Positive
+    keep_bundles: Positive  # the newest ones, beside those below and the live one
+    keep_days: Count  # bundles younger than this
+
+
 class Backfill(Section):
     max_chunk_bytes: Positive  # feed bytes, as stored, that one Spark run takes at most
     max_chunk_days: Positive
@@ -372,6 +396,7 @@ class Settings(Section):
     evaluation: Evaluation
     gate: Gate
     report: Report
+    index: Index
     backfill: Backfill
     maintain: Maintain
     simulate: Simulate

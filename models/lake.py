@@ -61,6 +61,20 @@ class Catalogue:
         found = self._order[np.minimum(np.searchsorted(self._sorted, title_ids), len(self) - 1)]
         return np.where(self.title_ids[found] == title_ids, found, -1)
 
+    def take(self, positions: Ids) -> "Catalogue":
+        """The titles at `positions`, in that order."""
+        blocks = {name: block[positions] for name, block in self.content.blocks.items()}
+        present = {name: has_it[positions] for name, has_it in self.content.present.items()}
+        return Catalogue(
+            title_ids=self.title_ids[positions],
+            is_listed=self.is_listed[positions],
+            object_types=[self.object_types[n] for n in positions],
+            genre_names=self.genre_names,
+            genres=self.genres[positions],
+            release_days=self.release_days[positions],
+            content=Content(blocks, present),
+        )
+
     @cached_property
     def _order(self) -> Ids:
         return np.argsort(self.title_ids, kind="stable")

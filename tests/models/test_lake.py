@@ -102,6 +102,18 @@ def test_a_person_in_two_roles_counts_once(catalogue: Catalogue) -> None:
     assert catalogue.content.present["people"].tolist() == [True, True, False]
 
 
+def test_taken_titles_keep_what_is_known_of_them(catalogue: Catalogue) -> None:
+    # Titles 30, 10, 20 stand in this order.
+    taken = catalogue.take(np.array([2, 0]))
+    assert taken.title_ids.tolist() == [20, 30]
+    assert taken.is_listed.tolist() == [False, True]
+    assert taken.object_types == ["show", None]
+    assert taken.genres.toarray().tolist() == catalogue.genres.toarray()[[2, 0]].tolist()
+    assert np.allclose(taken.content.blocks["plot"], [[0, 0], [1, 0]])
+    assert taken.content.present["plot"].tolist() == [False, True]
+    assert taken.positions(np.array([10, 30])).tolist() == [-1, 1]
+
+
 def test_absent_embeddings_are_rows_of_zeros_that_say_so(catalogue: Catalogue) -> None:
     plots = catalogue.content.blocks["plot"]
     assert np.allclose(plots, [[1, 0], [0.6, 0.8], [0, 0]])
