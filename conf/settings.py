@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -26,8 +26,10 @@ def _absolute(location: str) -> str:
 
 
 Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+# A mapping that nothing changes after loading, written to JSON as any other.
+_FROZEN = (AfterValidator(lambda values: MappingProxyType(dict(values))), PlainSerializer(lambda values: dict(values)))
 # Nothing ships the settings to workers: transforms get plain values, so that this need not be picklable.
-SparkConf = Annotated[Mapping[str, str], AfterValidator(lambda conf: MappingProxyType(dict(conf)))]
+SparkConf = Annotated[Mapping[str, str], *_FROZEN]
 
 
 class Section(BaseModel):
@@ -52,6 +54,7 @@ class Bundles(Section):
 
 class Mlflow(Section):
     tracking_uri: str
+    artifacts_root: Location | None  # what runs log as files; None lets a tracking server decide
 
 
 class Airflow(Section):
@@ -266,6 +269,8 @@ class Training(Section):
     loss: Literal["auto", "user_softmax", "sampled_softmax"]  # auto: the first while the catalogue allows it
     max_softmax_titles: Positive
     epochs: Positive
+    warm_start: bool  # begin with the champion's towers, where there is a champion
+    warm_start_epochs: Positive  # then so many are enough
     users_per_batch: Positive  # user_softmax
     dropped_share: Annotated[Sequence[Share], Field(min_length=2, max_length=2), AfterValidator(tuple)]
     target_power: Annotated[float, Field(ge=0)]
@@ -323,7 +328,7 @@ class Index(Section):
 
     popularity_count: Literal["count_positives_28d", "count_positives_ever"]  # of title_features
     freshness_decay_days: Annotated[float, Field(gt=0)]
-    dial_settings: Annotated[Mapping[str, float], AfterValidator(lambda named: MappingProxyType(dict(named)))]
+    dial_settings: Annotated[Mapping[str, float], *_FROZEN]
     dial_reach: Annotated[float, Field(gt=0)]  # how far the dial may be turned to either side
     brute_force_below_titles: Count  # ScaNN's own rule
     tree_from_titles: Count  # likewise; in between titles are hashed, but all are looked at
