@@ -1,5 +1,6 @@
 """From pinned tables to a trained model: EASE, the towers on top of it, ALS beside them, all of it as one vector."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,14 @@ class Inputs:
     def title_ids(self) -> NDArray[np.int64]:
         """[warm titles]."""
         return self.catalogue.title_ids[self.warm]
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 of who liked what, by ids: the same for the same data, whatever files hold it."""
+        digest = hashlib.sha256("\n".join(self.train.user_ids).encode())
+        for values in (self.catalogue.title_ids, self.train.liked.indptr, self.train.liked.indices, self.train.days):
+            digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        return digest.hexdigest()
 
     @property
     def liked(self) -> sparse.csr_matrix:

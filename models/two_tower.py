@@ -23,7 +23,7 @@ from models.histories import PaddedHistories, pad_newest_first
 from models.lake import Catalogue
 from models.networks import TwoTowerNetwork
 from models.query_tower import Floats, QueryModule, QueryParameters, QueryTables
-from models.recommender import Positions, Scores
+from models.recommender import NO_TITLE, Positions, Scores, top_titles
 
 SCHEMA_VERSION = 1
 _BATCH_USERS = 128
@@ -165,6 +165,24 @@ class TwoTower:
         noise = noise_of_counts(counts[known], cold.noise, cold.noise_power)
         ridge = fit_kernel_ridge(select(rows, known), learnt[known].astype(np.float64), noise, cold.length_scale)
         return ridge.predict(select(rows, missing))
+
+    def recommend_learnt(self, title_ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """[batch, count]: ids of learnt titles for histories of `title_ids` [batch, length], of which -1 is padding.
+
+        Titles of the history are left out; where too few remain, -1 stands.
+        """
+        own = self._titles
+        order = np.argsort(own.title_ids)
+        places = np.searchsorted(own.title_ids[order], title_ids).clip(max=len(order) - 1)
+        rows = np.where(own.title_ids[order[places]] == title_ids, order[places] + 1, 0)
+        likes = (rows > 0).astype(np.float32)
+        query = QueryModule(QueryTables(own.tower, own.linear, own.factors), self._query)
+        asked = query(rows, likes, np.zeros_like(likes), np.zeros(len(rows), dtype=np.int64)).numpy()
+        scores = asked @ own.vectors.T
+        users, places = np.nonzero(rows)
+        scores[users, rows[users, places] - 1] = -np.inf
+        found = top_titles(scores, count)
+        return np.where(found == NO_TITLE, -1, own.title_ids[found])
 
     def save(self, folder: Path) -> None:
         """Write `arrays.npz` and `model.json` into `folder`, which is made where it is missing."""

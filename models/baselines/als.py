@@ -94,14 +94,23 @@ def fold_in(histories: sparse.csr_matrix, title_vectors: Vectors, system: Vector
     # One more row of zeros, so that histories can be padded to one length.
     padded_vectors = np.vstack([title_vectors, np.zeros(len(system))])
     users = np.zeros((histories.shape[0], len(system)))
+    # Systems are too small to be shared among threads, which would wait for each other.
+    with threadpool_limits(1, "blas"):
+        _solve_batches(users, histories, padded_vectors, system, alpha)
+    return users
+
+
+def _solve_batches(
+    users: Vectors, histories: sparse.csr_matrix, padded_vectors: Vectors, system: Vectors, alpha: float
+) -> None:
+    """Fill in `users` [users, factors]."""
     for batch in _batches(np.diff(histories.indptr), len(system)):
-        titles, weights = _padded(histories, batch, len(title_vectors))
+        titles, weights = _padded(histories, batch, len(padded_vectors) - 1)
         own = padded_vectors[titles]  # [batch, longest history, factors]
         confidences = alpha * weights
         systems = system + own.transpose(0, 2, 1) @ ((confidences - 1)[:, :, None] * own)
         sums = (confidences[:, None, :] @ own)[:, 0]
         users[batch] = np.linalg.solve(systems, sums[:, :, None])[:, :, 0]
-    return users
 
 
 def _batches(lengths: NDArray[np.int32], factors: int) -> Iterator[Positions]:

@@ -1,0 +1,29 @@
+"""The model as MLflow serves it: histories of title ids in, recommended title ids out.
+
+MLflow runs this file when it loads the model as a pyfunc. The project itself loads the arrays beside it, by TwoTower.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+
+from models.registry import FOLDER
+from models.two_tower import TwoTower
+
+_COUNT = 20
+
+
+class LoggedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
+    """Recommends among the titles it was trained on; the bundle serves the whole catalogue."""
+
+    def load_context(self, context: Any) -> None:
+        self._model = TwoTower.load(Path(context.artifacts[FOLDER]))
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        """int64 [batch, 20] for title ids [batch, length], the newest first, padded with -1."""
+        return self._model.recommend_learnt(np.asarray(model_input), _COUNT)
+
+
+mlflow.models.set_model(LoggedModel())

@@ -1,0 +1,111 @@
+"""Registered models in MLflow: versions of `marquee`, and which of them is the challenger and which the champion."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from conf.settings import Settings
+from models.errors import ModelError
+
+log = logging.getLogger("marquee")
+
+NAME = "marquee"
+CHALLENGER, CHAMPION = "challenger", "champion"
+FOLDER = "two_tower"  # of what TwoTower.save wrote, among the artifacts of the logged model
+
+# A version says what it was trained on: `delta_version.training_examples` = "17". `jobs.maintain` reads these too.
+_DELTA_VERSION = "delta_version."
+_TRAINING_KEY = "training_key"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of the model; `folder` is what TwoTower.load takes."""
+
+    version: int
+    run_id: str | None  # None where it was registered by hand
+    folder: Path
+    delta_versions: Mapping[str, int]
+
+
+def fetch(settings: Settings, model: str) -> Registered:
+    """The version that `model` names, an alias as `champion` or a number. Raises ModelError where there is none."""
+    return _fetched(settings, _find(client(settings), model))
+
+
+def champion_or_none(settings: Settings) -> Registered | None:
+    """The champion, or None before the first one."""
+    asked = client(settings)
+    version = _aliased(asked, CHAMPION)
+    return None if version is None else _fetched(settings, version)
+
+
+def find_trained(settings: Settings, training_key: str) -> int | None:
+    """The newest version that came of this training already."""
+    found = client(settings).search_model_versions(f"name = '{NAME}'")
+    return max((int(one.version) for one in found if one.tags.get(_TRAINING_KEY) == training_key), default=None)
+
+
+def register(
+    settings: Settings, model_uri: str, run_id: str, delta_versions: Mapping[str, int], training_key: str
+) -> int:
+    """Make a logged model the next version; its number."""
+    asked = client(settings)
+    try:
+        asked.get_registered_model(NAME)
+    except MlflowException:
+        asked.create_registered_model(NAME)
+    tags = {f"{_DELTA_VERSION}{table}": str(version) for table, version in delta_versions.items()}
+    made = asked.create_model_version(NAME, model_uri, run_id, tags={**tags, _TRAINING_KEY: training_key})
+    return int(made.version)
+
+
+def point(settings: Settings, alias: str, version: int) -> None:
+    """Make `alias` name `version` from now on."""
+    client(settings).set_registered_model_alias(NAME, alias, str(version))
+    log.info("registry: %s is version %d", alias, version)
+
+
+def client(settings: Settings) -> MlflowClient:
+    """Of the tracking store that the settings name, which holds the registry too; a folder for it is made."""
+    uri = settings.mlflow.tracking_uri
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _find(asked: MlflowClient, model: str) -> mlflow.entities.model_registry.ModelVersion:
+    if not model.isdigit():
+        version = _aliased(asked, model)
+        if version is None:
+            raise ModelError(f"no {model} is registered as {NAME!r} at {asked.tracking_uri}; run models.train first")
+        return version
+    try:
+        return asked.get_model_version(NAME, model)
+    except MlflowException as error:
+        raise ModelError(f"{NAME!r} has no version {model} at {asked.tracking_uri}: {error.message}") from error
+
+
+def _aliased(asked: MlflowClient, alias: str) -> mlflow.entities.model_registry.ModelVersion | None:
+    try:
+        return asked.get_model_version_by_alias(NAME, alias)
+    except MlflowException:
+        return None
+
+
+def _fetched(settings: Settings, version: mlflow.entities.model_registry.ModelVersion) -> Registered:
+    client(settings)  # downloads go by the global address
+    folder = Path(mlflow.artifacts.download_artifacts(version.source)) / "artifacts" / FOLDER
+    pinned = {
+        tag.removeprefix(_DELTA_VERSION): int(value)
+        for tag, value in version.tags.items()
+        if tag.startswith(_DELTA_VERSION)
+    }
+    return Registered(int(version.version), version.run_id, folder, pinned)

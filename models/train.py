@@ -1,0 +1,106 @@
+"""Train the two towers on the lake and register the model as the challenger.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
+writes an MLflow run and a model version, to which `challenger` points then, and checkpoints in training.checkpoints
+while it works.
+
+The same training is not done twice: where a version came of the same settings and data, `challenger` points to it.
+A training that was killed goes on after its last epoch when it is started again.
+"""
+
+import json
+import logging
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from rich.progress import Progress
+
+from conf import command_line
+from conf.settings import Settings, with_changes
+from models import lake, registry, tracking, training
+from models.errors import ModelError
+from models.fitting import EpochResult
+from models.model_card import write_card
+from models.two_tower import TwoTower
+
+log = logging.getLogger("marquee")
+
+_RUN = "run.json"
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    versions = lake.pin(settings.lake.root)
+    inputs = training.read_inputs(settings, versions)
+    champion = registry.champion_or_none(settings) if settings.training.warm_start else None
+    if champion:
+        settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
+    key = tracking.training_key(settings, versions, inputs.data_hash, champion.version if champion else None)
+    known = registry.find_trained(settings, key)
+    if known is not None:
+        log.info("version %d came of the same settings and data: nothing to train", known)
+        registry.point(settings, registry.CHALLENGER, known)
+        return
+    checkpoints = Path(settings.training.checkpoints) / key
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with tracking.start_run(settings, _unfinished_run(checkpoints), arguments.name) as run:
+        (checkpoints / _RUN).write_text(json.dumps({"run_id": run.info.run_id}), encoding="utf-8")
+        tracking.log_settings(settings, versions, inputs.data_hash)
+        uri = _train(settings, inputs, checkpoints, champion)
+        version = registry.register(settings, uri, run.info.run_id, versions, key)
+    registry.point(settings, registry.CHALLENGER, version)
+    shutil.rmtree(checkpoints)
+    log.info("version %d came of run %s", version, run.info.run_id)
+
+
+def _train(settings: Settings, inputs: training.Inputs, checkpoints: Path, champion: registry.Registered | None) -> str:
+    """Train, and log the model; its address."""
+    warm_start = TwoTower.load(champion.folder) if champion else None
+    results: list[EpochResult] = []
+    with _progress(settings.training.epochs) as show:
+
+        def on_epoch(result: EpochResult) -> None:
+            results.append(result)
+            tracking.log_epoch(result)
+            show(result)
+
+        model = training.train_model(settings, inputs, checkpoints, on_epoch, warm_start)
+    if results:
+        mlflow.log_figure(tracking.plot_curves(results), "curves.png")
+    return tracking.log_model(model, write_card(settings, inputs, model, results))
+
+
+def _unfinished_run(checkpoints: Path) -> str | None:
+    """The run of a training that was killed, so that its curves go on where they ended."""
+    file = checkpoints / _RUN
+    return json.loads(file.read_text(encoding="utf-8"))["run_id"] if file.exists() else None
+
+
+@contextmanager
+def _progress(count_epochs: int) -> Iterator[Callable[[EpochResult], None]]:
+    """What shows each epoch: a bar for a person at a terminal, a plain line elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda result: log.info("epoch %d of %d: %s", result.epoch + 1, count_epochs, _told(result))
+        return
+    with Progress() as bar:
+        task = bar.add_task("training", total=count_epochs)
+        yield lambda result: bar.update(task, completed=result.epoch + 1, description=_told(result))
+
+
+def _told(result: EpochResult) -> str:
+    measured = "" if result.validation is None else f", NDCG@20 {result.validation:.4f}"
+    return f"loss {result.loss:.4f}{measured}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--name", default="train", metavar="NAME", help="of the run in MLflow")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
