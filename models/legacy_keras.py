@@ -10,6 +10,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
-__all__ = ["keras", "tf"]
+__all__ = ["keras", "tf", "tfrs"]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow_recommenders as tfrs
 from numpy.typing import NDArray
 
-from models.legacy_keras import keras, tf
+from models.legacy_keras import keras, tf, tfrs
 from models.towers import History, QueryTower, TitleTower, scattered
 
 _NEVER = -1e9  # a logit
