@@ -34,7 +34,7 @@ from pyarrow import parquet as pq
 from pydantic import ValidationError
 
 from indexing.errors import BundleError
-from indexing.manifest import SCHEMA_VERSION, FileEntry, Form, Manifest
+from indexing.manifest import SCHEMA_VERSION, FileEntry, Manifest, Vectors
 
 MANIFEST, MANIFEST_SHA = "manifest.json", "manifest.json.sha256"
 TITLES, VECTORS, OFFERS, COUNTRIES, GOLDEN = (
@@ -153,28 +153,38 @@ class Bundle:
 
         The inner product with a title's vector is embedding · query + dial · popularity + freshness · freshness.
         """
-        vectors = self.manifest.vectors
-        own = np.array([dial / vectors.popularity.scale, freshness / vectors.freshness.scale], dtype=np.float32)
-        return np.hstack([embeddings, np.broadcast_to(own, (len(embeddings), 2))]).astype(np.float32)
+        return turned(self.manifest.vectors, embeddings, dial, freshness)
 
     def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
         """Rows and scores [batch, count] of the best candidates of `queries` [batch, width], best first.
 
-        `count` may not exceed `count_candidates`.
+        Where the searcher finds fewer, rows end in -1 with scores of minus infinity.
         """
         form = self.manifest.forms.pybind
-        rows, scores = self.searcher.search_batched(
-            np.ascontiguousarray(queries, dtype=np.float32),
-            final_num_neighbors=count,
-            pre_reorder_num_neighbors=reorder_for(form, count) or None,
-            leaves_to_search=form.leaves_to_search or None,
-        )
-        return rows.astype(np.int64), scores
+        return search(self.searcher, queries, count, form.reorder, form.leaves_to_search)
 
 
-def reorder_for(form: Form, count: int) -> int:
+def turned(vectors: Vectors, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
+    """Queries [batch, width] with the dial's coordinates; see `Bundle.queries`."""
+    own = np.array([dial / vectors.popularity.scale, freshness / vectors.freshness.scale], dtype=np.float32)
+    return np.hstack([embeddings, np.broadcast_to(own, (len(embeddings), 2))]).astype(np.float32)
+
+
+def search(searcher: Any, queries: Floats, count: int, reorder: int, leaves_to_search: int) -> tuple[Ids, Floats]:
+    """`Bundle.search` with a `scann_ops_pybind` searcher and how it was tuned for lists of up to TUNED_COUNT."""
+    rows, scores = searcher.search_batched(
+        np.ascontiguousarray(queries, dtype=np.float32),
+        final_num_neighbors=count,
+        pre_reorder_num_neighbors=reorder_for(reorder, count) or None,
+        leaves_to_search=leaves_to_search or None,
+    )
+    is_none = np.isnan(scores)
+    return np.where(is_none, -1, rows.astype(np.int64)), np.where(is_none, -np.inf, scores)
+
+
+def reorder_for(reorder: int, count: int) -> int:
     """How many candidates to score again exactly for lists of `count`: in proportion beyond what was tuned for."""
-    return -(-form.reorder * max(count, TUNED_COUNT) // TUNED_COUNT)
+    return -(-reorder * max(count, TUNED_COUNT) // TUNED_COUNT)
 
 
 def write_bundle(root: Path, version: str, fill: Callable[[Path], Manifest]) -> Bundle:

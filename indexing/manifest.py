@@ -24,7 +24,7 @@ class ModelSource(_Part):
 
     name: str
     version: Count
-    run_id: str  # of MLflow
+    run_id: str | None  # of MLflow; None where the version was registered by hand
     delta_versions: Mapping[str, int]  # of the tables it was trained on
 
 

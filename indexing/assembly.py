@@ -1,0 +1,128 @@
+"""One bundle from a trained model and pinned tables: embed, lay out, compile, compare with training, refuse or write."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+from pyarrow import parquet as pq
+
+from conf.settings import Index
+from indexing import bundle, golden, histories, lake_inputs, layout, provenance
+from indexing.bundle import Bundle
+from indexing.compilation import Embedded, compile_both
+from indexing.errors import BundleError
+from indexing.golden import Served
+from indexing.lake_inputs import LakeInputs
+from indexing.layout import Layout
+from indexing.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Parity
+from indexing.runtime import save_module
+from models.two_tower import TwoTower
+
+log = logging.getLogger("marquee")
+
+_LEAST_HISTORIES = 64  # of people, to tune with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a bundle holds, but for the draws of ScaNN's training."""
+
+    source: ModelSource
+    lake_root: str
+    delta_versions: Mapping[str, int]  # of lake_inputs.TABLES
+    options: Index
+    dial: Dial | None  # None: by rule, from the settings of `options`
+    as_of: date | None  # None: the night on which a title's features last changed
+    seed: int
+
+
+def build(model: TwoTower, plan: Plan, root: Path, version: str) -> Bundle:
+    """Write a bundle to `root/version`; raises BundleError where it is not as good as `plan.options` ask."""
+    inputs = lake_inputs.read(
+        plan.lake_root, plan.delta_versions, model.card.content_blocks, plan.options.popularity_count
+    )
+    log.info("%s: %d titles, %d of them candidates", version, len(inputs.catalogue), inputs.count_candidates)
+    return bundle.write_bundle(root, version, lambda folder: _fill(folder, model, plan, inputs, version))
+
+
+def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version: str) -> Manifest:
+    as_of = plan.as_of or inputs.newest_day
+    embedded = _embed(model, plan, inputs)
+    save_module(embedded.query_tower, folder / bundle.QUERY_TOWER)
+    made = layout.lay_out(inputs, embedded.titles, embedded.queries, plan.options, plan.dial, as_of)
+    vectors = layout.write_vectors(folder / bundle.VECTORS, embedded.titles, made)[: inputs.count_candidates]
+    pq.write_table(layout.titles(inputs, made), folder / bundle.TITLES)
+    pq.write_table(inputs.offers, folder / bundle.OFFERS)
+    countries = json.dumps(embedded.countries, indent=1, sort_keys=True)
+    (folder / bundle.COUNTRIES).write_text(countries + "\n", encoding="utf-8")
+    compiled = compile_both(folder, plan.options, embedded, inputs.catalogue.title_ids, made, vectors)
+    parity = _write_golden(folder, model, plan, inputs, embedded, made, compiled.served)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        bundle_version=version,
+        created_at=datetime.now(UTC),
+        as_of=as_of,
+        model=plan.source,
+        delta_versions=dict(plan.delta_versions),
+        git_commit=provenance.git_commit(),
+        settings=plan.options.model_dump(warnings=False),
+        seed=plan.seed,
+        counts=Counts(
+            titles=len(inputs.catalogue),
+            candidates=inputs.count_candidates,
+            offers=len(inputs.offers),
+            countries=len(embedded.countries),
+            golden_users=plan.options.golden_users,
+        ),
+        history_length=model.history_length,
+        vectors=made.vectors,
+        dial=made.dial,
+        index=compiled.index,
+        forms=compiled.forms,
+        parity=parity,
+        files={},
+    )
+
+
+def _embed(model: TwoTower, plan: Plan, inputs: LakeInputs) -> Embedded:
+    titles, query_tower = model.title_vectors(inputs.catalogue), model.query_tower(inputs.catalogue)
+    if not np.isfinite(titles).all():
+        raise BundleError(f"model version {plan.source.version} gave vectors that are no finite numbers")
+    numbers = model.country_ids(inputs.country_codes)
+    countries = {code: int(n) for code, n in zip(inputs.country_codes, numbers, strict=True) if n > 1}
+    # Half of them tune the searchers, the others measure them.
+    count = 2 * plan.options.queries
+    asked = histories.sample(
+        plan.lake_root,
+        plan.delta_versions["user_histories"],
+        inputs.catalogue,
+        countries,
+        count,
+        model.history_length,
+        plan.seed,
+    )
+    source = f"histories of people, drawn from user_histories version {plan.delta_versions['user_histories']}"
+    if len(asked) < min(count, _LEAST_HISTORIES):
+        asked = histories.made_up(inputs.counts, numbers, count, model.history_length, plan.seed + 1)
+        source = "made-up histories: user_histories has too few"
+    return Embedded(titles, query_tower, countries, golden.ask(query_tower, asked), source)
+
+
+def _write_golden(
+    folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, embedded: Embedded, made: Layout, served: Served
+) -> Parity:
+    """Write made-up users with the training graph's answers. Raises BundleError where the bundle's are others."""
+    numbers, options = np.array(list(embedded.countries.values()), dtype=np.int64), plan.options
+    users = histories.made_up(inputs.counts, numbers, options.golden_users, model.history_length, plan.seed)
+    queries = golden.ask(embedded.query_tower, users)
+    candidates = slice(0, inputs.count_candidates)
+    popularity = made.popularity.values[candidates]
+    expected = golden.make(users, queries, embedded.titles[candidates], popularity, made.dial.settings)
+    expected.save(folder)
+    found = golden.replay(expected, served, made.dial.settings)
+    golden.refuse_difference(found, options.max_score_difference, options.min_overlap)
+    return found

@@ -1,0 +1,170 @@
+"""Golden users: made-up histories with the answers that the training graph gives them, which every form must repeat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexing.bundle import GOLDEN, Bundle, Floats, Ids, search, turned
+from indexing.errors import BundleError
+from indexing.manifest import Parity, Vectors
+from indexing.query_export import NO_TITLE
+from indexing.scann_index import overlap
+from models.histories import PaddedHistories
+
+COUNT = 20  # titles of an answer
+_BATCH_USERS = 128
+_TITLE_ROWS = 65_536  # of a product at a time
+
+_ANOTHER_COUNTRY = "??"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A bundle as it answers."""
+
+    layout: Vectors
+    title_ids: Ids  # [titles]
+    countries: Mapping[str, int]
+    vectors: Floats  # [candidates, width]
+    query_tower: Any
+    retrieval: Any
+    searcher: Any  # of scann_ops_pybind
+    reorder: int
+    leaves_to_search: int
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Served":
+        form = bundle.manifest.forms.pybind
+        return cls(
+            layout=bundle.manifest.vectors,
+            title_ids=bundle.title_ids,
+            countries=bundle.countries,
+            vectors=bundle.vectors[: bundle.count_candidates],
+            query_tower=bundle.query_tower,
+            retrieval=bundle.retrieval,
+            searcher=bundle.searcher,
+            reorder=form.reorder,
+            leaves_to_search=form.leaves_to_search,
+        )
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What is asked, and what must be answered; titles of the history are not recommended."""
+
+    histories: PaddedHistories  # titles by the bundle's rows
+    embeddings: Floats  # [users, dim], of the training graph's query tower
+    spreads: Floats  # [users], standard deviation of the candidates' scores
+    rows: Mapping[str, Ids]  # by setting of the dial: [users, COUNT], exact, best first; NO_TITLE pads
+
+    def save(self, folder: Path) -> None:
+        arrays: dict[str, Any] = {"embeddings": self.embeddings, "spreads": self.spreads}
+        arrays |= {f"histories.{name}": values for name, values in vars(self.histories).items()}
+        arrays |= {f"rows.{name}": values for name, values in self.rows.items()}
+        np.savez(folder / GOLDEN, **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Golden":
+        with np.load(folder / GOLDEN, allow_pickle=False) as stored:
+            histories = {name.removeprefix("histories."): stored[name] for name in stored if "histories." in name}
+            rows = {name.removeprefix("rows."): stored[name] for name in stored if name.startswith("rows.")}
+            return cls(PaddedHistories(**histories), stored["embeddings"], stored["spreads"], rows)
+
+
+def ask(query_tower: Any, histories: PaddedHistories) -> Floats:
+    """[users, dim]"""
+    parts = [
+        query_tower(part.rows, part.weights, part.ages_days, part.countries).numpy()
+        for part in histories.batches(_BATCH_USERS)
+    ]
+    return np.concatenate(parts)
+
+
+def exact_rows(scores: Floats, histories: PaddedHistories) -> Ids:
+    """[users, COUNT]: of the best `scores` [users, candidates], without titles of the history; NO_TITLE pads."""
+    scores = scores.copy()
+    users, places = np.nonzero((histories.rows > 0) & (histories.rows <= scores.shape[1]))
+    scores[users, histories.rows[users, places] - 1] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :COUNT]
+    found = np.where(np.isneginf(np.take_along_axis(scores, best, axis=1)), NO_TITLE, best)
+    return np.pad(found, ((0, 0), (0, COUNT - found.shape[1])), constant_values=NO_TITLE)
+
+
+def make(
+    histories: PaddedHistories, embeddings: Floats, vectors: Floats, popularity: Floats, settings: Mapping[str, float]
+) -> Golden:
+    """What training computes: from queries `embeddings` [users, dim] and title `vectors` [candidates, dim]."""
+    rows: dict[str, list[Ids]] = {name: [] for name in settings}
+    spreads = []
+    for start, part in zip(range(0, len(histories), _BATCH_USERS), histories.batches(_BATCH_USERS), strict=True):
+        scores = embeddings[start : start + _BATCH_USERS] @ vectors.T
+        spreads.append(scores.std(axis=1))
+        for name, dial in settings.items():
+            rows[name].append(exact_rows(scores + np.float32(dial) * popularity, part))
+    answers = {name: np.concatenate(parts) for name, parts in rows.items()}
+    return Golden(histories, embeddings, np.concatenate(spreads), answers)
+
+
+def replay(golden: Golden, served: Served, settings: Mapping[str, float]) -> Parity:
+    """How far the exported tower, and both forms of the index, are from what training computed."""
+    own = ask(served.query_tower, golden.histories)
+    overlaps = []
+    for name, dial in settings.items():
+        overlaps.append(overlap(golden.rows[name], _by_searcher(served, golden.histories, own, dial)))
+        overlaps.append(overlap(golden.rows[name], _by_retrieval(served, golden.histories, dial)))
+    difference = _largest_difference(own - golden.embeddings, served.vectors[:, : own.shape[1]], golden.spreads)
+    return Parity(max_score_difference=difference, min_top_20_overlap=min(overlaps))
+
+
+def _by_searcher(served: Served, histories: PaddedHistories, embeddings: Floats, dial: float) -> Ids:
+    """[users, COUNT]: what the searcher finds for queries of the exported tower, without titles of the history."""
+    longest = int((histories.rows > 0).sum(axis=1).max())
+    count = min(COUNT + longest, len(served.vectors))
+    queries = turned(served.layout, embeddings, dial)
+    rows, _ = search(served.searcher, queries, count, served.reorder, served.leaves_to_search)
+    found = np.full((len(rows), COUNT), NO_TITLE, dtype=np.int64)
+    for user, (own, seen) in enumerate(zip(rows, histories.rows, strict=True)):
+        unseen = own[~np.isin(own, seen - 1) & (own >= 0)][:COUNT]
+        found[user, : len(unseen)] = unseen
+    return found
+
+
+def _by_retrieval(served: Served, histories: PaddedHistories, dial: float) -> Ids:
+    """[users, COUNT]: what the SavedModel from features to titles gives, asked with ids as serving asks it."""
+    codes = {0: "", **{number: code for code, number in served.countries.items()}}
+    row_of = {int(title_id): row for row, title_id in enumerate(served.title_ids)} | {NO_TITLE: NO_TITLE}
+    parts = []
+    for part in histories.batches(_BATCH_USERS):
+        answer = served.retrieval(
+            np.where(part.rows > 0, served.title_ids[part.rows - 1], NO_TITLE),
+            part.weights,
+            part.ages_days,
+            np.array([codes.get(int(number), _ANOTHER_COUNTRY) for number in part.countries]),
+            np.full(len(part), dial, dtype=np.float32),
+            np.zeros(len(part), dtype=np.float32),
+            np.int32(COUNT),
+        )
+        parts.append([[row_of[title_id] for title_id in own] for own in answer["title_ids"].numpy().tolist()])
+    return np.concatenate([np.array(part, dtype=np.int64) for part in parts])
+
+
+def _largest_difference(queries: Floats, vectors: Floats, spreads: Floats) -> float:
+    """Of the scores that a difference of `queries` [users, dim] makes, in standard deviations of each user's scores."""
+    largest = np.zeros(len(queries), dtype=np.float32)
+    for start in range(0, len(vectors), _TITLE_ROWS):
+        scores = queries @ vectors[start : start + _TITLE_ROWS].T
+        largest = np.maximum(largest, np.abs(scores).max(axis=1))
+    return float((largest / np.where(spreads > 0, spreads, 1)).max())
+
+
+def refuse_difference(found: Parity, max_score_difference: float, min_overlap: float) -> None:
+    """Raise BundleError where golden users are not answered as training would."""
+    if found.max_score_difference > max_score_difference or found.min_top_20_overlap < min_overlap:
+        raise BundleError(
+            f"parity: golden users' scores differ from those of the training graph by up to "
+            f"{found.max_score_difference:.3g} standard deviations, and {found.min_top_20_overlap:.4f} of their top "
+            f"{COUNT} are the same; expected at most {max_score_difference} and at least {min_overlap}"
+        )
