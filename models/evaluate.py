@@ -1,7 +1,7 @@
-"""Fit recommenders on the lake's training split and measure them, side by side, per segment.
+"""Measure recommenders side by side, per segment: baselines fitted on the lake's training split, registered models.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
-the files of --truth; writes to the folder --out, and nothing else.
+the files of --truth, and registered models; writes to the folder --out, and nothing else.
 
 Without --truth, the positives of a split of the lake are the truth. The differences are to the model --against, with
 bootstrap intervals over users; a user without recommendations counts as a miss.
@@ -21,13 +21,14 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import evaluation, lake, truth
+from models import evaluation, lake, registry, truth
 from models.baselines.build import baselines
 from models.errors import ModelError
 from models.evaluation import Measured
 from models.lake import Catalogue, Positives
 from models.recommender import NO_TITLE, Positions, recommend
 from models.truth import Truth
+from models.two_tower import CatalogueModel, TwoTower
 
 log = logging.getLogger("marquee")
 
@@ -35,16 +36,20 @@ log = logging.getLogger("marquee")
 def recommend_by_all(
     settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue, asked: Truth
 ) -> dict[str, Positions]:
-    """[users, longest list measured] by name of model, each fitted on `train`."""
+    """[users, longest list measured] by name of model: a baseline fitted on `train`, or a registered model."""
     makers = baselines(settings.baselines, train, settings.seed)
+    count = max(settings.evaluation.k)
     lists = {}
     for name in names:
         started = time.monotonic()
-        model = makers[name]()
-        model.fit(train.liked, catalogue.content)
-        fitted = time.monotonic()
-        lists[name] = recommend(model, asked.histories, max(settings.evaluation.k), asked.candidates, asked.ignored)
-        log.info("%s: fitted in %.1f s, asked in %.1f s", name, fitted - started, time.monotonic() - fitted)
+        if name in makers:
+            model = makers[name]()
+            model.fit(train.liked, catalogue.content)
+            lists[name] = recommend(model, asked.histories, count, asked.candidates, asked.ignored)
+        else:
+            trained = TwoTower.load(registry.fetch(settings, name).folder)
+            lists[name] = CatalogueModel(trained, catalogue).recommend_asked(asked, count)
+        log.info("%s: fitted and asked in %.1f s", name, time.monotonic() - started)
     return lists
 
 
@@ -105,9 +110,10 @@ def work(settings: Settings, arguments: Namespace) -> None:
     train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
     known = baselines(settings.baselines, train, settings.seed)
     names = arguments.models or list(known)
-    unknown = [name for name in (*names, arguments.against) if name not in known]
-    if unknown:
-        raise ModelError(f"no model {unknown[0]!r}; there are {', '.join(known)}")
+    for name in (*names, arguments.against):
+        if name not in known and name not in registry.ALIASES and not name.isdigit():
+            registered = f"{', '.join(registry.ALIASES)} and numbers of registered versions"
+            raise ModelError(f"no model {name!r}; there are {', '.join(known)}; {registered}")
     names = list(dict.fromkeys([arguments.against, *names]))
     if arguments.truth:
         asked = truth.of_files(arguments.truth, arguments.candidates, arguments.ignored, train, catalogue)
@@ -130,7 +136,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--models", nargs="+", default=[], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="baselines, champion, challenger or versions; default: all baselines",
+    )
     parser.add_argument("--against", default="als", metavar="NAME", help="what the others are compared with")
     parser.add_argument("--split", choices=["validation", "test"], default="validation", help="default: validation")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="user_id, title_id: held-out positives")

@@ -23,8 +23,11 @@ class PaddedHistories:
     def batches(self, size: int) -> Iterator["PaddedHistories"]:
         """The same in parts of `size` users, the last one what is left."""
         for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield PaddedHistories(self.rows[part], self.weights[part], self.ages_days[part], self.countries[part])
+            yield self.part(slice(start, start + size))
+
+    def part(self, users: slice) -> "PaddedHistories":
+        """Those of some users."""
+        return PaddedHistories(self.rows[users], self.weights[users], self.ages_days[users], self.countries[users])
 
 
 def pad_newest_first(

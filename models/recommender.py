@@ -4,7 +4,7 @@ Users are rows of a matrix and titles are its columns: position n is the n-th ti
 liked it or not. A title that nobody liked is cold; what to make of it is each recommender's own affair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -46,25 +46,38 @@ def recommend(
     that are left out besides. Equal scores are ordered by position.
     Where a user has fewer titles left the row ends in NO_TITLE.
     """
+    return recommend_by(
+        lambda users: model.score(histories[users]), histories, count, candidates, excluded, batch_users
+    )
+
+
+def recommend_by(
+    score: Callable[[slice], Scores],
+    histories: sparse.csr_matrix,
+    count: int,
+    candidates: NDArray[np.bool_] | None = None,
+    excluded: sparse.csr_matrix | None = None,
+    batch_users: int = 1024,
+) -> Positions:
+    """As `recommend`, with scores [users of the slice, titles] by whatever knows more of the users than histories."""
     forbidden = histories if excluded is None else histories + excluded
-    batches = _allowed_scores(model, histories, forbidden, candidates, batch_users)
+    batches = _allowed_scores(score, forbidden, candidates, batch_users)
     found = [top_titles(scores, count) for scores in batches]
     return np.concatenate(found) if found else np.empty((0, count), dtype=np.int64)
 
 
 def _allowed_scores(
-    model: Recommender,
-    histories: sparse.csr_matrix,
+    score: Callable[[slice], Scores],
     forbidden: sparse.csr_matrix,
     candidates: NDArray[np.bool_] | None,
     batch_users: int,
 ) -> Iterator[Scores]:
     """Scores of a batch of users at a time; minus infinity for what must not be recommended."""
-    for start in range(0, histories.shape[0], batch_users):
+    for start in range(0, forbidden.shape[0], batch_users):
         users = slice(start, start + batch_users)
-        scores = np.array(model.score(histories[users]), dtype=np.float32)
+        scores = np.array(score(users), dtype=np.float32)
         if not np.isfinite(scores).all():
-            raise ValueError(f"{type(model).__name__} gave scores that are no finite numbers")
+            raise ValueError("the model gave scores that are no finite numbers")
         scores[forbidden[users].nonzero()] = -np.inf
         if candidates is not None:
             scores[:, ~candidates] = -np.inf

@@ -15,7 +15,7 @@ from models.errors import ModelError
 log = logging.getLogger("marquee")
 
 NAME = "marquee"
-CHALLENGER, CHAMPION = "challenger", "champion"
+ALIASES = (CHALLENGER, CHAMPION) = ("challenger", "champion")
 FOLDER = "two_tower"  # of what TwoTower.save wrote, among the artifacts of the logged model
 
 # A version says what it was trained on: `delta_version.training_examples` = "17". `jobs.maintain` reads these too.

@@ -23,7 +23,8 @@ from models.histories import PaddedHistories, pad_newest_first
 from models.lake import Catalogue
 from models.networks import TwoTowerNetwork
 from models.query_tower import Floats, QueryModule, QueryParameters, QueryTables
-from models.recommender import NO_TITLE, Positions, Scores, top_titles
+from models.recommender import NO_TITLE, Positions, Scores, recommend_by, top_titles
+from models.truth import Truth
 
 SCHEMA_VERSION = 1
 _BATCH_USERS = 128
@@ -234,6 +235,16 @@ class CatalogueModel:
     def score(self, histories: sparse.csr_matrix) -> Scores:
         """Of histories without ages or countries: titles of age 0, somewhere."""
         return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
+
+    def recommend_asked(self, asked: Truth, count: int) -> Positions:
+        """[users, count] for the users of a truth, with the ages of their histories and their countries."""
+        countries = self._model.country_ids(asked.countries)
+        length = self._model.history_length
+        padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, length)
+        return recommend_by(
+            lambda users: self.score_padded(padded.part(users)),
+            *(asked.histories, count, asked.candidates, asked.ignored),
+        )
 
     def score_padded(self, histories: PaddedHistories) -> Scores:
         """[users, titles]."""
