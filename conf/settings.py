@@ -50,6 +50,7 @@ class Feeds(Section):
 
 class Bundles(Section):
     root: Location
+    copies: Location  # a folder of this machine, for bundles of a root that is none
 
 
 class Mlflow(Section):

@@ -1,4 +1,4 @@
-"""One bundle from a trained model and pinned tables: embed, lay out, compile, compare with training, refuse or write."""
+"""One bundle from a trained model and pinned tables: embed, lay out, compile, compare with training; or refuse."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from indexing.errors import BundleError
 from indexing.golden import Served
 from indexing.lake_inputs import LakeInputs
 from indexing.layout import Layout
-from indexing.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Parity
+from indexing.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Parity, Tolerance
 from indexing.runtime import save_module
 from models.two_tower import TwoTower
 
@@ -84,6 +84,7 @@ def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version
         index=compiled.index,
         forms=compiled.forms,
         parity=parity,
+        tolerance=_tolerance(plan.options),
         files={},
     )
 
@@ -112,6 +113,10 @@ def _embed(model: TwoTower, plan: Plan, inputs: LakeInputs) -> Embedded:
     return Embedded(titles, query_tower, countries, golden.ask(query_tower, asked), source)
 
 
+def _tolerance(options: Index) -> Tolerance:
+    return Tolerance(max_score_difference=options.max_score_difference, min_overlap=options.min_overlap)
+
+
 def _write_golden(
     folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, embedded: Embedded, made: Layout, served: Served
 ) -> Parity:
@@ -124,5 +129,5 @@ def _write_golden(
     expected = golden.make(users, queries, embedded.titles[candidates], popularity, made.dial.settings)
     expected.save(folder)
     found = golden.replay(expected, served, made.dial.settings)
-    golden.refuse_difference(found, options.max_score_difference, options.min_overlap)
+    golden.refuse_difference(found, _tolerance(options))
     return found

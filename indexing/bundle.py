@@ -207,7 +207,7 @@ def write_bundle(root: Path, version: str, fill: Callable[[Path], Manifest]) -> 
         Bundle.open(folder)
         # Fails where another writer was first: a folder with content is not replaced.
         folder.rename(target)
-        _sync_folder(root)
+        sync_folder(root)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -281,11 +281,11 @@ def _sync(folder: Path) -> None:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         else:
-            _sync_folder(path)
-    _sync_folder(folder)
+            sync_folder(path)
+    sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ import numpy as np
 
 from indexing.bundle import GOLDEN, Bundle, Floats, Ids, search, turned
 from indexing.errors import BundleError
-from indexing.manifest import Parity, Vectors
+from indexing.manifest import Parity, Tolerance, Vectors
 from indexing.query_export import NO_TITLE
 from indexing.scann_index import overlap
 from models.histories import PaddedHistories
@@ -160,11 +160,12 @@ def _largest_difference(queries: Floats, vectors: Floats, spreads: Floats) -> fl
     return float((largest / np.where(spreads > 0, spreads, 1)).max())
 
 
-def refuse_difference(found: Parity, max_score_difference: float, min_overlap: float) -> None:
+def refuse_difference(found: Parity, allowed: Tolerance) -> None:
     """Raise BundleError where golden users are not answered as training would."""
-    if found.max_score_difference > max_score_difference or found.min_top_20_overlap < min_overlap:
+    if found.max_score_difference > allowed.max_score_difference or found.min_top_20_overlap < allowed.min_overlap:
         raise BundleError(
             f"parity: golden users' scores differ from those of the training graph by up to "
             f"{found.max_score_difference:.3g} standard deviations, and {found.min_top_20_overlap:.4f} of their top "
-            f"{COUNT} are the same; expected at most {max_score_difference} and at least {min_overlap}"
+            f"{COUNT} are the same; expected at most {allowed.max_score_difference} and at least "
+            f"{allowed.min_overlap}"
         )

@@ -120,6 +120,13 @@ class Parity(_Part):
     min_top_20_overlap: Share  # means over users, at the worst form and setting of the dial
 
 
+class Tolerance(_Part):
+    """By how much answers may differ from those of the training graph, in the units of Parity."""
+
+    max_score_difference: Annotated[float, Field(gt=0)]
+    min_overlap: Share
+
+
 class FileEntry(_Part):
     sha256: Sha256
     bytes: Count
@@ -144,4 +151,5 @@ class Manifest(_Part):
     index: IndexParameters
     forms: Forms
     parity: Parity
+    tolerance: Tolerance
     files: Mapping[str, FileEntry]  # by path in the bundle

@@ -1,0 +1,104 @@
+"""Build a bundle: what serving needs of a model and the catalogue of today, in one folder.
+
+Reads the registered model that --model names, in MLflow, and title_features, vocabularies, stg_titles, stg_offers and
+user_histories in <lake.root>, at their newest versions; writes <bundles.root>/<version>, whole or not at all. Titles
+that are new or not yet released are in it. Nothing is live before indexing.publish.
+
+The bundle is refused, with exit code 1, where recall against exact search, at any setting of the dial, is below
+index.min_recall_at_10 or index.min_recall_at_100, where both searchers differ by more than index.min_overlap allows, or
+where golden users are not answered as the training graph answers them (index.max_score_difference, index.min_overlap).
+"""
+
+import json
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import Settings
+from indexing import assembly, lake_inputs, publication
+from indexing.assembly import Plan
+from indexing.bundle import Bundle
+from indexing.errors import BundleError
+from indexing.manifest import Dial, ModelSource
+from models import registry
+from models.errors import ModelError
+from models.registry import Registered
+from models.two_tower import TwoTower
+
+log = logging.getLogger("marquee")
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    registered = registry.fetch(settings, arguments.model)
+    plan = Plan(
+        source=source_of(registered),
+        lake_root=settings.lake.root,
+        delta_versions=lake_inputs.pin(settings.lake.root),
+        options=settings.index,
+        dial=read_dial(Path(arguments.dial)) if arguments.dial else None,
+        as_of=arguments.ds,
+        seed=settings.seed,
+    )
+    store = publication.store_of(settings)
+    version = publication.name_version(registered.version, datetime.now(UTC))
+    built = assembly.build(TwoTower.load(registered.folder), plan, store.work_folder(), version)
+    store.add(version)
+    print_built(built)
+    print(f"built {version} in {store.location}")
+
+
+def source_of(registered: Registered) -> ModelSource:
+    return ModelSource(
+        name=registry.NAME,
+        version=registered.version,
+        run_id=registered.run_id,
+        delta_versions=dict(registered.delta_versions),
+    )
+
+
+def read_dial(path: Path) -> Dial:
+    """`{"minimum": …, "maximum": …, "settings": {"popular": …, …}}`, in units of the model's scores.
+
+    Raises BundleError for a file that holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Dial.model_validate({"source": f"chosen: {path.name}", **values})
+    except (ValidationError, ValueError, TypeError) as error:
+        raise BundleError(f"--dial {path}: no settings of the dial: {' '.join(str(error).split())}") from error
+
+
+def print_built(built: Bundle) -> None:
+    """What was measured: a line per form and setting of the dial."""
+    forms, counts = built.manifest.forms, built.manifest.counts
+    shown = RichTable(title=f"{counts.candidates:,} candidates, {built.manifest.index.kind}; {forms.queries_source}")
+    for column in ("form", "dial", "recall@10", "recall@100", "p50 ms", "p99 ms", "leaves", "reordered"):
+        shown.add_column(column, justify="left" if column in ("form", "dial") else "right")
+    for name, form in (("pybind", forms.pybind), ("TensorFlow", forms.tensorflow)):
+        for setting, recall in form.recall.items():
+            figures = (f"{recall.at_10:.4f}", f"{recall.at_100:.4f}", f"{form.p50_ms:.3f}", f"{form.p99_ms:.3f}")
+            shown.add_row(name, setting, *figures, str(form.leaves_to_search), str(form.reorder))
+    command_line.console().print(shown)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    command = command_line.parser(__doc__)
+    command.add_argument(
+        "--model", default=registry.CHAMPION, help="champion, challenger or a version; champion by default"
+    )
+    command.add_argument("--dial", metavar="FILE", help="settings of the dial, as models.dial writes them")
+    command.add_argument(
+        "--ds", type=date.fromisoformat, metavar="DATE", help="day that titles' ages count to; the lake's newest night"
+    )
+    return command_line.run(command, work, argv, (BundleError, ModelError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Make a bundle live: verify it, ask it its golden users, then swap the pointer.
+
+Reads <bundles.root>/VERSION, the newest bundle by default; writes <bundles.root>/CURRENT, and removes bundles that are
+older than index.keep_days and not among the newest index.keep_bundles, never the live one. Readers see either the old
+bundle or the new one. Where another process changed the pointer in the meantime nothing is changed, with exit code 1.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from conf import command_line
+from conf.settings import Settings
+from indexing import publication
+from indexing.errors import BundleError
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    store = publication.store_of(settings)
+    live = publication.publish(store, arguments.version).live
+    publication.remove_old(store, settings.index.keep_bundles, settings.index.keep_days)
+    print(f"{live.version} is live: change {live.sequence} of {store.location}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    command = command_line.parser(__doc__)
+    command.add_argument("version", nargs="?", metavar="VERSION", help="the newest bundle by default")
+    return command_line.run(command, work, argv, (BundleError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

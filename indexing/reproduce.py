@@ -1,0 +1,88 @@
+"""Build a bundle again from what its manifest names, and compare: same titles, offers, vectors, answers.
+
+Reads <bundles.root>/VERSION, the live bundle by default, the model version and the table versions that its manifest
+names; writes to a temporary folder only. ScaNN draws without a seed, so that its files are not compared by bytes: the
+new searchers must pass the same gates, and golden users must get the same titles. Exit code 1 where something differs.
+"""
+
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from conf import command_line
+from conf.settings import Index, Settings
+from indexing import assembly, golden, publication
+from indexing.assembly import Plan
+from indexing.build import source_of
+from indexing.bundle import Bundle
+from indexing.errors import BundleError
+from indexing.golden import Golden, Served
+from models import registry
+from models.errors import ModelError
+from models.two_tower import TwoTower
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    store = publication.store_of(settings)
+    named = arguments.version
+    original = Bundle.open(store.fetch(named)) if named else publication.open_live(store)
+    registered = registry.fetch(settings, str(original.manifest.model.version))
+    if (came := source_of(registered)) != original.manifest.model:
+        raise BundleError(
+            f"{original.version}: was built from {original.manifest.model}, but the registry now has {came}"
+        )
+    plan = plan_of(original, settings.lake.root)
+    with tempfile.TemporaryDirectory() as folder:
+        again = assembly.build(TwoTower.load(registered.folder), plan, Path(folder), original.version)
+        if differences := compare(original, again):
+            raise BundleError(f"{original.version}: what was built again differs: {'; '.join(differences)}")
+    print(f"{original.version} was built again: the same titles, offers and vectors, and golden users get the same")
+
+
+def plan_of(original: Bundle, lake_root: str) -> Plan:
+    """How a bundle was built."""
+    manifest = original.manifest
+    return Plan(
+        source=manifest.model,
+        lake_root=lake_root,
+        delta_versions=manifest.delta_versions,
+        options=Index.model_validate(manifest.settings),
+        dial=manifest.dial,
+        as_of=manifest.as_of,
+        seed=manifest.seed,
+    )
+
+
+def compare(original: Bundle, again: Bundle) -> list[str]:
+    """What differs, in words. Vectors may differ by rounding, since other processors add up in another order."""
+    found = []
+    for name in ("titles", "offers"):
+        if not getattr(original, name).equals(getattr(again, name)):
+            found.append(f"{name}.parquet has other rows")
+    if original.countries != again.countries:
+        found.append("countries.json has other ids")
+    allowed = original.manifest.tolerance
+    rounding = allowed.max_score_difference
+    if original.vectors.shape != again.vectors.shape:
+        found.append(f"vectors.npy has shape {again.vectors.shape} instead of {original.vectors.shape}")
+    elif not np.allclose(original.vectors, again.vectors, rtol=rounding, atol=rounding * np.std(original.vectors)):
+        found.append("vectors.npy has other vectors")
+    else:
+        answers = golden.replay(Golden.load(original.folder), Served.of(again), original.manifest.dial.settings)
+        if answers.min_top_20_overlap < allowed.min_overlap:
+            found.append(f"golden users get only {answers.min_top_20_overlap:.4f} of their titles")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    command = command_line.parser(__doc__)
+    command.add_argument("version", nargs="?", metavar="VERSION", help="the live bundle by default")
+    return command_line.run(command, work, argv, (BundleError, ModelError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

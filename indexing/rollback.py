@@ -1,0 +1,30 @@
+"""Make the bundle live again that was live before, or an earlier one: verify it, then swap the pointer.
+
+Reads <bundles.root>/CURRENT and the bundle; writes <bundles.root>/CURRENT. A second rollback goes back further, not to
+what was rolled back from.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from conf import command_line
+from conf.settings import Settings
+from indexing import publication
+from indexing.errors import BundleError
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    store = publication.store_of(settings)
+    live = publication.roll_back(store, arguments.to).live
+    print(f"{live.version} is live again: change {live.sequence} of {store.location}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    command = command_line.parser(__doc__)
+    command.add_argument("--to", metavar="VERSION", help="a bundle that was live; the one before by default")
+    return command_line.run(command, work, argv, (BundleError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
