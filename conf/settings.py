@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
@@ -16,8 +16,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
 TextField = Literal["title", "plot", "genres", "themes", "cast", "directors"]
-ContentBlock = Literal["genres", "themes", "people", "language", "year", "plot", "poster"]
+ContentBlock = Literal[
+    "genres",
+    "genre_pairs",
+    "themes",
+    "people",
+    "cast",
+    "directors",
+    "credits",
+    "language",
+    "month",
+    "year",
+    "year_5",
+    "year_3",
+    "plot",
+    "poster",
+]
 
 
 def _absolute(location: str) -> str:
@@ -30,6 +46,16 @@ Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
 _FROZEN = (AfterValidator(lambda values: MappingProxyType(dict(values))), PlainSerializer(lambda values: dict(values)))
 # Nothing ships the settings to workers: transforms get plain values, so that this need not be picklable.
 SparkConf = Annotated[Mapping[str, str], *_FROZEN]
+
+
+def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
+    """What counts for something: a file that lies over another can't take a key out, but set it to 0."""
+    if unknown := [name for name in weights if name not in get_args(ContentBlock)]:
+        raise ValueError(f"no block of content is called {unknown[0]!r}; there are {', '.join(get_args(ContentBlock))}")
+    used = {name: weight for name, weight in weights.items() if weight > 0}
+    if not used:
+        raise ValueError("expected a block of content whose weight is above 0")
+    return used
 
 
 class Section(BaseModel):
@@ -209,7 +235,7 @@ class Examples(Section):
 class ContentBlocks(Section):
     # What models know of a title. A field that only known titles have gives their popularity away: measure with and
     # without it.
-    blocks: Annotated[Sequence[ContentBlock], Field(min_length=1), AfterValidator(tuple)]
+    blocks: Annotated[Mapping[str, Weight], AfterValidator(_in_use), *_FROZEN]  # how much each counts
 
 
 class AlsBaseline(Section):

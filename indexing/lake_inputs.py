@@ -43,7 +43,7 @@ def pin(root: str) -> dict[str, int]:
     return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
 
 
-def read(root: str, versions: Mapping[str, int], blocks: Sequence[str], popularity_count: str) -> LakeInputs:
+def read(root: str, versions: Mapping[str, int], blocks: Mapping[str, float], popularity_count: str) -> LakeInputs:
     """All but the histories. `blocks` of content are those that the model needs; see `lake.read_catalogue`.
 
     Raises BundleError where no title is listed.

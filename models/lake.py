@@ -26,8 +26,7 @@ SPLITS = ("train", "validation", "test")
 _PADDING_ID, _UNKNOWN_ID, _FIRST_ID = 0, 1, 2  # of vocabularies
 _OBJECT_TYPES = {2: "movie", 3: "show"}
 _EPOCH = date(1970, 1, 1)
-_YEARS_BETWEEN_BINS = 10
-_YEAR_BINS = (1900, 2041, _YEARS_BETWEEN_BINS)
+_YEARS = (1900, 2041)
 _FEATURES = (
     *("title_id", "title_index", "is_listed", "object_type_id", "language_id", "genre_ids", "theme_ids"),
     *("cast_ids", "director_ids", "release_date", "release_year", "plot_embedding", "poster_embedding"),
@@ -63,8 +62,6 @@ class Catalogue:
 
     def take(self, positions: Ids) -> "Catalogue":
         """The titles at `positions`, in that order."""
-        blocks = {name: block[positions] for name, block in self.content.blocks.items()}
-        present = {name: has_it[positions] for name, has_it in self.content.present.items()}
         return Catalogue(
             title_ids=self.title_ids[positions],
             is_listed=self.is_listed[positions],
@@ -72,7 +69,7 @@ class Catalogue:
             genre_names=self.genre_names,
             genres=self.genres[positions],
             release_days=self.release_days[positions],
-            content=Content(blocks, present),
+            content=self.content.take(positions),
         )
 
     @cached_property
@@ -116,8 +113,8 @@ def pin(root: str) -> dict[str, int]:
     return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
 
 
-def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]) -> Catalogue:
-    """The catalogue with the content of `blocks`; see `content_blocks` for their names."""
+def read_catalogue(root: str, versions: Mapping[str, int], blocks: Mapping[str, float]) -> Catalogue:
+    """The catalogue with the content of `blocks`, their weights by name; see `content_blocks` for the names."""
     rows = delta_files.read_table(f"{root}/title_features", versions["title_features"], _FEATURES)
     rows = rows.sort_by([("title_index", "ascending"), ("title_id", "ascending")])
     names = token_names(root, versions, "genre")
@@ -132,25 +129,36 @@ def read_catalogue(root: str, versions: Mapping[str, int], blocks: Sequence[str]
     )
 
 
-def content_blocks(rows: pa.Table, names: Sequence[str]) -> Content:
-    """The named blocks of title_features: genres, themes, people, language, year, plot, poster.
+def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
+    """The blocks of title_features that `weights` name.
 
-    Ids are multi-hot and a year is in bins. Raises ModelError for a name that is no block.
+    Ids are multi-hot: genres, genre_pairs (two genres that a title has both, or its only one), themes, language, cast,
+    directors, people (either), credits (each in its part, a title's all together as long as any other's), month of
+    release. A year is in bins of 10, 5 or 3 years: year, year_5, year_3. The plot and the poster are embeddings.
+    Raises ModelError for a name that is no block.
     """
     known = {
         "genres": lambda: _id_block(rows, "genre_ids"),
         "themes": lambda: _id_block(rows, "theme_ids"),
+        "genre_pairs": lambda: _pair_block(_id_block(rows, "genre_ids")[0]),
         "people": lambda: _id_block(rows, "cast_ids", "director_ids"),
+        "cast": lambda: _id_block(rows, "cast_ids"),
+        "directors": lambda: _id_block(rows, "director_ids"),
+        "credits": lambda: _credits_block(rows),
         "language": lambda: _id_block(rows, "language_id"),
-        "year": lambda: _year_block(rows),
+        "month": lambda: _month_block(rows),
+        "year": lambda: _year_block(rows, 10),
+        "year_5": lambda: _year_block(rows, 5),
+        "year_3": lambda: _year_block(rows, 3),
         "plot": lambda: _embedding_block(rows["plot_embedding"]),
         "poster": lambda: _embedding_block(rows["poster_embedding"]),
     }
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in weights if name not in known]
     if unknown:
         raise ModelError(f"content.blocks: no block {unknown[0]!r}; there are {', '.join(known)}")
-    made = {name: known[name]() for name in names}
-    return Content({n: block for n, (block, _) in made.items()}, {n: present for n, (_, present) in made.items()})
+    made = {name: known[name]() for name in weights}
+    blocks = {name: block for name, (block, _) in made.items()}
+    return Content(blocks, {name: present for name, (_, present) in made.items()}, weights)
 
 
 def read_positives(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> Positives:
@@ -223,16 +231,45 @@ def _largest(column: pa.ChunkedArray) -> int:
     return max(int(values.to_numpy().max(initial=0)), _UNKNOWN_ID)
 
 
-def _year_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
-    """[titles, bins]: how near a year is to each of some years a decade apart.
+def _pair_block(ids: sparse.csr_matrix) -> tuple[Block, NDArray[np.bool_]]:
+    """Multi-hot over pairs of the ids that a title has, an id with itself among them."""
+    width = ids.shape[1]
+    counts = np.diff(ids.indptr)
+    owners = np.repeat(np.arange(ids.shape[0]), counts)
+    # Each entry beside each of its title's entries.
+    firsts = np.repeat(ids.indices, counts[owners])
+    tiled = [np.tile(ids[n].indices, counts[n]) for n in range(ids.shape[0])]
+    seconds = np.concatenate([np.empty(0, dtype=np.int64), *tiled])
+    kept = firsts <= seconds
+    entries = (np.repeat(owners, counts[owners])[kept], firsts[kept].astype(np.int64) * width + seconds[kept])
+    ones = np.ones(kept.sum(), dtype=np.float32)
+    return sparse.csr_matrix((ones, entries), shape=(ids.shape[0], width * width)), counts > 0
 
-    One number would make the oldest and the newest titles the most unlike of all; in bins, what is two decades apart
-    is as unlike as what is eight.
+
+def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """Cast and directors side by side, a title's row of length 1: a name says more where few are named."""
+    both = sparse.hstack([_id_block(rows, "cast_ids")[0], _id_block(rows, "director_ids")[0]], format="csr")
+    counts = np.diff(both.indptr)
+    both.data /= np.repeat(np.sqrt(counts), counts)
+    return both.astype(np.float32), counts > 0
+
+
+def _month_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """One-hot over the months of release dates."""
+    months = np.array([0 if day is None else day.month for day in rows["release_date"].to_pylist()], dtype=np.int64)
+    return (np.arange(1, 13) == months[:, None]).astype(np.float32), months > 0
+
+
+def _year_block(rows: pa.Table, years_between_bins: int) -> tuple[Block, NDArray[np.bool_]]:
+    """[titles, bins]: how near a year is to each of some years so far apart.
+
+    One number would make the oldest and the newest titles the most unlike of all; in bins of decades, what is two
+    decades apart is as unlike as what is eight.
     """
     years = np.array([np.nan if year is None else year for year in rows["release_year"].to_pylist()])
     present = ~np.isnan(years)
-    centres = np.arange(*_YEAR_BINS)
-    distances = (np.where(present, years, 0)[:, None] - centres) / _YEARS_BETWEEN_BINS
+    centres = np.arange(*_YEARS, years_between_bins)
+    distances = (np.where(present, years, 0)[:, None] - centres) / years_between_bins
     return np.where(present[:, None], np.exp(-0.5 * distances**2), 0).astype(np.float32), present
 
 

@@ -16,7 +16,6 @@ from models.assembly import Part, compress, total_scores, typical_spread
 from models.baselines.als import Als
 from models.baselines.content_kernel import dense_features, features
 from models.baselines.ease import Ease
-from models.content import Content
 from models.dataset import Feed, Shuffle
 from models.errors import ModelError
 from models.fitting import EpochResult
@@ -71,7 +70,7 @@ class Inputs:
 def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
     """What the tables hold; raises ModelError where nobody liked anything."""
     root = settings.lake.root
-    blocks = list(dict.fromkeys([*settings.content.blocks, *settings.model.content_blocks]))
+    blocks = dict.fromkeys(settings.model.content_blocks, 1.0) | dict(settings.content.blocks)
     catalogue = lake.read_catalogue(root, versions, blocks)
     train = lake.read_positives(root, versions, "train", catalogue)
     if not train.liked.nnz:
@@ -172,11 +171,9 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
 
 def _tower_content(inputs: Inputs, blocks: Sequence[str]) -> Floats:
     """[warm titles, width]; of width 0 without blocks."""
-    whole = inputs.catalogue.content
-    chosen = Content({n: whole.blocks[n] for n in blocks}, {n: whole.present[n] for n in blocks})
     if not blocks:
         return np.empty((len(inputs.warm), 0), dtype=np.float32)
-    return dense_features(features(chosen))[inputs.warm]
+    return dense_features(features(inputs.catalogue.content.only(dict.fromkeys(blocks, 1.0))))[inputs.warm]
 
 
 def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, ease: Floats | None) -> TwoTower:
@@ -238,7 +235,7 @@ def _als_part(als: Als, histories: sparse.csr_matrix, spread: float) -> Part:
 
 def _card(settings: Settings, inputs: Inputs) -> ModelCard:
     cold = ColdRidge(**settings.model.cold_start.model_dump())
-    return ModelCard(settings.examples.user_history_titles, settings.content.blocks, inputs.countries, cold)
+    return ModelCard(settings.examples.user_history_titles, dict(settings.content.blocks), inputs.countries, cold)
 
 
 def _float32(values: NDArray[np.float64]) -> Floats:

@@ -6,7 +6,7 @@ metadata and encoders that changed since the training.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class ModelCard:
     """What is no array."""
 
     history_length: int  # a longer history is cut to its newest titles
-    content_blocks: Sequence[str]  # that vectors of new titles are made from
+    content_blocks: Mapping[str, float]  # that vectors of new titles are made from, with their weights
     countries: Sequence[str]  # in the order of their vocabulary ids
     cold: ColdRidge
 
@@ -263,11 +263,11 @@ class CatalogueModel:
         return nearest_by_cosine(self.vectors.astype(np.float64), position, count)
 
 
-def _blocks(content: Content, names: Sequence[str]) -> Content:
-    lacking = [name for name in names if name not in content.blocks]
+def _blocks(content: Content, weights: Mapping[str, float]) -> Content:
+    lacking = [name for name in weights if name not in content.blocks]
     if lacking:
         raise ModelError(f"the catalogue was read without content {lacking}, which the model was trained with")
-    return Content({name: content.blocks[name] for name in names}, {name: content.present[name] for name in names})
+    return content.only(weights)
 
 
 def _with_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -43,14 +43,17 @@ class Features:
 
 
 def features(content: Content) -> Features:
-    """One row per title: every block centred on its mean and scaled, all to the same root mean square length of rows.
+    """One row per title: every block centred on its mean and scaled to a root mean square length of rows.
 
     Mean and scale are those of the titles that have the block; the others' rows are zeros, as if at the mean. So every
-    block counts alike whatever its width and its unit. Whole rows have root mean square length 1, so that distances
-    mean the same however many blocks there are.
+    block counts by its weight alone, whatever its width and its unit: mean squares are in proportion to the weights.
+    Whole rows have root mean square length 1, so that distances mean the same however many blocks there are.
     """
-    length = 1 / np.sqrt(max(len(content.blocks), 1))
-    blocks = (_centred_and_scaled(block, content.present[name], length) for name, block in content.blocks.items())
+    weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
+    lengths = {name: np.sqrt(weight / sum(weights.values())) for name, weight in weights.items()}
+    blocks = (
+        _centred_and_scaled(block, content.present[name], lengths[name]) for name, block in content.blocks.items()
+    )
     return Features(tuple(blocks), content.count_titles)
 
 

@@ -17,7 +17,7 @@ from models.lake import Catalogue
 
 IDS = pa.list_(pa.int32())
 VECTOR = pa.list_(pa.float32())
-BLOCKS = ("genres", "people", "year", "plot")
+BLOCKS = dict.fromkeys(("genres", "genre_pairs", "people", "credits", "month", "year", "plot"), 1.0)
 
 # Title 30 came first into the vocabulary, then 10, then 20; genre 2 is drama, 3 is comedy, 1 is one that is unknown.
 TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
@@ -102,6 +102,29 @@ def test_a_person_in_two_roles_counts_once(catalogue: Catalogue) -> None:
     assert catalogue.content.present["people"].tolist() == [True, True, False]
 
 
+def test_pairs_of_genres_are_those_that_a_title_has_both_of(catalogue: Catalogue) -> None:
+    pairs = catalogue.content.blocks["genre_pairs"].toarray()
+    # Ids 1, 2 and 3 with padding are columns of which drama is 0 and comedy 1: 30 is a comedy, 10 is both.
+    width = int(np.sqrt(pairs.shape[1]))
+    assert np.flatnonzero(pairs[0]).tolist() == [width + 1]
+    assert np.flatnonzero(pairs[1]).tolist() == [0, 1, width + 1]
+    assert not pairs[2].any()
+
+
+def test_credits_tell_parts_apart_and_are_of_length_one(catalogue: Catalogue) -> None:
+    credits = catalogue.content.blocks["credits"].toarray()
+    # 30 has one name in its cast; 10 has two, one of whom directed too.
+    assert sorted(credits[0])[-2:] == pytest.approx([0, 1])
+    assert sorted(credits[1])[-3:] == pytest.approx([3**-0.5] * 3)
+    assert credits.shape[1] == 10
+    assert not credits[2].any()
+
+
+def test_month_is_that_of_the_release(catalogue: Catalogue) -> None:
+    assert np.argwhere(catalogue.content.blocks["month"]).tolist() == [[1, 0]]
+    assert catalogue.content.present["month"].tolist() == [False, True, False]
+
+
 def test_taken_titles_keep_what_is_known_of_them(catalogue: Catalogue) -> None:
     # Titles 30, 10, 20 stand in this order.
     taken = catalogue.take(np.array([2, 0]))
@@ -121,7 +144,7 @@ def test_absent_embeddings_are_rows_of_zeros_that_say_so(catalogue: Catalogue) -
 
 
 def test_catalogue_without_any_embedding_of_a_kind_has_an_empty_block(root: Path) -> None:
-    posters = lake.read_catalogue(str(root), lake.pin(str(root)), ["poster"]).content
+    posters = lake.read_catalogue(str(root), lake.pin(str(root)), {"poster": 1.0}).content
     assert posters.blocks["poster"].shape == (3, 0)
     assert not posters.present["poster"].any()
 
@@ -167,7 +190,7 @@ def test_histories_are_those_of_the_users_asked_for(root: Path, catalogue: Catal
 
 def test_unknown_block_is_named(root: Path) -> None:
     with pytest.raises(ModelError, match="no block 'smell'; there are genres, themes"):
-        lake.read_catalogue(str(root), lake.pin(str(root)), ["smell"])
+        lake.read_catalogue(str(root), lake.pin(str(root)), {"smell": 1.0})
 
 
 def test_missing_table_is_named(tmp_path: Path) -> None:

@@ -126,3 +126,17 @@ def test_noise_is_that_of_the_mean_count() -> None:
     # mean count 4: (1 / 4)^-0.5 = 2, (4 / 4)^-0.5 = 1, (7 / 4)^-0.5 = 0.7559
     np.testing.assert_allclose(noise_of_counts(np.array([1, 4, 7]), 0.3, 0.5), [0.6, 0.3, 0.226779], atol=1e-6)
     np.testing.assert_allclose(noise_of_counts(np.array([1, 4, 7]), 0.3, 0), [0.3, 0.3, 0.3])
+
+
+def test_blocks_count_by_their_weights() -> None:
+    blocks, present = _blocks(np.random.default_rng(3))
+    full = {name: np.ones(COUNT, dtype=np.bool_) for name in present}
+    whole = Content(blocks, full, {"a": 3.0, "b": 1.0})
+    lengths = {name: squared_lengths(features(whole.only({name: 1.0}))).mean() for name in blocks}
+    assert lengths == pytest.approx(dict.fromkeys(blocks, 1.0))
+    # Weights 3, 1 and, where none is named, 1 share out the mean squared length of 1.
+    alone = inner_products(features(whole.only({"a": 1.0})), features(whole.only({"a": 1.0})))
+    others = [inner_products(features(whole.only({n: 1.0})), features(whole.only({n: 1.0}))) for n in ("b", "c")]
+    np.testing.assert_allclose(
+        inner_products(features(whole), features(whole)), 0.6 * alone + 0.2 * others[0] + 0.2 * others[1], atol=1e-10
+    )
