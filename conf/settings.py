@@ -279,6 +279,23 @@ class ColdStart(Section):
     scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
 
 
+class ModelEase(Section):
+    """EASE as a part of the model; see `models.baselines.ease.Ease`."""
+
+    regularization: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    history_power: Annotated[float, Field(ge=0, le=1)]
+    offset_scale: Annotated[float, Field(ge=0)]  # at first, of what the towers are trained on top of
+
+
+class PartWeights(Section):
+    """How much each part counts, the scores of each having standard deviation 1 over titles."""
+
+    towers: Annotated[float, Field(gt=0)]
+    ease: Weight
+    als: Weight
+
+
 class Model(Section):
     dim: Positive  # of the towers
     temperature: Annotated[float, Field(gt=0)]
@@ -286,8 +303,8 @@ class Model(Section):
     content_blocks: Annotated[Sequence[ContentBlock], AfterValidator(tuple)]  # of the title tower; none is ids alone
     id_dropout: Annotated[float, Field(ge=0, lt=1)]
     content_dropout: Annotated[float, Field(ge=0, lt=1)]
-    ease_scale: Annotated[float, Field(ge=0)]  # of EASE, on top of which the towers are trained; 0 is without
-    als_weight: Annotated[float, Field(ge=0)]  # of ALS beside the towers, in standard deviations of scores
+    ease: ModelEase
+    weights: PartWeights
     compressed_dims: Positive  # of the one vector that a title's parts become
     cold_start: ColdStart
 

@@ -1,7 +1,10 @@
 """Several models' scores as one inner product of few dimensions.
 
-Each part scores by an inner product of its own. Side by side, weighted, they are one; and of that the leading principal
-directions are kept: those in which the scores of the training users vary most.
+Each part scores by an inner product of its own. A user's scores of a part are brought to mean 0 and standard deviation
+1 over titles, weighted and added up; of the sum the directions are kept in which the users' scores vary most.
+
+With R [titles, dims] these directions, orthonormal, a title's vector is its row of √titles · R. A part's query goes to
+the same space by the projection (centred vectors)ᵀ R; brought to length 1 there, its scores have standard deviation 1.
 """
 
 from collections.abc import Mapping
@@ -9,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
 
 Floats = NDArray[np.float32]
+
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -21,43 +26,47 @@ class Part:
 
     queries: Floats | sparse.csr_matrix
     vectors: Floats
+    weight: float  # beside the other parts
+
+    def centred(self) -> Floats:
+        """[titles, width]: vectors whose scores have mean 0, and the same order."""
+        return self.vectors - self.vectors.mean(axis=0)
 
     def scores(self) -> Floats:
-        """[users, titles]."""
-        return np.asarray(self.queries @ self.vectors.T, dtype=np.float32)
+        """[users, titles], each user's of mean 0 and standard deviation `weight`; zeros where all are alike."""
+        scores = np.asarray(self.queries @ self.centred().T, dtype=np.float32)
+        return scores * (self.weight / np.maximum(scores.std(axis=1, keepdims=True), _LEAST))
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """One vector per title, and per part what turns its queries into such a vector: queries · projection, added up."""
+class Combined:
+    """One vector per title, and per part what brings its queries there."""
 
-    vectors: Floats  # [titles, dims]
-    projections: Mapping[str, Floats]  # [width of the part, dims] by name of part
+    vectors: Floats  # [titles, dims], of mean square 1 in each dimension
+    projections: Mapping[str, Floats]  # [width of the part, dims]
 
 
-def compress(parts: Mapping[str, Part], dims: int, seed: int) -> Compressed:
-    """The sum of the parts' scores, by vectors of `dims` or as many as there are titles.
+def combine(parts: Mapping[str, Part], dims: int, seed: int) -> Combined:
+    """The parts as vectors of `dims`, or of fewer where their scores vary in no more directions.
 
-    With S = Q Vᵀ the scores [users, titles] and T its first `dims` right singular vectors, S T Tᵀ is the nearest to S
-    of that rank (Eckart and Young 1936). Vectors are T times the roots of the singular values, and queries Q Vᵀ T
-    divided by them, so that both sides are alike long.
+    Nothing is lost where all parts together are no wider than `dims`; else the sum of scores is the nearest of its rank
+    to what it was (Eckart and Young 1936).
     """
-    scores = total_scores(parts)
-    kept = min(dims, *scores.shape)
-    _, sigmas, directions = randomized_svd(scores, kept, n_iter=4, random_state=seed)
-    # What is below rounding is noise; dividing by it would make it loud.
-    roots = np.sqrt(np.maximum(sigmas, sigmas[0] * 1e-6))
-    vectors = (directions.T * roots).astype(np.float32)
-    back = directions.T / roots
-    projections = {name: np.asarray(part.vectors.T @ back, dtype=np.float32) for name, part in parts.items()}
-    return Compressed(vectors, projections)
+    width = sum(part.vectors.shape[1] for part in parts.values())
+    directions = _all_directions(parts) if width <= dims else _main_directions(parts, dims, seed)
+    projections = {name: (part.centred().T @ directions).astype(np.float32) for name, part in parts.items()}
+    return Combined((directions * np.sqrt(len(directions))).astype(np.float32), projections)
 
 
-def total_scores(parts: Mapping[str, Part]) -> Floats:
-    """[users, titles]: the parts' scores added up."""
-    return np.sum([part.scores() for part in parts.values()], axis=0)
+def _all_directions(parts: Mapping[str, Part]) -> NDArray[np.float64]:
+    """An orthonormal basis [titles, dims] of what the parts' vectors span."""
+    vectors = np.hstack([part.centred() for part in parts.values()]).astype(np.float64)
+    values, axes = linalg.eigh(vectors.T @ vectors)
+    kept = values > values[-1] * 1e-9
+    return vectors @ axes[:, kept] / np.sqrt(values[kept])
 
 
-def typical_spread(scores: Floats) -> float:
-    """The mean over users of the standard deviation of a user's scores over titles."""
-    return float(scores.std(axis=1).mean())
+def _main_directions(parts: Mapping[str, Part], dims: int, seed: int) -> NDArray[np.float64]:
+    scores = np.sum([part.scores() for part in parts.values()], axis=0)
+    _, values, directions = randomized_svd(scores, min(dims, *scores.shape), n_iter=4, random_state=seed)
+    return directions[values > values[0] * 1e-6].T

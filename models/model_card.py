@@ -10,15 +10,15 @@ from models.two_tower import TwoTower
 
 def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Sequence[EpochResult]) -> str:
     """Markdown, after Mitchell et al. 2019, Model cards for model reporting."""
+    weights = settings.model.weights
     count_titles, count_warm = len(inputs.catalogue), len(inputs.warm)
     tables = "\n".join(f"- `{table}` version {version}" for table, version in sorted(inputs.versions.items()))
     return f"""# Marquee, the title recommender
 
 ## What it is
 One vector of {model.dim} dimensions for a title and for a history; their inner product is the score. Parts: two towers
-({settings.model.dim} dimensions, {loss_for(settings, count_warm)}), EASE beneath them
-(scale {settings.model.ease_scale:g} at first), ALS beside them (weight {settings.model.als_weight:g}). Titles that
-nobody liked get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge regression.
+({settings.model.dim} dimensions, {loss_for(settings, count_warm)}) on top of EASE, weight {weights.towers:g}; EASE,
+weight {weights.ease:g}; ALS, weight {weights.als:g}. Titles that nobody liked get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge regression.
 
 ## What it was trained on
 {inputs.train.liked.nnz:,} likes by {inputs.train.liked.shape[0]:,} people of {count_warm:,} titles, out of

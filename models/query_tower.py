@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.legacy_keras import tf
-from models.towers import History, query_vectors, weighted_rows
+from models.towers import History, query_vectors, unit, weighted_rows
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +27,9 @@ class QueryParameters:
 
     tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
     tower_projection: Floats  # [dim of the towers, dims]
+    linear_in_towers: float  # how much of EASE the towers stand on
     factor_projection: Floats  # [factors, dims]
+    part_weights: Mapping[str, float]  # of towers, ease and als
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
     usual_user: Floats  # [factors], for histories without a known title
@@ -55,6 +57,8 @@ class QueryModule(tf.Module):
         self._system = fixed(parameters.system)
         self._usual_user = fixed(parameters.usual_user)
         self._alpha = parameters.alpha
+        self._parts = dict(parameters.part_weights)
+        self._linear_in_towers = parameters.linear_in_towers
         self._least = parameters.positive_min_weight
 
     @tf.function(
@@ -77,18 +81,19 @@ class QueryModule(tf.Module):
         liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
         count = tf.reduce_sum(liked, axis=1, keepdims=True)
         linear = weighted_rows(history.rows, liked * tf.math.rsqrt(tf.maximum(count, 1.0)), self._linear_table.value())
-        queries = tf.matmul(tower, self._tower_projection) + linear
+        towers = tf.matmul(tower, self._tower_projection) + self._linear_in_towers * linear
+        queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
         if self._factor_table.shape[1]:
-            queries += tf.matmul(self._folded_in(history.rows, liked), self._factor_projection)
+            factors = self._folded_in(history.rows, liked)
+            queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
         return queries
 
     def _folded_in(self, rows: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
-        """[batch, factors], of length 1: see `als.fold_in`, whose batched form this is."""
+        """[batch, factors]: see `als.fold_in`, whose batched form this is."""
         own = tf.gather(self._factor_table, rows) * liked[:, :, None]
         is_known = tf.reduce_any(own != 0, axis=[1, 2])
         systems = self._system + (self._alpha - 1) * tf.matmul(own, own, transpose_a=True)
         sums = self._alpha * tf.reduce_sum(own, axis=1)
         # Positive definite, whatever the history: the Gram matrix and its regularisation are.
         users = tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]
-        users = tf.where(is_known[:, None], users, self._usual_user[None, :])
-        return users * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(users), axis=1, keepdims=True), 1e-12))
+        return tf.where(is_known[:, None], users, self._usual_user[None, :])

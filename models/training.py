@@ -12,7 +12,7 @@ from scipy import sparse
 
 from conf.settings import Settings
 from models import delta_files, fitting, lake, truth
-from models.assembly import Part, compress, total_scores, typical_spread
+from models.assembly import Part, combine
 from models.baselines.als import Als
 from models.baselines.content_kernel import dense_features, features
 from models.baselines.ease import Ease
@@ -96,7 +96,7 @@ def train_model(
     """
     keras.utils.set_random_seed(settings.seed)
     loss = loss_for(settings, len(inputs.warm))
-    ease = _ease_weights(settings, inputs) if loss == "user_softmax" and settings.model.ease_scale > 0 else None
+    ease = _ease_weights(settings, inputs) if loss == "user_softmax" else None
     fitting.use_precision(settings.training)
     with fitting.strategy(settings.training).scope():
         network = _network(settings, inputs, loss, ease)
@@ -136,7 +136,13 @@ def feed_for(settings: Settings, root: str, versions: Mapping[str, int], loss: s
 
 def _ease_weights(settings: Settings, inputs: Inputs) -> Floats:
     """[warm titles, warm titles]."""
-    ease = Ease(settings.baselines.ease.regularization, settings.training.max_softmax_titles)
+    options = settings.model.ease
+    ease = Ease(
+        options.regularization,
+        settings.training.max_softmax_titles,
+        dropout=options.dropout,
+        history_power=options.history_power,
+    )
     ease.fit(inputs.liked, inputs.catalogue.content)
     return ease.weights.astype(np.float32)  # all titles are warm, so all are used
 
@@ -162,7 +168,7 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
         options,
         content,
         ease,
-        model.ease_scale,
+        model.ease.offset_scale,
         (least, most),
         training.target_power,
         settings.interactions.positive_min_weight,
@@ -182,28 +188,37 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
     sample = _sampled_users(inputs.liked, settings.seed)
     histories = inputs.liked[sample]
     queries = tower_queries(network, pad_newest_first(histories, None, None, settings.examples.user_history_titles))
-    parts = {"towers": Part(queries, table / np.exp(network.log_temperature.numpy()))}
+    weights = settings.model.weights
+    scale = float(network.offset_scale.numpy()) if isinstance(network, UserSoftmax) else 0.0
+    temperature = float(np.exp(network.log_temperature.numpy()))
+    lengths = np.sqrt(np.maximum(np.diff(histories.indptr), 1))
+    shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ histories)
+    parts = {"towers": Part(queries, table / temperature, weights.towers)}
     if ease is not None:
-        lengths = np.sqrt(np.maximum(np.diff(histories.indptr), 1))
-        parts["ease"] = Part(sparse.diags(1 / lengths) @ histories, network.offset_scale.numpy() * ease.T)
-    als = _fitted_als(settings, inputs) if settings.model.als_weight > 0 else None
+        parts["towers"] = Part(
+            _beside(queries, shares), np.hstack([table / temperature, scale * ease.T]), weights.towers
+        )
+    if ease is not None and weights.ease > 0:
+        parts["ease"] = Part(shares, ease.T, weights.ease)
+    als = _fitted_als(settings, inputs) if weights.als > 0 else None
     if als:
-        weight = settings.model.als_weight * typical_spread(total_scores(parts))
-        parts["als"] = _als_part(als, histories, weight)
-    small = compress(parts, settings.model.compressed_dims, settings.seed)
-    dims = small.vectors.shape[1]
+        parts["als"] = Part(_float32(als.user_vectors(histories)), _float32(als.title_vectors), weights.als)
+    small = combine(parts, settings.model.compressed_dims, settings.seed)
+    own_tower, of_ease = np.split(small.projections["towers"], [table.shape[1]])
     titles = LearntTitles(
         title_ids=inputs.title_ids,
         counts=np.bincount(inputs.liked.indices, minlength=len(inputs.warm)),
         vectors=small.vectors,
         tower=table,
-        linear=small.projections.get("ease", np.zeros_like(small.vectors)),
+        linear=of_ease / scale if scale > 0 else small.projections.get("ease", np.zeros_like(small.vectors)),
         factors=_float32(als.title_vectors) if als else np.empty((len(table), 0), dtype=np.float32),
     )
     query = QueryParameters(
         tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},
-        tower_projection=small.projections["towers"],
-        factor_projection=small.projections.get("als", np.empty((0, dims), dtype=np.float32)),
+        tower_projection=own_tower,
+        linear_in_towers=scale,
+        factor_projection=small.projections.get("als", np.empty((0, small.vectors.shape[1]), dtype=np.float32)),
+        part_weights={"towers": weights.towers, "ease": weights.ease if "ease" in parts else 0.0, "als": weights.als},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
         alpha=settings.baselines.als.alpha,
@@ -225,12 +240,9 @@ def _fitted_als(settings: Settings, inputs: Inputs) -> Als:
     return als
 
 
-def _als_part(als: Als, histories: sparse.csr_matrix, spread: float) -> Part:
-    """ALS with users of length 1, its scores spread like `spread`."""
-    users = als.user_vectors(histories)
-    users /= np.maximum(np.linalg.norm(users, axis=1, keepdims=True), 1e-12)
-    own = Part(_float32(users), _float32(als.title_vectors))
-    return Part(own.queries, own.vectors * (spread / typical_spread(own.scores())))
+def _beside(queries: Floats, shares: sparse.csr_matrix) -> sparse.csr_matrix:
+    """[users, width of both]."""
+    return sparse.hstack([sparse.csr_matrix(queries), shares], format="csr")
 
 
 def _card(settings: Settings, inputs: Inputs) -> ModelCard:

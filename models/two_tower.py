@@ -196,7 +196,7 @@ class TwoTower:
             elif isinstance(value, np.ndarray):
                 arrays[f"query.{name}"] = value
             else:
-                numbers[name] = value
+                numbers[name] = dict(value) if isinstance(value, Mapping) else value
         np.savez(folder / "arrays.npz", **arrays)
         content = {"schema_version": SCHEMA_VERSION, "card": asdict(self.card), "query": numbers}
         (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

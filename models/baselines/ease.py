@@ -29,9 +29,24 @@ class Ease:
     Memory: two or three matrices in float64 of the titles used, 8 m² bytes each, while fitting; one to keep.
     """
 
-    def __init__(self, regularization: float, max_titles: int, most_liked_only: int | None = None) -> None:
-        """`max_titles` is the most that `fit` takes on; `most_liked_only` leaves out all but so many."""
+    def __init__(
+        self,
+        regularization: float,
+        max_titles: int,
+        most_liked_only: int | None = None,
+        dropout: float = 0.0,
+        history_power: float = 0.0,
+    ) -> None:
+        """`max_titles` is the most that `fit` takes on; `most_liked_only` leaves out all but so many.
+
+        `dropout` is the chance with which a like of the input is taken out, which in expectation is one more
+        regularization, of dropout / (1 - dropout) times the title's own likes (Steck 2020, Autoencoders that don't
+        overfit towards the identity). With `history_power` a user's likes are divided by their number to that power, so
+        that long histories count less; the mean user's count as 1.
+        """
         self._regularization = regularization
+        self._dropout = dropout
+        self._history_power = history_power
         self._max_titles = max_titles
         self._most_liked_only = most_liked_only
 
@@ -40,10 +55,19 @@ class Ease:
         counts = count_likes(liked)
         self.titles = titles_to_use(counts, self._max_titles, self._most_liked_only)
         own = liked[:, self.titles].astype(np.float64)
-        inverse = ridge_inverse((own.T @ own).toarray(), self._regularization)
+        inverse = ridge_inverse(self._products(own), self._regularization)
         self.weights = weights_of_inverse(inverse)  # [titles used, titles used]
         self._is_used = are_among(self.titles, liked.shape[1])
         self._usual = self._scattered(mean_history(own)[None] @ self.weights)[0]
+
+    def _products(self, likes: sparse.csr_matrix) -> Weights:
+        """[titles used, titles used]."""
+        counts = np.asarray(likes.sum(axis=1), dtype=np.float64).ravel()
+        shares = np.divide(counts, counts.mean(), out=np.ones_like(counts), where=counts > 0)
+        # Squared, as likes are multiplied by likes.
+        products = (likes.T @ sparse.diags(shares ** (-2 * self._history_power)) @ likes).toarray()
+        products[np.diag_indices_from(products)] *= 1 + self._dropout / (1 - self._dropout)
+        return products
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         scores = self._scattered(histories[:, self.titles] @ self.weights)
