@@ -1,8 +1,9 @@
-"""A bundle of 300 titles, made in seconds by what makes real ones: a small lake, a small trained model."""
+"""A bundle of 300 titles, made in seconds by what makes real ones: a small lake and a small model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from indexing import assembly, lake_inputs
 from indexing.assembly import Plan
 from indexing.bundle import Bundle
 from indexing.manifest import ModelSource
-from models.query_tower import QueryParameters
-from models.two_tower import ColdRidge, LearntTitles, ModelCard, TwoTower
+from models.lake import Catalogue
+from models.legacy_keras import tf
 
-LISTED, LEFT, LEARNT = 300, 20, 280
-DIM, TOWER, FACTORS = 12, 8, 4
+LISTED, LEFT = 300, 20
+DIM = 12
 COUNTRIES = ("DE", "FR", "US")
 PROVIDERS = ("alpha", "beta", "gamma")
 AS_OF = date(2024, 5, 14)
-VERSION = "20240514T000000Z-m7"
+VERSION, OTHER_VERSION = "20240514T000000Z-m7", "20240515T000000Z-m8"
 
 
 def _write(root: Path, name: str, columns: Mapping[str, tuple[pa.DataType, Sequence[Any]]]) -> None:
@@ -95,38 +96,59 @@ def _write_histories(root: Path, ids: np.ndarray, random: np.random.Generator) -
     _write(root, "user_histories", {"entries": (pa.list_(entry), histories)})
 
 
-def make_model(seed: int = 2) -> TwoTower:
-    """Knows the first LEARNT titles, and gives the others vectors from genres and plots."""
-    random = np.random.default_rng(seed)
+class SmallTower(tf.Module):
+    """The mean of a history's vectors by weight and age, a vector of everybody's, and one of the country."""
 
-    def draw(*shape: int) -> np.ndarray:
-        return random.normal(size=shape).astype(np.float32) / np.float32(np.sqrt(shape[-1] if shape else 1))
+    def __init__(self, vectors: np.ndarray, everybody: np.ndarray, countries: np.ndarray) -> None:
+        super().__init__()
+        self._vectors = tf.Variable(np.pad(vectors, ((1, 0), (0, 0))), trainable=False)
+        self._everybody = tf.Variable(everybody, trainable=False)
+        self._countries = tf.Variable(countries, trainable=False)
 
-    titles = LearntTitles(
-        title_ids=np.arange(LEARNT) + 1000,
-        counts=(2000 / (1 + np.arange(LEARNT))).astype(np.int64) + 1,
-        vectors=draw(LEARNT, DIM),
-        tower=draw(LEARNT, TOWER),
-        linear=0.3 * draw(LEARNT, DIM),
-        factors=draw(LEARNT, FACTORS),
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_rows"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.int64, "country"),
+        )
     )
-    query = QueryParameters(
-        tower={
-            "of_vector": draw(TOWER),
-            "of_age": np.float32(-0.1),
-            "of_weight": np.float32(0.5),
-            "everybody": draw(TOWER),
-            "countries": draw(len(COUNTRIES) + 2, TOWER),
-        },
-        tower_projection=draw(TOWER, DIM),
-        factor_projection=draw(FACTORS, DIM),
-        system=(np.eye(FACTORS) * 10).astype(np.float32),
-        alpha=5.0,
-        usual_user=draw(FACTORS),
-        positive_min_weight=0.25,
-    )
-    cold = ColdRidge(max_titles=1000, noise=0.3, noise_power=0.25, length_scale=1.0, scale=1.2)
-    return TwoTower(titles, query, ModelCard(20, ("genres", "plot"), COUNTRIES, cold))
+    def __call__(self, rows: tf.Tensor, weights: tf.Tensor, ages_days: tf.Tensor, country: tf.Tensor) -> tf.Tensor:
+        # As the trained tower does: what is known of a history stands first.
+        counts = tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1)
+        cut = tf.reduce_max(counts)
+        shares = weights[:, :cut] * tf.exp(-ages_days[:, :cut] / 365)
+        summed = tf.einsum("bl,bld->bd", shares, tf.gather(self._vectors, rows[:, :cut]))
+        mean = summed / tf.cast(1 + counts, tf.float32)[:, None]
+        return mean + self._everybody + tf.gather(self._countries, country)
+
+
+class SmallModel:
+    """What an index asks of a trained model, as `models.two_tower.TwoTower` has it."""
+
+    dim, history_length = DIM, 20
+
+    def __init__(self, seed: int) -> None:
+        self.card = SimpleNamespace(content_blocks={"genres": 1.0, "plot": 1.0})
+        self._seed = seed
+
+    def title_vectors(self, catalogue: Catalogue) -> np.ndarray:
+        """By title, wherever it stands."""
+        every = self._draw(0, 2000, DIM)
+        return every[catalogue.title_ids]
+
+    def query_tower(self, catalogue: Catalogue) -> SmallTower:
+        countries = 0.3 * self._draw(2, len(COUNTRIES) + 2, DIM)
+        return SmallTower(self.title_vectors(catalogue), self._draw(1, DIM), countries)
+
+    def country_ids(self, countries: Sequence[str]) -> np.ndarray:
+        """The model never met France."""
+        known = {"DE": 2, "US": 4}
+        return np.array([known.get(country, 1) for country in countries], dtype=np.int64)
+
+    def _draw(self, stream: int, *shape: int) -> np.ndarray:
+        values = np.random.default_rng((self._seed, stream)).normal(size=shape)
+        return (values / np.sqrt(DIM)).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
@@ -138,8 +160,8 @@ def small_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_model() -> TwoTower:
-    return make_model()
+def small_model() -> SmallModel:
+    return SmallModel(seed=2)
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +185,14 @@ def make_plan(small_settings: Settings) -> Callable[..., Plan]:
 
 @pytest.fixture(scope="session")
 def small_bundle(
-    tmp_path_factory: pytest.TempPathFactory, small_model: TwoTower, make_plan: Callable[..., Plan]
+    tmp_path_factory: pytest.TempPathFactory, small_model: SmallModel, make_plan: Callable[..., Plan]
 ) -> Bundle:
     """A bundle of 300 candidates and 20 titles that left the guide. Not to be changed: copy its folder."""
     return assembly.build(small_model, make_plan(), tmp_path_factory.mktemp("bundles"), VERSION)
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory, make_plan: Callable[..., Plan]) -> Bundle:
+    """Of another model, with a searcher that hashes under a tree: what a large catalogue gets. Not to be changed."""
+    changes = {"brute_force_below_titles": 0, "tree_from_titles": 0, "leaves_per_root": 1.0}
+    return assembly.build(SmallModel(seed=3), make_plan(**changes), tmp_path_factory.mktemp("bundles"), OTHER_VERSION)
