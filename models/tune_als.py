@@ -1,0 +1,94 @@
+"""Search the parameters of ALS, the recommender being replaced, so that what is compared with is as good as it gets.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
+writes nothing: it prints every trial, and the lines of settings for the best.
+
+The measure is NDCG@20 on the validation split, or, where a lake has none, on a tenth of each user's likes, drawn by
+seed and left out of training.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from conf import command_line
+from conf.settings import Settings
+from models import lake, metrics, truth
+from models.baselines.als import Als
+from models.baselines.als_search import AlsGrid, AlsParameters, Trial, best_trial, search_als
+from models.content import Content
+from models.errors import ModelError
+from models.recommender import recommend
+
+log = logging.getLogger("marquee")
+
+GRID = AlsGrid(
+    factors=(32, 64, 128, 256),
+    regularization=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 50.0, 100.0, 150.0, 250.0),
+    alpha=(1.0, 3.0, 5.0, 10.0, 20.0, 40.0),
+    iterations=(10, 20, 40),
+)
+_HIDDEN_SHARE = 0.1
+_MEASURED_AT = 20
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    root, versions = settings.lake.root, lake.pin(settings.lake.root)
+    catalogue = lake.read_catalogue(root, versions, settings.content.blocks)
+    train = lake.read_positives(root, versions, "train", catalogue).liked
+    try:
+        held_out = truth.of_split(root, versions, "validation", catalogue)
+        histories, relevant = held_out.histories, held_out.relevant
+    except ModelError:
+        train, relevant = hide(train, _HIDDEN_SHARE, settings.seed)
+        users = np.flatnonzero(np.diff(relevant.indptr))
+        histories, relevant = train[users], relevant[users]
+    warm = np.bincount(train.indices, minlength=len(catalogue)) > 0
+
+    def objective(point: AlsParameters) -> float:
+        als = Als(point.factors, point.regularization, point.alpha, point.iterations, settings.seed)
+        als.fit(train, Content({}, {}))
+        lists = recommend(als, histories, _MEASURED_AT, catalogue.is_listed & warm)
+        found = float(metrics.ndcg_at_k(lists, relevant, _MEASURED_AT).mean())
+        log.info("%s: NDCG@%d %.4f", point, _MEASURED_AT, found)
+        return found
+
+    trials = search_als(objective, GRID, arguments.random, arguments.climbs, arguments.max_trials, settings.seed)
+    print(_as_settings(best_trial(trials), len(trials)))
+
+
+def hide(liked: sparse.csr_matrix, share: float, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """`liked` without a share of its entries, drawn evenly, and these."""
+    is_hidden = np.random.default_rng(seed).random(liked.nnz) < share
+    rows = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))
+
+    def of(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> sparse.csr_matrix:
+        entries = (liked.data[chosen], (rows[chosen], liked.indices[chosen]))
+        return sparse.csr_matrix(entries, shape=liked.shape)
+
+    return of(~is_hidden), of(is_hidden)
+
+
+def _as_settings(best: Trial, count: int) -> str:
+    own = best.parameters
+    return (
+        f"# the best of {count} trials, NDCG@{_MEASURED_AT} {best.objective:.4f}\n"
+        f"baselines:\n  als:\n    factors: {own.factors}\n    regularization: {own.regularization}\n"
+        f"    alpha: {own.alpha}\n    iterations: {own.iterations}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--random", type=int, default=12, metavar="N", help="points drawn first (default: 12)")
+    parser.add_argument("--climbs", type=int, default=2, metavar="N", help="of them to climb from (default: 2)")
+    parser.add_argument("--max-trials", type=int, default=60, metavar="N", help="default: 60")
+    return command_line.run(parser, work, argv, (ModelError, ValueError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
