@@ -100,7 +100,7 @@ def _embed(model: TwoTower, plan: Plan, inputs: LakeInputs) -> Embedded:
     asked = histories.sample(
         plan.lake_root,
         plan.delta_versions["user_histories"],
-        inputs.catalogue,
+        inputs.catalogue.positions,
         countries,
         count,
         model.history_length,

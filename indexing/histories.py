@@ -4,7 +4,7 @@ Tuning wants the histories of people, which are read, used and forgotten. What a
 history leaves the lake, and an erasure never reaches a bundle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from pyarrow import parquet as pq
 from models import delta_files
 from models.errors import named
 from models.histories import PaddedHistories
-from models.lake import Catalogue
 
 _SAMPLED_ROW_GROUPS = 8
 _OLDEST_DAYS = 1000.0
@@ -46,16 +45,23 @@ def made_up(
 
 
 def sample(
-    root: str, version: int, catalogue: Catalogue, country_ids: Mapping[str, int], users: int, longest: int, seed: int
+    root: str,
+    version: int,
+    rows_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    country_ids: Mapping[str, int],
+    users: int,
+    longest: int,
+    seed: int,
 ) -> PaddedHistories:
     """Up to `users` histories of people, as of any of their days: drawn from some row groups of user_histories.
 
-    Ages count from the last event. Titles that the catalogue lacks are left out.
+    `rows_of` gives the rows of title ids, -1 for those it does not know, which are left out. Ages count from the last
+    event.
     """
     entries = _read_entries(root, version, users, seed)
     histories = _empty(len(entries), longest)
     for user, listed in enumerate(entries):
-        rows = catalogue.positions(np.array([entry["title_id"] for entry in listed], dtype=np.int64))
+        rows = rows_of(np.array([entry["title_id"] for entry in listed], dtype=np.int64))
         kept = [(row, entry) for row, entry in zip(rows, listed, strict=True) if row >= 0][:longest]
         newest = listed[0]["event_time"]
         for place, (row, entry) in enumerate(kept):

@@ -50,7 +50,7 @@ def test_offers_are_those_of_candidates_by_row(inputs: LakeInputs) -> None:
 
 
 def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeInputs) -> None:
-    found = histories.sample(str(small_lake), 0, inputs.catalogue, {"DE": 2}, 40, 5, seed=1)
+    found = histories.sample(str(small_lake), 0, inputs.catalogue.positions, {"DE": 2}, 40, 5, seed=1)
     assert len(found) == 40
     assert found.rows.shape[1] == 5
     assert found.countries.tolist() == [2] * 40
@@ -61,7 +61,10 @@ def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeIn
         assert ages[:length].tolist() == [0, 1, 2, 3, 4][:length]
         assert np.allclose(weights[:length], [0.4, 1, 1, 0.4, 1][:length])
         assert not rows[length:].any()
-    assert histories.sample(str(small_lake), 0, inputs.catalogue, {}, 40, 5, seed=1).countries.tolist() == [1] * 40
+    assert (
+        histories.sample(str(small_lake), 0, inputs.catalogue.positions, {}, 40, 5, seed=1).countries.tolist()
+        == [1] * 40
+    )
 
 
 def test_made_up_histories_are_the_same_for_a_seed() -> None:
