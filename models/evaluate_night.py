@@ -1,0 +1,74 @@
+"""Measure tonight's challenger beside the champion and the recommender being replaced, for the gate and the report.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
+the registered models; writes the rows of --ds in `evaluations`, and each model's lists to <report.root>/DATE/lists.
+
+The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from conf import command_line
+from conf.settings import Settings
+from models import evaluate, evaluation, evaluations, lake, registry, truth
+from models.errors import ModelError
+
+log = logging.getLogger("marquee")
+
+OLD = "als"  # the recommender being replaced
+BASELINES = ("popularity", OLD)
+
+
+def registered_name(version: int) -> str:
+    """How tables and pages call a version of the registered model."""
+    return f"{registry.NAME}@{version}"
+
+
+def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
+    """What is measured, by the name that tables call it, as models.evaluate asks for it; and what it is compared with.
+
+    Raises ModelError before a challenger was registered.
+    """
+    challenger, champion = registry.fetch(settings, registry.CHALLENGER), registry.champion_or_none(settings)
+    versions = [challenger.version, *([champion.version] if champion else [])]
+    asked = {**{name: name for name in BASELINES}, **{registered_name(n): str(n) for n in versions}}
+    is_other = champion is not None and champion.version != challenger.version
+    return asked, registered_name(champion.version) if champion and is_other else OLD
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    asked, against = models_of_night(settings)
+    versions = lake.pin(settings.lake.root)
+    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    held_out = truth.of_split(settings.lake.root, versions, settings.gate.split, catalogue)
+    lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, held_out)
+    named = {name: lists[own] for name, own in asked.items()}
+    found = evaluation.measure(named, against, held_out, catalogue, train.liked, settings.evaluation, settings.seed)
+    evaluations.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
+    folder = lists_folder(settings, arguments.ds)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, own in named.items():
+        evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
+    title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
+    evaluate.print_measured(found, against, None, title)
+
+
+def lists_folder(settings: Settings, ds: date) -> Path:
+    """Where the lists of a night lie, a Parquet file per model."""
+    return Path(settings.report.root) / ds.isoformat() / "lists"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

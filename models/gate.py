@@ -1,0 +1,104 @@
+"""The gate: whether tonight's challenger may take the champion's place, in a table and on a page.
+
+Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads and the registry; writes the verdict and every
+check to `gate_results`, and the page <report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only
+what the gate said yes to.
+
+Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gate_rules.py, their tolerances in the
+section `gate` of the settings. --override says yes all the same, and why is kept in the table and on the page. Where
+the challenger is the champion already its verdict stands.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from conf import command_line
+from conf.settings import Settings
+from jobs import table_log
+from models import evaluations, gate_page, gate_results, registry
+from models.errors import ModelError
+from models.evaluate_night import registered_name
+from models.gate_results import Verdict
+from models.gate_rules import Check, FeedDay, judge_data, judge_models
+
+log = logging.getLogger("marquee")
+
+SAID_NO = 3
+
+
+def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
+    """What the challenger was compared with, and every check. Raises ModelError where it was not measured."""
+    found = evaluations.read(settings.lake.root, ds)
+    against = evaluations.against(settings.lake.root, ds, model)
+    if against is None or against not in found:
+        raise ModelError(f"{model} was not measured on {ds}; run python -m models.evaluate_night --ds {ds}")
+    options = settings.evaluation
+    try:
+        checks = judge_models(found[model], found[against], options.k[0], settings.gate, options.confidence)
+        return against, [*checks, *judge_data(feed_days(settings), ds, settings.gate)]
+    except ValueError as error:
+        raise ModelError(f"the gate can't judge {model} on {ds}: {error}") from error
+
+
+def feed_days(settings: Settings) -> list[FeedDay]:
+    """What came in of the events, day by day."""
+    location = f"{settings.lake.root}/feed_loads"
+    if not table_log.exists(location):
+        return []
+    columns = ["ds", "count_lines", "count_loaded", "count_rejected", "count_duplicates"]
+    events = table_log.read(table_log.load(location), columns, [("feed", "=", "events")]).to_pylist()
+    return [
+        FeedDay(row["ds"], row["count_lines"], row["count_loaded"], row["count_rejected"] - row["count_duplicates"])
+        for row in events
+    ]
+
+
+def page_file(settings: Settings, ds: date) -> Path:
+    """Where the page of a night lies."""
+    return Path(settings.report.root) / ds.isoformat() / "gate.html"
+
+
+def record(settings: Settings, verdict: Verdict) -> None:
+    """Write a verdict to the table and onto its page."""
+    gate_results.write(settings.lake.root, verdict)
+    file = page_file(settings, verdict.ds)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(gate_page.render(verdict), encoding="utf-8")
+
+
+def work(settings: Settings, arguments: Namespace) -> int:
+    challenger = registry.fetch(settings, registry.CHALLENGER)
+    champion = registry.champion_or_none(settings)
+    model = registered_name(challenger.version)
+    earlier = gate_results.newest(settings.lake.root, model)
+    if champion and champion.version == challenger.version and earlier:
+        print(f"{model} is the champion already, by the verdict of {earlier.ds}: {earlier.decision}, {earlier.why}")
+        return 0
+    against, checks = judge(settings, arguments.ds, model)
+    verdict = gate_results.decide(arguments.ds, model, against, checks, arguments.why if arguments.override else None)
+    record(settings, verdict)
+    print(f"page: {page_file(settings, arguments.ds)}")
+    print(f"{verdict.decision} {model}, measured against {against}: {verdict.why}")
+    return 0 if verdict.is_yes else SAID_NO
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
+    parser.add_argument("--override", action="store_true", help="promote whatever the checks say; needs --why")
+    parser.add_argument("--why", metavar="TEXT", help="who overrides, and why")
+
+    def checked(settings: Settings, arguments: Namespace) -> int:
+        if arguments.override != bool(arguments.why):
+            parser.error("--override and --why go together")
+        return work(settings, arguments)
+
+    return command_line.run(parser, checked, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The gate as a command: from a night's figures to a verdict in the table, on the page and as an exit code."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from conf.loader import load_settings
+from conf.settings import Settings, with_changes
+from models import evaluations, gate, gate_results, registry
+from models.comparison import Difference
+from models.evaluation import Measured
+
+NIGHT = date(2024, 5, 14)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Settings:
+    """A lake whose night brought in as many events as the one before."""
+    loads = {
+        "feed": ["events", "events"],
+        "ds": [date(2024, 5, 13), NIGHT],
+        **{"count_lines": [1000, 1010], "count_loaded": [1000, 1000]},
+        **{"count_rejected": [0, 10], "count_duplicates": [0, 9]},
+    }
+    write_deltalake(str(tmp_path / "lake" / "feed_loads"), pa.table(loads), partition_by=["feed"])
+    changes = {"lake.root": str(tmp_path / "lake"), "report.root": str(tmp_path / "reports")}
+    return with_changes(load_settings(), changes)
+
+
+@pytest.fixture(autouse=True)
+def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What the registry's aliases name: MLflow's own takes seconds to be made."""
+    named = {registry.CHALLENGER: 2, registry.CHAMPION: 1}
+
+    def fetch(_: Settings, alias: str) -> registry.Registered:
+        return registry.Registered(named[alias], None, Path("nowhere"), {})
+
+    monkeypatch.setattr(registry, "fetch", fetch)
+    monkeypatch.setattr(registry, "champion_or_none", lambda settings: fetch(settings, registry.CHAMPION))
+    return named
+
+
+def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measured]:
+    def row(segment: str, metric: str, own: float) -> Measured:
+        dimension = "all" if segment == "all" else "popularity"
+        difference = Difference(own, own - 0.01, own + 0.01, 500, 0.4, 0.3, 0.3) if compared else None
+        return Measured(dimension, segment, metric, 20, 0.2 + own, 0.19, 0.21, 500, 0, difference)
+
+    totals = [Measured("all", "all", name, 20, 0.5, None, None, 500, 0) for name in ("coverage", "mean_popularity")]
+    return [row(s, m, g) for m in ("recall", "ndcg") for s, g in (("all", gain), ("tail", tail_gain))] + totals
+
+
+def measured(settings: Settings, found: Mapping[str, Sequence[Measured]]) -> None:
+    evaluations.write(settings.lake.root, NIGHT, "test", "marquee@1", found)
+
+
+def run(settings: Settings, *more: str) -> int:
+    keys = {
+        "lake.root": settings.lake.root,
+        "report.root": settings.report.root,
+    }
+    changes = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
+    return gate.main(["--ds", str(NIGHT), *changes, *more])
+
+
+def test_measured_figures_come_back_as_they_were(lake: Settings) -> None:
+    found = {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)}
+    measured(lake, found)
+    measured(lake, found)  # again: it replaces
+    assert evaluations.read(lake.lake.root, NIGHT) == found
+    assert evaluations.against(lake.lake.root, NIGHT, "marquee@2") == "marquee@1"
+    assert evaluations.read(lake.lake.root, date(2024, 5, 13)) == {}
+
+
+def test_better_challenger_is_let_through_and_promotes_nothing_itself(
+    lake: Settings, aliases: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(lake, {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
+    assert run(lake) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "promote marquee@2, measured against marquee@1: all 8 checks passed"
+    )
+    [verdict] = gate_results.read(lake.lake.root, NIGHT)
+    assert (verdict.decision, verdict.is_yes, len(verdict.checks)) == ("promote", True, 8)
+    assert aliases == {"challenger": 2, "champion": 1}
+
+
+def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Settings) -> None:
+    measured(lake, {"marquee@2": figures(0.02, -0.06), "marquee@1": figures(0.0, 0.0, compared=False)})
+    assert run(lake) == 3
+    assert run(lake) == 3  # again: one verdict
+    [verdict] = gate_results.read(lake.lake.root, NIGHT)
+    assert verdict.decision == "refuse"
+    assert verdict.why == (
+        "recall@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance; "
+        "ndcg@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance"
+    )
+    page = gate.page_file(lake, NIGHT).read_text()
+    assert "marquee@2 is not promoted" in page
+    assert "recall@20 of popularity tail" in page
+    assert "-0.0700 to -0.0500" in page
+    assert "worse by 0.0600, beyond 0.0200, and not by chance" in page
+
+
+def test_override_is_a_yes_that_says_who_and_against_what(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    measured(lake, {"marquee@2": figures(-0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
+    assert run(lake, "--override", "--why", "<b>Ann</b>: the festival's titles must be in") == 0
+    [verdict] = gate_results.read(lake.lake.root, NIGHT)
+    assert verdict.decision == "override"
+    assert verdict.why.startswith("<b>Ann</b>: the festival's titles must be in (against: recall@20: no gain: -0.0200")
+    assert "&lt;b&gt;Ann&lt;/b&gt;" in gate.page_file(lake, NIGHT).read_text()
+    with pytest.raises(SystemExit) as ended:
+        run(lake, "--override")
+    assert ended.value.code == 2
+    assert "--override and --why go together" in capsys.readouterr().err
+
+
+def test_champion_keeps_its_verdict_when_its_night_is_run_again(
+    lake: Settings, aliases: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(lake, {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
+    run(lake)
+    aliases[registry.CHAMPION] = 2
+    before = gate_results.read(lake.lake.root, NIGHT)
+    evaluations.write(lake.lake.root, NIGHT, "test", "als", {"marquee@2": figures(-0.1, -0.1), "als": figures(0, 0)})
+    assert run(lake) == 0
+    assert "marquee@2 is the champion already, by the verdict of 2024-05-14: promote" in capsys.readouterr().out
+    assert gate_results.read(lake.lake.root, NIGHT) == before
+
+
+def test_challenger_that_was_not_measured_is_told(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lake) == 1
+    assert "marquee@2 was not measured on 2024-05-14; run python -m models.evaluate_night" in capsys.readouterr().err
+
+
+def test_table_refuses_a_row_twice(lake: Settings) -> None:
+    with pytest.raises(ValueError, match="evaluations: two rows of"):
+        measured(lake, {"als": [*figures(0.0, 0.0), *figures(0.0, 0.0)]})
