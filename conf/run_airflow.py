@@ -1,0 +1,136 @@
+"""Run Airflow over this project's DAGs, with all it keeps below `airflow.home` and nothing on the network.
+
+Reads the settings and dags/. Writes to <airflow.home>: Airflow's database, logs and configuration, and the settings as
+one whole file under settings/, which every task of the DAGs gets as its --conf. Whatever else is written is written by
+the tasks.
+
+What follows -- goes to Airflow's own command line, after its database and pools are made ready:
+
+  python -m conf.run_airflow -- dags test nightly 2024-05-14        # the night of a day, without a scheduler
+  python -m conf.run_airflow --ds 2024-05-14                        # the same
+  python -m conf.run_airflow -- standalone                          # scheduler and pages, on loopback
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conf import command_line
+from conf.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+class AirflowError(Exception):
+    """Airflow ended with an error; it has said which."""
+
+
+def write_settings(settings: Settings) -> Path:
+    """All settings in one file, named by what they are, so that a run under way keeps its own."""
+    text = yaml.safe_dump(_plain(settings.model_dump(warnings=False)), sort_keys=False)
+    file = Path(settings.airflow.home) / "settings" / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def environment(settings: Settings, settings_file: Path) -> dict[str, str]:
+    """What Airflow and its tasks are told by environment variables, the only configuration that all its parts read."""
+    home = Path(settings.airflow.home)
+    bin_folder = str(Path(sys.executable).parent)
+    own = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # its pages are on loopback
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _absolute(settings.airflow.database_uri),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(settings.airflow.port),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.airflow.port}/execution/",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": settings.spark.master}),
+        # Which settings a deployment's DAGs are made by: Airflow has no other way to tell it to them.
+        "MARQUEE_CONF": str(settings_file),
+        # `spark-submit` and `python` of this environment.
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    return {**os.environ, **own}
+
+
+def prepare(settings: Settings, variables: Mapping[str, str]) -> None:
+    """Make Airflow's database and pools, where this version of Airflow has not made them there yet."""
+    home = Path(settings.airflow.home)
+    pools = {
+        "spark": {"slots": settings.airflow.spark_slots, "description": "Spark jobs", "include_deferred": False},
+        "training": {"slots": settings.airflow.training_slots, "description": "GPUs", "include_deferred": False},
+    }
+    made = json.dumps([version("apache-airflow"), settings.airflow.database_uri, pools])
+    mark = home / "prepared.json"
+    if mark.exists() and mark.read_text(encoding="utf-8") == made and _has_database(settings):
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    _airflow(["db", "migrate"], variables, home / "prepare.log")
+    pools_file = home / "pools.json"
+    pools_file.write_text(json.dumps(pools), encoding="utf-8")
+    _airflow(["pools", "import", str(pools_file)], variables, home / "prepare.log")
+    mark.write_text(made, encoding="utf-8")
+
+
+def _airflow(arguments: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    """An Airflow command whose output goes to a file. Raises AirflowError with the file's name where it fails."""
+    with log.open("a", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        done = subprocess.run(command, env=dict(variables), cwd=ROOT, stdout=output, stderr=output)
+    if done.returncode:
+        raise AirflowError(f"airflow {' '.join(arguments)} ended with code {done.returncode}; see {log}")
+
+
+def _has_database(settings: Settings) -> bool:
+    path = _absolute(settings.airflow.database_uri).removeprefix("sqlite:///")
+    return "://" in path or Path(path).exists()
+
+
+def _absolute(database_uri: str) -> str:
+    """Airflow refuses a relative path to its SQLite file."""
+    path = database_uri.removeprefix("sqlite:///")
+    return database_uri if path == database_uri else f"sqlite:///{Path(path).absolute()}"
+
+
+def _plain(value: Any) -> Any:
+    """Without the read-only kinds of mappings and sequences, which YAML has no words for."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def work(settings: Settings, arguments: Namespace) -> int:
+    """Prepare, then become Airflow's command; its exit code is ours."""
+    asked = arguments.airflow
+    if arguments.ds:
+        asked = ["dags", "test", "nightly", arguments.ds, *asked]
+    if not asked:
+        raise AirflowError("say what Airflow is to do: --ds DATE, or its own command line after --")
+    variables = environment(settings, write_settings(settings))
+    prepare(settings, variables)
+    return subprocess.run([sys.executable, "-m", "airflow", *asked], env=variables, cwd=ROOT).returncode
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", metavar="DATE", help="run the night of this day, without a scheduler")
+    parser.add_argument("airflow", nargs="*", metavar="ARGUMENT", help="after --: Airflow's own command line")
+    return command_line.run(parser, work, argv, (AirflowError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Check that a day's feeds are there: exit code 0 where they are, 1 with what is missing.
+
+Reads the names of the files in <feeds.root>/events/event_date=DATE, titles/ and offers/, without Spark; writes nothing.
+Files that changed less than `airflow.feeds_settled_seconds` ago may still be written and count as not there.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+from pyarrow import fs
+
+from conf import command_line
+from conf.settings import Settings
+from jobs import command
+from jobs.errors import JobError
+
+_SUFFIXES = (".jsonl", ".jsonl.gz")
+SNAPSHOTS = ("titles", "offers")  # without consents a night goes on: nobody new is in an audience
+
+
+def missing(root: str, ds: date, settled: timedelta, now: datetime) -> list[str]:
+    """What is not there yet, each as what was expected; nothing where all feeds of `ds` are."""
+    folders = [f"events/event_date={ds}", *SNAPSHOTS]
+    return [reason for folder in folders if (reason := _reason(root, folder, settled, now))]
+
+
+def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | None:
+    files = [file for file in _list(f"{root}/{folder}") if file.base_name.endswith(_SUFFIXES)]
+    if not files:
+        return f"expected {root}/{folder}/*.jsonl[.gz], found none"
+    age = now - max(file.mtime for file in files)
+    return f"{root}/{folder} changed {age.total_seconds():.0f} seconds ago" if age < settled else None
+
+
+def _list(location: str) -> list[fs.FileInfo]:
+    """The files of a folder, none where there is no such folder."""
+    try:
+        # Hadoop says s3a where others say s3.
+        filesystem, path = fs.FileSystem.from_uri(location.replace("s3a://", "s3://", 1))
+    except pa.ArrowException as error:
+        raise JobError(f"{location}: can't be opened: {str(error).splitlines()[0]}") from error
+    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return [file for file in found if file.type == fs.FileType.File]
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    settled = timedelta(seconds=settings.airflow.feeds_settled_seconds)
+    lacking = missing(settings.feeds.root, arguments.ds, settled, datetime.now(UTC))
+    if lacking:
+        raise JobError(f"feeds for ds={arguments.ds} are not complete: {'; '.join(lacking)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", type=command.day, required=True, metavar="DATE", help="the day whose feeds are needed")
+    return command_line.run(parser, work, argv, (JobError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
