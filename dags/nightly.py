@@ -62,15 +62,14 @@ def nightly() -> None:
     examples = spark_task("examples", "backfill", (*up_to_day, *EXAMPLES), makes=EXAMPLES)
 
     # A promotion or a rollback that was cut short is finished first: the champion is the model that is served.
-    champion = command_task("champion", "indexing.promote", ("--align",))
+    champion = command_task("champion", "indexing.promote", ("align",))
     train = training_task("train", "models.train")
-    evaluate = training_task("evaluate", "models.evaluate", ("--ds", "{ds}"), outlets=[table("evaluations")])
+    evaluate = training_task("evaluate", "models.evaluate_night", ("--ds", "{ds}"), outlets=[table("evaluations")])
     gate = command_task("gate", "models.gate", ("--ds", "{ds}"), outlets=[table("gate_results")])
 
-    build_index = training_task("build_index", "indexing.build", ("--model", "challenger"))
-    parity = command_task("parity", "indexing.promote", ("--ds", "{ds}", "--check"))
-    publish = command_task("publish", "indexing.promote", ("--ds", "{ds}"), outlets=[table("bundle")])
-    refresh = training_task("refresh_index", "indexing.promote", ("--refresh",), trigger_rule="all_skipped")
+    build_index = training_task("build_index", "indexing.promote", ("build", "--ds", "{ds}"))
+    publish = command_task("publish", "indexing.promote", ("promote", "--ds", "{ds}"), outlets=[table("bundle")])
+    refresh = training_task("refresh", "indexing.promote", ("refresh", "--ds", "{ds}"), trigger_rule="all_skipped")
 
     recommend = spark_task("recommend", "recommend", ("--ds", "{ds}"), makes=("recommendations",))
     recommend.trigger_rule = "none_failed_min_one_success"
@@ -78,11 +77,10 @@ def nightly() -> None:
     night = EmptyOperator(task_id="night", trigger_rule="none_failed")
 
     check_feeds >> staging >> features >> examples >> champion >> train >> evaluate >> gate
-    gate >> build_index >> parity >> publish >> recommend
+    gate >> build_index >> publish >> recommend >> report
     gate >> refresh >> recommend
-    recommend >> report
-    [check_feeds, staging, features, examples, champion, train, evaluate, gate, build_index, parity, publish] >> night
-    [refresh, recommend, report] >> night
+    [check_feeds, staging, features, examples, champion, train, evaluate, gate] >> night
+    [build_index, publish, refresh, recommend, report] >> night
 
 
 nightly()

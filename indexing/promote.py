@@ -1,0 +1,160 @@
+"""Make what the gate said yes to the one that is served: build its bundle, publish it, let `champion` name its model.
+
+The live bundle is the one truth of what is served, and `champion` follows it: the pointer is swapped first, the alias
+moved after it. Cut short in between, `align`, with which every night begins, moves the alias after the pointer, whether
+that was published or rolled back. So both happen or neither.
+
+  align             champion := the model of the live bundle
+  build             a bundle of --model, unless there is one of the same model, tables, settings and day
+  promote --ds DAY  check the newest bundle of the challenger that the gate said yes to on that night, publish it, align
+  refresh           the champion's bundle over today's catalogue, published: what a night does when the gate says no
+
+Reads `gate_results` and what indexing.build reads; writes bundles and CURRENT in <bundles.root>, the alias in MLflow,
+and the index's checks to `gate_results` and the gate's page. Exit code 3 where the gate said no, its checks of the
+index among it, or where there is no champion to refresh.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import date
+
+from conf import command_line
+from conf.settings import Settings
+from indexing import build, lake_inputs, pointer, publication
+from indexing.errors import BundleError
+from indexing.manifest import Manifest
+from indexing.storage import Store
+from models import gate, gate_results, registry
+from models.errors import ModelError
+from models.evaluate_night import registered_name
+from models.gate_rules import judge_bundle
+
+log = logging.getLogger("marquee")
+
+SAID_NO = 3
+
+
+def align(settings: Settings) -> int | None:
+    """Let `champion` name the model of the live bundle; its version, or None before anything was published."""
+    store = publication.store_of(settings)
+    found = pointer.read(store)
+    if found is None:
+        return None
+    served = _manifest(store, found.live.version).model.version
+    champion = registry.champion_or_none(settings)
+    if champion is None or champion.version != served:
+        registry.point(settings, registry.CHAMPION, served)
+    return served
+
+
+def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
+    """The newest bundle of a model, today's tables and these settings, built where there is none yet."""
+    store, registered = publication.store_of(settings), registry.fetch(settings, model)
+    pinned = lake_inputs.pin(settings.lake.root)
+    for version in _versions_of(store, registered.version):
+        manifest = _manifest(store, version)
+        is_same = dict(manifest.delta_versions) == pinned and manifest.seed == settings.seed
+        if is_same and manifest.settings == settings.index.model_dump(mode="json") and ds in (None, manifest.as_of):
+            log.info("%s is of the same model, tables and settings: nothing to build", version)
+            return version
+    build.work(settings, Namespace(model=model, dial=None, ds=ds))
+    return _versions_of(store, registered.version)[0]
+
+
+def figures(manifest: Manifest, settings: Settings) -> dict[str, tuple[float, float, bool]]:
+    """What the gate looks at of an index: each figure with its limit, and whether more of it is better."""
+    own, forms = settings.index, manifest.forms
+    recalls = [recall for form in (forms.pybind, forms.tensorflow) for recall in form.recall.values()]
+    return {
+        "index_recall@10": (min(recall.at_10 for recall in recalls), own.min_recall_at_10, True),
+        "index_recall@100": (min(recall.at_100 for recall in recalls), own.min_recall_at_100, True),
+        "overlap_of_searchers": (forms.min_overlap, own.min_overlap, True),
+        "parity_overlap": (manifest.parity.min_top_20_overlap, own.min_overlap, True),
+        "parity_score_difference": (manifest.parity.max_score_difference, own.max_score_difference, False),
+    }
+
+
+def promote(settings: Settings, ds: date) -> int:
+    """Publish what the gate said yes to on a night. Raises ModelError and BundleError where something is missing."""
+    challenger = registry.fetch(settings, registry.CHALLENGER)
+    model = registered_name(challenger.version)
+    verdict = gate_results.newest(settings.lake.root, model)
+    if verdict is None:
+        raise ModelError(f"the gate never judged {model}; run python -m models.gate --ds {ds}")
+    store = publication.store_of(settings)
+    if verdict.is_yes:
+        versions = _versions_of(store, challenger.version)
+        if not versions:
+            raise BundleError(f"{store.location}: no bundle of {model}; run python -m indexing.promote build")
+        checks = judge_bundle(figures(_manifest(store, versions[0]), settings))
+        verdict = gate_results.with_bundle(verdict, checks)
+        gate.record(settings, verdict)
+    if not verdict.is_yes:
+        print(f"{model} is not promoted: {verdict.why}")
+        return SAID_NO
+    _publish(settings, store, versions[0])
+    return 0
+
+
+def refresh(settings: Settings, ds: date | None) -> int:
+    """Publish the champion over today's catalogue."""
+    if registry.champion_or_none(settings) is None:
+        print("there is no champion yet: nothing is served")
+        return SAID_NO
+    version = build_or_find(settings, registry.CHAMPION, ds)
+    _publish(settings, publication.store_of(settings), version)
+    return 0
+
+
+def _publish(settings: Settings, store: Store, version: str) -> None:
+    live = publication.publish(store, version).live
+    served = align(settings)
+    publication.remove_old(store, settings.index.keep_bundles, settings.index.keep_days)
+    print(f"{live.version} is live: change {live.sequence} of {store.location}; champion is version {served}")
+
+
+def _versions_of(store: Store, model_version: int) -> list[str]:
+    """Bundles of a version of the model, the newest first."""
+    return [
+        version for version in reversed(store.versions()) if _manifest(store, version).model.version == model_version
+    ]
+
+
+def _manifest(store: Store, version: str) -> Manifest:
+    """What a bundle says of itself, without fetching it."""
+    found = store.read(f"{version}/manifest.json")
+    if found is None:
+        raise BundleError(f"{store.location}: {version} has no manifest.json")
+    return Manifest.model_validate_json(found[0])
+
+
+def work(settings: Settings, arguments: Namespace) -> int:
+    if arguments.action == "align":
+        print(f"champion: version {align(settings)}")
+        return 0
+    if arguments.action == "build":
+        print(build_or_find(settings, arguments.model, arguments.ds))
+        return 0
+    if arguments.action == "refresh":
+        return refresh(settings, arguments.ds)
+    return promote(settings, arguments.ds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("action", choices=["align", "build", "promote", "refresh"])
+    parser.add_argument("--model", default=registry.CHALLENGER, help="of build; challenger by default")
+    parser.add_argument("--ds", type=date.fromisoformat, metavar="DATE", help="the night")
+
+    def checked(settings: Settings, arguments: Namespace) -> int:
+        if arguments.action == "promote" and arguments.ds is None:
+            parser.error("promote needs --ds")
+        return work(settings, arguments)
+
+    return command_line.run(parser, checked, argv, (BundleError, ModelError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
