@@ -44,6 +44,12 @@ class TwoTowerNetwork(tfrs.Model):
             np.log(options.temperature), dtype=tf.float32, trainable=options.learn_temperature, name="log_temperature"
         )
         self._seed = options.seed
+        self._mean_loss = keras.metrics.Mean("mean_loss")
+
+    def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """A step of TFRS; the loss it tells is the mean over the epoch's steps so far, not that of the last one."""
+        self._mean_loss.update_state(super().train_step(inputs)["loss"])
+        return {"loss": self._mean_loss.result()}
 
     def scores(self, history: History) -> tf.Tensor:
         """[batch, titles + 1]: the higher the better; of no use for row 0."""

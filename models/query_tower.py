@@ -73,8 +73,10 @@ class QueryModule(tf.Module):
         self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
     ) -> tf.Tensor:
         """[batch, dims] for histories [batch, length]: rows of the catalogue + 1, the newest first, 0 padding."""
-        # Most histories are far shorter than the longest: what no history of the batch has is not computed.
-        cut = tf.maximum(tf.reduce_max(tf.reduce_sum(tf.cast(history_rows > 0, tf.int32), axis=1)), 1)
+        # Most histories are far shorter than the longest: what no history of the batch reaches is not computed. Not by
+        # how many titles they have, since a title that is not known leaves a gap.
+        is_reached = tf.reduce_any(history_rows > 0, axis=0)
+        cut = tf.reduce_max(tf.where(is_reached, tf.range(1, tf.shape(history_rows)[1] + 1), 1))
         history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
         weights = {name: weight.value() for name, weight in self._weights.items()}
         tower = query_vectors(history, self._tower_table.value(), weights)
