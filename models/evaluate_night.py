@@ -1,7 +1,8 @@
 """Measure tonight's challenger beside the champion and the recommender being replaced, for the gate and the report.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
-the registered models; writes the rows of --ds in `evaluations`, and each model's lists to <report.root>/DATE/lists.
+the registered models; writes the rows of --ds in `evaluations`, each model's lists to <report.root>/DATE/lists, and
+what the challenger's dial trades to <report.root>/DATE/dial.csv.
 
 The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
 """
@@ -10,18 +11,26 @@ import logging
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from conf import command_line
 from conf.settings import Settings
-from models import evaluate, evaluation, evaluations, lake, registry, truth
+from models import dial_curve, evaluate, evaluation, evaluations, lake, registry, truth
 from models.errors import ModelError
+from models.lake import Catalogue, Positives
+from models.truth import Truth
+from models.two_tower import CatalogueModel, TwoTower
 
 log = logging.getLogger("marquee")
 
 OLD = "als"  # the recommender being replaced
 BASELINES = ("popularity", OLD)
+DIAL_POINTS = 9
 
 
 def registered_name(version: int) -> str:
@@ -55,8 +64,23 @@ def work(settings: Settings, arguments: Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, own in named.items():
         evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
+    write_dial(settings, arguments.ds, held_out, catalogue, train)
     title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
     evaluate.print_measured(found, against, None, title)
+
+
+def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue, train: Positives) -> None:
+    """What the challenger's dial trades, as <report.root>/DATE/dial.csv."""
+    trained = TwoTower.load(registry.fetch(settings, registry.CHALLENGER).folder)
+    reach, k = settings.index.dial_reach, settings.evaluation.k[0]
+    dials = np.linspace(-reach, reach, DIAL_POINTS).tolist()
+    points = dial_curve.curve(trained, CatalogueModel(trained, catalogue), asked, train.liked, dials, k)
+    pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
+
+
+def dial_file(settings: Settings, ds: date) -> Path:
+    """Where the dial's curve of a night lies."""
+    return Path(settings.report.root) / ds.isoformat() / "dial.csv"
 
 
 def lists_folder(settings: Settings, ds: date) -> Path:
