@@ -1,0 +1,77 @@
+"""Example users of the report: what they liked, and what the old and the new recommender have for them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from conf.settings import Settings
+from jobs import table_log
+from models import delta_files, registry
+from models.evaluate_night import OLD, lists_folder
+from review.night import data_uri
+from review.sections import Poster, Section, Shelf
+
+
+def users(settings: Settings, ds: date) -> Section:
+    """Users drawn by the seed, the same on every night while they are measured; named by number, not by id."""
+    title = f"{settings.report.users} users, old against new"
+    lists = {file.stem: pd.read_parquet(file) for file in sorted(lists_folder(settings, ds).glob("*.parquet"))}
+    new = [name for name in lists if name.startswith(f"{registry.NAME}@")]
+    if OLD not in lists or not new:
+        return Section(title, missing=f"no lists of {OLD} and of a registered model were written on {ds}")
+    # The challenger is the newest version.
+    newest = max(new, key=lambda name: int(name.split("@")[1]))
+    liked, catalogue = _liked(settings), _catalogue(settings)
+    asked = sorted(set(lists[newest]["user_id"]) & set(liked))
+    if not asked:
+        return Section(title, missing="none of the users who were measured has a history")
+    generator = np.random.default_rng(settings.seed)
+    drawn = generator.permutation(len(asked))[: settings.report.users]
+    count, folder = settings.report.titles, settings.feeds.posters_dir
+    groups = []
+    for number, place in enumerate(drawn.tolist(), start=1):
+        user = asked[place]
+        shelves = [Shelf(f"User {number} liked", _posters(liked[user][:count], catalogue, folder))]
+        for heading, name in (("old: " + OLD, OLD), ("new: " + newest, newest)):
+            shelves.append(Shelf(heading, _posters(_best(lists[name], user, count), catalogue, folder)))
+        groups.append(shelves)
+    return Section(title, "The titles liked last, then the first of each recommender's list.", shelves=groups)
+
+
+def _best(rows: pd.DataFrame, user: str, count: int) -> list[int]:
+    own = rows[(rows["user_id"] == user) & (rows["rank"] <= count)]
+    return [int(title) for title in own.sort_values("rank")["title_id"]]
+
+
+def _liked(settings: Settings) -> dict[str, list[int]]:
+    """Per user the titles liked before the split, newest first."""
+    location = f"{settings.lake.root}/training_users"
+    columns = ("user_id", "history_title_ids", "history_weights")
+    rows = delta_files.read_table(location, delta_files.newest_version(location), columns)
+    return {
+        row["user_id"]: [
+            title for title, weight in zip(row["history_title_ids"], row["history_weights"], strict=True) if weight > 0
+        ]
+        for row in rows.to_pylist()
+    }
+
+
+def _catalogue(settings: Settings) -> dict[int, tuple[str, str | None]]:
+    """Name and poster file of every title."""
+    titles = table_log.load(f"{settings.lake.root}/stg_titles")
+    rows = table_log.read(titles, ["title_id", "title", "release_year", "poster"]).to_pylist()
+    named = {}
+    for row in rows:
+        year = f" ({row['release_year']})" if row["release_year"] else ""
+        named[row["title_id"]] = (f"{row['title']}{year}", row["poster"])
+    return named
+
+
+def _posters(title_ids: Sequence[int], catalogue: Mapping[int, tuple[str, str | None]], folder: str) -> list[Poster]:
+    shown = []
+    for title_id in title_ids:
+        name, file = catalogue.get(title_id, (f"title {title_id}", None))
+        shown.append(Poster(name, data_uri(folder, file) if file else None))
+    return shown

@@ -1,0 +1,210 @@
+"""What a night's report tells, section by section, read from the lake's small tables and the night's own files.
+
+A section whose source is missing says so: a report is needed most on nights that failed.
+"""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+
+from conf.settings import Settings
+from jobs import table_log
+from models import evaluations, gate, gate_results
+from models.dial_curve import DialPoint
+from models.evaluate_night import OLD, dial_file
+from models.evaluation import Measured
+from models.gate_results import Verdict, name_of
+from models.gate_rules import SEGMENT, failures
+from review import figures
+from review.sections import Section, Table
+
+Part: TypeAlias = Callable[[Settings, date], Section]
+
+_DAYS_SHOWN = 28
+_REASONS_SHOWN = 12
+_REASON_CHARS = 140
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a task of the night's last run ended; see `note_stage` in dags/wiring.py."""
+
+    run: str
+    task: str
+    state: str
+    started_at: str
+    seconds: float
+    tries: int
+    reason: str
+
+
+def read_stages(folder: Path) -> list[Stage]:
+    """The tasks of the newest run, in the order in which they began."""
+    found = [Stage(**json.loads(file.read_text(encoding="utf-8"))) for file in folder.glob("*.json")]
+    ordered = sorted(found, key=lambda stage: stage.started_at)
+    return [stage for stage in ordered if stage.run == ordered[-1].run]
+
+
+def outcome(stages: Sequence[Stage], verdicts: Sequence[Verdict]) -> str:
+    """The night in a sentence or two."""
+    failed = [stage for stage in stages if stage.state == "failed"]
+    if failed:
+        first = failed[0]
+        return (
+            f"The night failed at {first.task}: {first.reason or 'no reason given'}. What was served before still is."
+        )
+    if not verdicts:
+        return "No model was judged on this night."
+    last = verdicts[-1]
+    if last.is_yes:
+        return f"{last.model} passed the gate against {last.against}: {last.why}."
+    return f"{last.model} did not pass the gate against {last.against}: {last.why}. The champion stays."
+
+
+def feeds(settings: Settings, ds: date) -> Section:
+    """What came in, per feed, and the events of the days before."""
+    title, location = "What came in", f"{settings.lake.root}/feed_loads"
+    if not table_log.exists(location):
+        return Section(title, missing="the lake has no feed_loads: nothing was ever loaded")
+    rows = table_log.read(table_log.load(location), filters=[("ds", "=", ds)]).to_pylist()
+    if not rows:
+        return Section(title, missing=f"no feed was loaded for {ds}")
+    counts = ("count_files", "count_lines", "count_loaded", "count_rejected", "count_duplicates", "count_erased")
+    shown = [[row["feed"], *(f"{row[name]:,}" for name in counts)] for row in sorted(rows, key=lambda row: row["feed"])]
+    headings = ("feed", "files", "lines", "rows", "rejected", "of these copies", "erased")
+    first = ds - timedelta(days=_DAYS_SHOWN)
+    days = sorted((day for day in gate.feed_days(settings) if first < day.ds <= ds), key=lambda day: day.ds)
+    plots = [figures.events_by_day(days, ds)] if days else []
+    return Section(title, tables=[Table(f"Feeds of {ds}", headings, shown)], figures=plots)
+
+
+def rejects(settings: Settings, ds: date) -> Section:
+    """Why lines were rejected, the most frequent reasons first."""
+    title, location = "What was rejected", f"{settings.lake.root}/rejected_rows"
+    if not table_log.exists(location):
+        return Section(title, missing="the lake has no rejected_rows")
+    rows = table_log.read(table_log.load(location), ["feed", "reason"], [("ds", "=", ds)]).to_pylist()
+    if not rows:
+        return Section(title, said="Nothing.")
+    # What a reason found in the line is its own; what was expected is what lines have in common.
+    kinds = Counter((row["feed"], row["reason"].split(", found")[0][:_REASON_CHARS]) for row in rows)
+    shown = [[feed, reason, f"{count:,}"] for (feed, reason), count in kinds.most_common(_REASONS_SHOWN)]
+    rest = f", the {_REASONS_SHOWN} most frequent of {len(kinds)} reasons" if len(kinds) > _REASONS_SHOWN else ""
+    return Section(title, f"{len(rows):,} lines{rest}.", [Table("Reasons", ("feed", "reason", "lines"), shown, 2)])
+
+
+def models(settings: Settings, ds: date) -> Section:
+    """Every model of the night over everybody, and the challenger by popularity of the title."""
+    title, found = "Models", evaluations.read(settings.lake.root, ds)
+    if not found:
+        return Section(title, missing=f"no model was measured on {ds}")
+    k = settings.evaluation.k[0]
+    names = list(found)
+    lines: dict[str, dict[str, str]] = {}
+    for model, rows in found.items():
+        for row in rows:
+            if row.dimension == "all":
+                lines.setdefault(row.name, {})[model] = f"{row.mean:.4f}"
+    shown = [[line, *(of_models.get(name, "") for name in names)] for line, of_models in lines.items()]
+    plots = [
+        figures.by_segment(found, "popularity", "recall", k),
+        figures.by_segment(found, "history_titles", "ndcg", k),
+    ]
+    said = f"Measured on the positives of the {settings.gate.split} days, means over users."
+    return Section(title, said, [Table("Everybody", ("metric", *names), shown)], plots)
+
+
+def verdict(settings: Settings, ds: date) -> Section:
+    """What the gate said, segment by segment."""
+    title, verdicts = "Gate", gate_results.read(settings.lake.root, ds)
+    if not verdicts:
+        return Section(title, missing=f"the gate judged nothing on {ds}")
+    last = verdicts[-1]
+    k = settings.evaluation.k[0]
+    failed = [[name_of(check), check.reason] for check in failures(last.checks)]
+    tables = [Table("What stood in the way", ("check", "reason"), failed, 2)] if failed else []
+    plots = []
+    for metric in ("recall", "ndcg"):
+        checks = [check for check in last.checks if check.rule == SEGMENT and check.metric == metric]
+        if checks:
+            plots.append(figures.differences(checks, f"{metric}@{k}: {last.model} less {last.against}"))
+    said = f"{last.decision} {last.model} against {last.against}: {last.why}. Every figure: gate.html beside this file."
+    return Section(title, said, tables, plots)
+
+
+def dial(settings: Settings, ds: date) -> Section:
+    """What the challenger's dial trades."""
+    title, file, k = "The dial", dial_file(settings, ds), settings.evaluation.k[0]
+    if not file.exists():
+        return Section(title, missing=f"{file.name} was not written on this night")
+    rows = pd.read_csv(file).to_dict("records")
+    points = [DialPoint(**{str(name): float(value) for name, value in row.items()}) for row in rows]
+    headings = [field.name.replace("_", " ") for field in fields(DialPoint)]
+    shown = [[f"{value:.3f}" for value in vars(point).values()] for point in points]
+    said = "In standard deviations of a user's scores: below 0 hidden gems, above 0 what is well known."
+    return Section(title, said, [Table(f"Lists of {k}", headings, shown, 0)], [figures.dial(points, k)])
+
+
+def new_titles(settings: Settings, ds: date) -> Section:
+    """How titles fare by age, days since release at the moment of the like."""
+    title, found = "New titles", evaluations.read(settings.lake.root, ds)
+    k = settings.evaluation.k[0]
+    aged = {
+        model: [row for row in rows if (row.dimension, row.k) == ("title_age_days", k)] for model, rows in found.items()
+    }
+    aged = {model: rows for model, rows in aged.items() if rows}
+    if not aged:
+        return Section(title, missing="no likes of titles whose release date is known were measured")
+    compared = _old_and_new(aged)
+    said = "Positives by the age of the title in days; the old recommender knows no title that nobody liked yet."
+    return Section(title, said, [_by_age(compared, k)], [figures.by_segment(compared, "title_age_days", "recall", k)])
+
+
+def _old_and_new(found: Mapping[str, list[Measured]]) -> dict[str, list[Measured]]:
+    """ALS and the registered models."""
+    return {model: rows for model, rows in found.items() if model == OLD or "@" in model}
+
+
+def _by_age(found: Mapping[str, list[Measured]], k: int) -> Table:
+    cells: dict[str, dict[str, str]] = {}
+    users: dict[str, int] = {}
+    for model, measured in found.items():
+        for row in (row for row in measured if row.metric == "recall"):
+            cells.setdefault(row.segment, {})[model] = f"{row.mean:.4f}"
+            users[row.segment] = row.count_users
+    rows = [[age, f"{users[age]:,}", *(own.get(model, "") for model in found)] for age, own in cells.items()]
+    return Table(f"recall@{k}", ("age in days", "users", *found), rows)
+
+
+def run_time(settings: Settings, stages: Sequence[Stage]) -> Section:
+    """How long each task took, and what that costs."""
+    title, price = "Run time and cost", settings.report.price_per_hour
+    if not stages:
+        return Section(title, missing="no task of this night left a note of how long it took")
+    shown = [
+        [stage.task, stage.state, f"{stage.seconds:,.1f}", str(stage.tries), f"{stage.seconds / 3600 * price:.4f}"]
+        for stage in stages
+    ]
+    total = sum(stage.seconds for stage in stages)
+    shown.append(["together", "", f"{total:,.1f}", "", f"{total / 3600 * price:.4f}"])
+    said = f"Cost is time times report.price_per_hour = {price}, as if one machine did one task at a time."
+    return Section(title, said, [Table("Tasks", ("task", "ended as", "seconds", "tries", "cost"), shown, 2)])
+
+
+def data_uri(folder: str, name: str) -> str | None:
+    """A poster of a local folder; None where there is no such file."""
+    file = Path(folder.removeprefix("file://")) / name
+    if not file.is_file():
+        return None
+    kind = "png" if file.suffix.lower() == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+SECTIONS: Sequence[Part] = (feeds, rejects, models, verdict, dial, new_titles)

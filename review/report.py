@@ -1,0 +1,71 @@
+"""The nightly report: one HTML file that needs nothing else, for the morning after.
+
+Reads feed_loads, rejected_rows, evaluations, gate_results, stg_titles and training_users in <lake.root>, the posters in
+<feeds.posters_dir>, and what the night left in <report.root>/DATE; writes <report.root>/DATE/report.html.
+
+A section whose source is missing says so: the report of a night that failed tells how far it came.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from conf import command_line
+from conf.settings import Settings
+from models import gate_results
+from models.errors import ModelError
+from review import examples, night
+from review.sections import Section
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def sections(settings: Settings, ds: date, stages: Sequence[night.Stage]) -> list[Section]:
+    """Everything that is to be told of a night, in order."""
+    told = [_told(part, settings, ds) for part in (*night.SECTIONS, examples.users)]
+    return [*told, night.run_time(settings, stages)]
+
+
+def _told(part: night.Part, settings: Settings, ds: date) -> Section:
+    try:
+        return part(settings, ds)
+    except ModelError as error:  # a table that can't be read is a thing to report
+        return Section(part.__name__.replace("_", " "), missing=str(error))
+
+
+def render(settings: Settings, ds: date) -> str:
+    """The report of a night."""
+    folder = Path(settings.report.root) / ds.isoformat()
+    stages = night.read_stages(folder / "stages")
+    outcome = night.outcome(stages, gate_results.read(settings.lake.root, ds))
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    told = sections(settings, ds, stages)
+    return environment.get_template("report.html").render(ds=ds, outcome=outcome, sections=told)
+
+
+def report_file(settings: Settings, ds: date) -> Path:
+    """Where the report of a night lies."""
+    return Path(settings.report.root) / ds.isoformat() / "report.html"
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    file = report_file(settings, arguments.ds)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(render(settings, arguments.ds), encoding="utf-8")
+    print(f"report: {file}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
