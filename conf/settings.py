@@ -96,7 +96,7 @@ class Airflow(Section):
     retry_delay_seconds: Positive  # doubled with each retry
     max_retry_delay_seconds: Positive
     feeds_poke_seconds: Positive  # how often a night looks whether its feeds are there
-    feeds_timeout_minutes: Positive  # how long it waits for them
+    feeds_timeout_seconds: Positive  # how long it waits for them
     feeds_settled_seconds: Count  # files that changed later than this ago may still be written
     task_timeout_minutes: Positive
     training_timeout_minutes: Positive

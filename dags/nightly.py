@@ -53,13 +53,13 @@ def nightly() -> None:
         arguments=arguments("--ds", "{ds}"),
         mode="reschedule",
         poke_interval=OWN.feeds_poke_seconds,
-        timeout=timedelta(minutes=OWN.feeds_timeout_minutes),
+        timeout=timedelta(seconds=OWN.feeds_timeout_seconds),
         execution_timeout=None,
     )
     up_to_day = ("--to", "{ds}", "--skip-complete", "--only")
-    staging = spark_task("staging", "backfill", (*up_to_day, *STAGING), makes=STAGING)
-    features = spark_task("features", "backfill", (*up_to_day, *FEATURES), makes=FEATURES)
-    examples = spark_task("examples", "backfill", (*up_to_day, *EXAMPLES), makes=EXAMPLES)
+    staging = spark_task("staging", "backfill", arguments(*up_to_day, *STAGING), makes=STAGING)
+    features = spark_task("features", "backfill", arguments(*up_to_day, *FEATURES), makes=FEATURES)
+    examples = spark_task("examples", "backfill", arguments(*up_to_day, *EXAMPLES), makes=EXAMPLES)
 
     # A promotion or a rollback that was cut short is finished first: the champion is the model that is served.
     champion = command_task("champion", "indexing.promote", ("align",))
@@ -71,8 +71,11 @@ def nightly() -> None:
     publish = command_task("publish", "indexing.promote", ("promote", "--ds", "{ds}"), outlets=[table("bundle")])
     refresh = training_task("refresh", "indexing.promote", ("refresh", "--ds", "{ds}"), trigger_rule="all_skipped")
 
-    recommend = spark_task("recommend", "recommend", ("--ds", "{ds}"), makes=("recommendations",))
-    recommend.trigger_rule = "none_failed_min_one_success"
+    recommend = spark_task(
+        *("recommend", "recommend", arguments("--ds", "{ds}")),
+        makes=("recommendations",),
+        trigger_rule="none_failed_min_one_success",
+    )
     report = command_task("report", "review.report", ("--ds", "{ds}"), trigger_rule="all_done")
     night = EmptyOperator(task_id="night", trigger_rule="none_failed")
 

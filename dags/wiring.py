@@ -43,16 +43,18 @@ def day_of(context: Context | Mapping[str, Any]) -> str:
     return str(context["params"].get("ds") or context["ds"])
 
 
-def arguments(*own: str) -> Template:
+def arguments(*own: str, chosen: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: ()) -> Template:
     """A command's arguments, made when the task runs: `own`, `{ds}` in them replaced, then the run's settings.
 
-    A list that no shell sees: parameters come from whoever starts a run.
+    `chosen` makes further ones of the run's parameters. A list that no shell sees: parameters come from whoever starts
+    a run.
     """
 
     def render(context: Context, jinja_env: Any) -> list[str]:
         params = context["params"]
         changes = [part for change in params["overrides"] for part in ("--set", change)]
-        return [*(text.replace("{ds}", day_of(context)) for text in own), "--conf", params["conf"], *changes]
+        given = [text.replace("{ds}", day_of(context)) for text in own]
+        return [*given, *chosen(params), "--conf", params["conf"], *changes]
 
     return render
 
@@ -111,16 +113,17 @@ class WaitFor(BaseSensorOperator):
             raise AirflowSensorTimeout(f"{self._reason} (waited {self.timeout / 60:.0f} minutes)") from error
 
 
-def spark_task(task_id: str, job: str, own: Sequence[str], makes: Sequence[str] = ()) -> SparkSubmitOperator:
+def spark_task(task_id: str, job: str, own: Template, makes: Sequence[str] = (), **kwargs: Any) -> SparkSubmitOperator:
     """`spark-submit jobs/<job>.py`; `makes` are the tables it writes. The connection says on which cluster."""
     return SparkSubmitOperator(
         task_id=task_id,
         application=str(ROOT / "jobs" / f"{job}.py"),
-        application_args=arguments(*own),
+        application_args=own,
         conf=dict(SETTINGS.spark.conf),
         name=f"marquee-{task_id}",
         pool="spark",
         outlets=[table(name) for name in makes],
+        **kwargs,
     )
 
 
