@@ -1,0 +1,142 @@
+"""From a history to a query: what each part brings, folded in as ALS itself does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from models.baselines.als import fold_in
+from models.histories import pad_newest_first
+from models.legacy_keras import tf
+from models.query_tower import QueryModule, QueryParameters, QueryTables
+from models.towers import History, query_vectors
+
+TITLES, DIM, DIMS, FACTORS = 12, 4, 7, 3
+LIKE = 0.25
+
+
+def tables(random: np.random.Generator) -> QueryTables:
+    shapes = ((TITLES, DIM), (TITLES, DIMS), (TITLES, FACTORS))
+    return QueryTables(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+
+
+def parameters(own: QueryTables, random: np.random.Generator, **changes: Any) -> QueryParameters:
+    def normal(*shape: int) -> np.ndarray:
+        return random.normal(size=shape).astype(np.float32)
+
+    tower = {"of_vector": normal(DIM), "of_age": normal(), "of_weight": normal(), "everybody": normal(DIM)}
+    plain = {
+        "tower": tower | {"countries": normal(4, DIM)},
+        "tower_projection": normal(DIM, DIMS),
+        "linear_in_towers": 0.8,
+        "factor_projection": normal(FACTORS, DIMS),
+        "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.25},
+        "system": (own.factors.T @ own.factors + 2 * np.eye(FACTORS)).astype(np.float32),
+        "alpha": 5.0,
+        "usual_user": normal(FACTORS),
+        "positive_min_weight": LIKE,
+    }
+    return QueryParameters(**{**plain, **changes})
+
+
+@pytest.fixture(scope="module")
+def own() -> QueryTables:
+    return tables(np.random.default_rng(1))
+
+
+@pytest.fixture(scope="module")
+def query(own: QueryTables) -> QueryParameters:
+    return parameters(own, np.random.default_rng(2))
+
+
+def only(part: str, query: QueryParameters, **changes: Any) -> QueryParameters:
+    weights = dict.fromkeys(("towers", "ease", "als"), 0.0) | {part: 1.0}
+    return QueryParameters(**{**vars(query), "part_weights": weights, **changes})
+
+
+def asked(tables: QueryTables, query: QueryParameters, rows: Any, weights: Any = None, **more: Any) -> np.ndarray:
+    places = np.array(rows, dtype=np.int64)
+    likes = np.array(weights if weights is not None else places > 0, dtype=np.float32)
+    ages = np.array(more.get("ages", np.zeros_like(likes)), dtype=np.float32)
+    countries = np.array(more.get("countries", [0] * len(places)), dtype=np.int64)
+    return QueryModule(tables, query)(places, likes, ages, countries).numpy()
+
+
+def length_one(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def test_factors_are_those_of_the_fold_in(own: QueryTables, query: QueryParameters) -> None:
+    liked = sparse.random(20, TITLES, 0.3, format="csr", random_state=3)
+    liked.data[:] = 1
+    liked.sort_indices()
+    histories = pad_newest_first(liked, None, None, TITLES)
+    identity = only("als", query, factor_projection=np.eye(FACTORS, DIMS, dtype=np.float32))
+    found = asked(own, identity, histories.rows, histories.weights)[:, :FACTORS]
+    expected = fold_in(liked, own.factors.astype(np.float64), query.system.astype(np.float64), query.alpha)
+    has_history = np.diff(liked.indptr) > 0
+    assert has_history.any()
+    assert not has_history.all()
+    np.testing.assert_allclose(found[has_history], length_one(expected[has_history]), atol=1e-4)
+    # Whoever has no known title is the usual user.
+    usual = np.broadcast_to(length_one(query.usual_user), (int((~has_history).sum()), FACTORS))
+    np.testing.assert_allclose(found[~has_history], usual, atol=1e-5)
+
+
+def test_linear_part_is_the_sum_of_its_likes(own: QueryTables, query: QueryParameters) -> None:
+    # The second is met and not liked, the third disliked.
+    found = asked(own, only("ease", query), [[3, 5, 8, 1, 0]], [[1.0, 0.1, -1.0, 0.25, 0.0]])
+    np.testing.assert_allclose(found[0], length_one(own.linear[2] + own.linear[0]), atol=1e-5)
+
+
+def test_towers_stand_on_the_linear_part(own: QueryTables, query: QueryParameters) -> None:
+    rows = np.array([[3, 5, 8, 0]])
+    weights, ages = np.array([[1, 1, 0.1, 0]], np.float32), np.array([[0, 3, 9, 0]], np.float32)
+    found = asked(own, only("towers", query), rows, weights, ages=ages, countries=[2])
+    padded = tf.constant(np.pad(own.tower, ((1, 0), (0, 0))))
+    history = History(*map(tf.constant, (rows, weights, ages, np.array([2]))))
+    tower = query_vectors(history, padded, query.tower).numpy()[0]
+    # Two likes, each by one over the root of two.
+    linear = 0.8 * (own.linear[2] + own.linear[4]) / np.sqrt(2)
+    np.testing.assert_allclose(found[0], length_one(tower @ query.tower_projection + linear), atol=1e-5)
+
+
+def test_parts_add_up_by_their_weights(own: QueryTables, query: QueryParameters) -> None:
+    rows = [[3, 5, 8, 0], [2, 0, 0, 0]]
+    alone = {part: asked(own, only(part, query), rows) for part in query.part_weights}
+    expected = alone["towers"] + 0.5 * alone["ease"] + 0.25 * alone["als"]
+    np.testing.assert_allclose(asked(own, query, rows), expected, atol=1e-5)
+
+
+def test_without_als_there_is_nothing_to_fold_in(own: QueryTables, query: QueryParameters) -> None:
+    nothing = QueryTables(own.tower, own.linear, np.empty((TITLES, 0), np.float32))
+    empty = {"system": np.empty((0, 0), np.float32), "usual_user": np.empty(0, np.float32)}
+    bare = QueryParameters(**{**vars(query), **empty, "factor_projection": np.empty((0, DIMS), np.float32)})
+    with_zero = QueryParameters(**{**vars(query), "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.0}})
+    rows = [[3, 5, 8, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(asked(nothing, bare, rows), asked(own, with_zero, rows), atol=1e-5)
+
+
+def test_padding_says_nothing_wherever_it_stands(own: QueryTables, query: QueryParameters) -> None:
+    behind = asked(own, query, [[3, 5, 0, 0, 0, 0]])
+    np.testing.assert_allclose(asked(own, query, [[0, 3, 0, 0, 0, 5]]), behind, atol=1e-5)
+    np.testing.assert_allclose(asked(own, query, [[3, 5]]), behind, atol=1e-5)
+    # Nor do the histories that are asked together.
+    together = asked(own, query, [[3, 5, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
+    np.testing.assert_allclose(together[:1], behind, atol=1e-5)
+
+
+def test_an_empty_history_is_a_valid_query(own: QueryTables, query: QueryParameters) -> None:
+    found = asked(own, query, [[0, 0], [0, 0]], countries=[0, 3])
+    assert np.isfinite(found).all()
+    assert (np.linalg.norm(found, axis=1) > 0.1).all()
+    assert not np.allclose(found[0], found[1])
+
+
+def test_it_asks_the_same_after_saving(own: QueryTables, query: QueryParameters, tmp_path: Any) -> None:
+    module = QueryModule(own, query)
+    tf.saved_model.save(module, str(tmp_path))
+    history = (np.array([[3, 5, 0]]), np.ones((1, 3), np.float32), np.zeros((1, 3), np.float32), np.array([1]))
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded(*history), module(*history), atol=1e-6)
