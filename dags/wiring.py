@@ -8,11 +8,12 @@ import logging
 import os
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context, Param
@@ -86,6 +87,39 @@ class Command(BaseOperator):
         self._process.send_sigterm()
 
 
+class _ListeningHook(SparkSubmitHook):
+    """Remembers what spark-submit said last: the job's own line of why it failed."""
+
+    said_last = ""
+
+    def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
+        def heard() -> Iterator[Any]:
+            for line in itr:
+                self.said_last = line.strip() or self.said_last
+                yield line
+
+        super()._process_spark_submit_log(heard())
+
+
+class SparkJob(SparkSubmitOperator):
+    """Fails with the job's last line, where the operator itself tells only its command and the exit code."""
+
+    def execute(self, context: Context) -> None:
+        """Raises AirflowException with that line; AirflowFailException for wrong arguments: trying again mends none."""
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            said = self._hook.said_last if isinstance(self._hook, _ListeningHook) else ""
+            is_hopeless = f"Error code is: {WRONG_ARGUMENTS}." in str(error)
+            raise (AirflowFailException if is_hopeless else AirflowException)(said or str(error)) from error
+
+    def _get_hook(self) -> SparkSubmitHook:
+        hook = super()._get_hook()
+        # The operator hands its two dozen arguments only to a hook that it makes itself.
+        hook.__class__ = _ListeningHook
+        return hook
+
+
 class WaitFor(BaseSensorOperator):
     """Waits until `python -m <module>` ends with code 0; what it said last is the reason when time is up."""
 
@@ -113,9 +147,9 @@ class WaitFor(BaseSensorOperator):
             raise AirflowSensorTimeout(f"{self._reason} (waited {self.timeout / 60:.0f} minutes)") from error
 
 
-def spark_task(task_id: str, job: str, own: Template, makes: Sequence[str] = (), **kwargs: Any) -> SparkSubmitOperator:
+def spark_task(task_id: str, job: str, own: Template, makes: Sequence[str] = (), **kwargs: Any) -> SparkJob:
     """`spark-submit jobs/<job>.py`; `makes` are the tables it writes. The connection says on which cluster."""
-    return SparkSubmitOperator(
+    return SparkJob(
         task_id=task_id,
         application=str(ROOT / "jobs" / f"{job}.py"),
         application_args=own,

@@ -68,7 +68,7 @@ def test_training_goes_to_the_queue_of_the_settings(parsed: dict[str, Any]) -> N
     assert {name for name, task in tasks.items() if task["queue"] == "gpu"} == {
         *("train", "evaluate", "build_index", "refresh")
     }
-    assert {name for name, task in tasks.items() if task["kind"] == "SparkSubmitOperator"} == {
+    assert {name for name, task in tasks.items() if task["kind"] == "SparkJob"} == {
         *("staging", "features", "examples", "recommend")
     }
 

@@ -73,6 +73,22 @@ def test_exit_code_0_is_success(command: wiring.Command) -> None:
     assert command.execute(context()) is None
 
 
+@pytest.mark.parametrize(("code", "raised"), [(1, AirflowException), (2, AirflowFailException)])
+def test_spark_job_fails_with_what_it_said_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: type[Exception]
+) -> None:
+    submit = tmp_path / "spark-submit"
+    submit.write_text(f"#!/bin/sh\necho starting\necho 'events for 2024-05-14: none'\necho\nexit {code}\n")
+    submit.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    job = wiring.spark_task("staging", "backfill", wiring.arguments())
+    job.application_args = []
+    with pytest.raises(AirflowException, match=r"^events for 2024-05-14: none$") as ended:
+        job.execute(context())
+    assert ended.type is raised
+
+
 def test_what_is_waited_for_in_vain_is_named(command: wiring.Command) -> None:
     wait = wiring.WaitFor(task_id="wait", module="stage", arguments=["1"], timeout=0.5, poke_interval=0.2)
     with pytest.raises(AirflowSensorTimeout, match="said last"):
