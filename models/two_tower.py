@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,7 +209,7 @@ class TwoTower:
             content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays: dict[str, Any] = dict(stored)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, BadZipFile) as error:
             raise ModelError(f"{folder}: no model can be read here: {error}") from error
         if content["schema_version"] != SCHEMA_VERSION:
             raise ModelError(
