@@ -6,7 +6,7 @@ BUILT := $(VENV)/.built
 # `spark-submit` finds its Python on the path.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env lock lint test run minilm clean
+.PHONY: help env lock lint test run airflow minilm clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -32,15 +32,25 @@ lint: $(BUILT)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# FEEDS=folder of raw feeds (simulated ones by default), DS=last day to load (the feeds' last by default), LAKE=folder,
+# FEEDS=folder of raw feeds (simulated ones by default), DS=the night's day (the feeds' last by default), LAKE=folder,
 # SET="key.path=value …"
-SETTINGS = $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),--set lake.root=$(LAKE)) $(foreach s,$(SET),--set $(s))
+# A lake of its own has bundles, models and reports of its own: a champion is one of the data it was trained on.
+LOCAL_LAKE = $(if $(findstring ://,$(LAKE)),,$(abspath $(LAKE)))
+OF_LAKE = --set lake.root=$(LAKE) --set bundles.root=$(LAKE)/bundles $(if $(LOCAL_LAKE),\
+	--set mlflow.tracking_uri=sqlite:///$(LOCAL_LAKE)/mlflow.db --set mlflow.artifacts_root=$(LOCAL_LAKE)/mlartifacts \
+	--set report.root=$(LOCAL_LAKE)/reports)
+SETTINGS = $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),$(OF_LAKE)) $(foreach s,$(SET),--set $(s))
+# A person is waiting: what failed is not tried again.
+PLAY = --set airflow.retries=0 --set airflow.feeds_timeout_seconds=1
 
-run: $(BUILT)  ## from feeds to training examples: simulate, build what the lake lacks, show the lake
+run: $(BUILT)  ## the nightly DAG under Airflow: feeds to a published bundle, recommendations, a report
 	$(if $(FEEDS),,$(BIN)/python -m jobs.sources.simulate $(SETTINGS))
-	$(BIN)/python -m jobs.backfill $(if $(DS),--to $(DS)) --skip-complete $(SETTINGS)
-	$(BIN)/python -m jobs.describe $(SETTINGS)
-	@echo "Next: $(BIN)/python -m jobs.describe --help; the simulated truth is in data/feeds/truth"
+	day=$(or $(DS),$$($(BIN)/python -m jobs.check_feeds --newest $(SETTINGS))) && \
+	$(BIN)/python -m conf.run_airflow --ds $$day $(PLAY) $(SETTINGS) && \
+	$(BIN)/python -m indexing.show --ds $$day $(SETTINGS)
+
+airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
+	$(BIN)/python -m conf.run_airflow $(SETTINGS) -- standalone
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -17,7 +17,7 @@ from conf.settings import Settings
 from jobs import command
 from jobs.errors import JobError
 
-_SUFFIXES = (".jsonl", ".jsonl.gz")
+_DAY, _SUFFIXES = "event_date=", (".jsonl", ".jsonl.gz")
 SNAPSHOTS = ("titles", "offers")  # without consents a night goes on: nobody new is in an audience
 
 
@@ -35,18 +35,30 @@ def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | 
     return f"{root}/{folder} changed {age.total_seconds():.0f} seconds ago" if age < settled else None
 
 
-def _list(location: str) -> list[fs.FileInfo]:
-    """The files of a folder, none where there is no such folder."""
+def _list(location: str, kind: fs.FileType = fs.FileType.File) -> list[fs.FileInfo]:
+    """What of a kind is in a folder, nothing where there is no such folder."""
     try:
         # Hadoop says s3a where others say s3.
         filesystem, path = fs.FileSystem.from_uri(location.replace("s3a://", "s3://", 1))
     except pa.ArrowException as error:
         raise JobError(f"{location}: can't be opened: {str(error).splitlines()[0]}") from error
     found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    return [file for file in found if file.type == fs.FileType.File]
+    return [file for file in found if file.type == kind]
+
+
+def newest_day(root: str) -> date:
+    """The last day of the events feed. Raises JobError where it has none."""
+    folders = [entry.base_name for entry in _list(f"{root}/events", fs.FileType.Directory)]
+    days = [date.fromisoformat(name.removeprefix(_DAY)) for name in folders if name.startswith(_DAY)]
+    if not days:
+        raise JobError(f"no events: expected {root}/events/event_date=DATE/*.jsonl[.gz]")
+    return max(days)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
+    if arguments.newest:
+        print(newest_day(settings.feeds.root))
+        return
     settled = timedelta(seconds=settings.airflow.feeds_settled_seconds)
     lacking = missing(settings.feeds.root, arguments.ds, settled, datetime.now(UTC))
     if lacking:
@@ -55,7 +67,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--ds", type=command.day, required=True, metavar="DATE", help="the day whose feeds are needed")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--ds", type=command.day, metavar="DATE", help="the day whose feeds are needed")
+    asked.add_argument("--newest", action="store_true", help="print the last day of the events instead")
     return command_line.run(parser, work, argv, (JobError,))
 
 

@@ -45,6 +45,17 @@ def test_files_that_just_changed_may_still_be_written(complete: Settings) -> Non
     assert missing(complete, settled=hour, later=timedelta(hours=2)) == []
 
 
+def test_newest_day_is_told(
+    settings: Settings, write_feed: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    roots = ["--set", f"feeds.root={settings.feeds.root}"]
+    assert check_feeds.main(["--newest", *roots]) == 1
+    for day in ("2024-05-13", "2024-05-14", "2024-05-02"):
+        write_feed(settings, f"events/event_date={day}/a.jsonl")
+    assert check_feeds.main(["--newest", *roots]) == 0
+    assert capsys.readouterr().out == "2024-05-14\n"
+
+
 def test_command_ends_with_one_line(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_feeds.main(["--ds", "2024-05-14", "--set", f"feeds.root={settings.feeds.root}"]) == 1
     [line] = capsys.readouterr().err.splitlines()
