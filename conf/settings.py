@@ -377,6 +377,7 @@ class Index(Section):
     brute_force_below_titles: Count  # ScaNN's own rule
     tree_from_titles: Count  # likewise; in between titles are hashed, but all are looked at
     leaves_per_root: Annotated[float, Field(gt=0)]  # leaves of the tree per square root of titles
+    leading_share: Annotated[float, Field(gt=0, le=1)]  # of the variance of scores, which the tree and hashing look at
     dims_per_block: Positive  # of hashing
     anisotropic_threshold: Annotated[float, Field(gt=0, lt=1)]
     soar_lambda: Annotated[float, Field(gt=0)]
