@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,14 +11,16 @@ import numpy as np
 from pyarrow import parquet as pq
 
 from conf.settings import Index
-from indexing import bundle, golden, histories, lake_inputs, layout, provenance
+from indexing import bundle, coordinates, golden, histories, lake_inputs, layout, provenance, scann_index
 from indexing.bundle import Bundle
 from indexing.compilation import Embedded, compile_both
+from indexing.coordinates import Balance
 from indexing.errors import BundleError
-from indexing.golden import Served
+from indexing.golden import Golden
 from indexing.lake_inputs import LakeInputs
 from indexing.layout import Layout
-from indexing.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Parity, Tolerance
+from indexing.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Tolerance
+from indexing.query_export import BalancedTower
 from indexing.runtime import save_module
 from models.two_tower import TwoTower
 
@@ -50,17 +52,25 @@ def build(model: TwoTower, plan: Plan, root: Path, version: str) -> Bundle:
 
 
 def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version: str) -> Manifest:
+    options, count = plan.options, inputs.count_candidates
     as_of = plan.as_of or inputs.newest_day
-    embedded = _embed(model, plan, inputs)
-    save_module(embedded.query_tower, folder / bundle.QUERY_TOWER)
-    made = layout.lay_out(inputs, embedded.titles, embedded.queries, plan.options, plan.dial, as_of)
-    vectors = layout.write_vectors(folder / bundle.VECTORS, embedded.titles, made)[: inputs.count_candidates]
-    pq.write_table(layout.titles(inputs, made), folder / bundle.TITLES)
-    pq.write_table(inputs.offers, folder / bundle.OFFERS)
-    countries = json.dumps(embedded.countries, indent=1, sort_keys=True)
-    (folder / bundle.COUNTRIES).write_text(countries + "\n", encoding="utf-8")
-    compiled = compile_both(folder, plan.options, embedded, inputs.catalogue.title_ids, made, vectors)
-    parity = _write_golden(folder, model, plan, inputs, embedded, made, compiled.served)
+    learnt = _embed(model, plan, inputs)
+    made = layout.lay_out(inputs, learnt.titles, learnt.queries, options, plan.dial, as_of)
+    expected = _golden(model, plan, inputs, learnt, made)
+    balance = coordinates.balance(learnt.titles[:count], learnt.queries)
+    embedded = replace(
+        learnt,
+        titles=balance.titles(learnt.titles),
+        query_tower=BalancedTower(learnt.query_tower, balance),
+        queries=balance.queries(learnt.queries),
+    )
+    del learnt
+    vectors = layout.write_vectors(folder / bundle.VECTORS, embedded.titles, made)[:count]
+    _write_files(folder, inputs, embedded, made, balance, expected)
+    index = scann_index.parameters(count, options, bundle.BESIDE + balance.leading(options.leading_share))
+    compiled = compile_both(folder, index, options, embedded, inputs.catalogue.title_ids, made, vectors)
+    parity = golden.replay(expected, compiled.served, made.dial.settings)
+    golden.refuse_difference(parity, _tolerance(options))
     return Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_version=version,
@@ -81,7 +91,7 @@ def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version
         history_length=model.history_length,
         vectors=made.vectors,
         dial=made.dial,
-        index=compiled.index,
+        index=index,
         forms=compiled.forms,
         parity=parity,
         tolerance=_tolerance(plan.options),
@@ -117,17 +127,24 @@ def _tolerance(options: Index) -> Tolerance:
     return Tolerance(max_score_difference=options.max_score_difference, min_overlap=options.min_overlap)
 
 
-def _write_golden(
-    folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, embedded: Embedded, made: Layout, served: Served
-) -> Parity:
-    """Write made-up users with the training graph's answers. Raises BundleError where the bundle's are others."""
-    numbers, options = np.array(list(embedded.countries.values()), dtype=np.int64), plan.options
-    users = histories.made_up(inputs.counts, numbers, options.golden_users, model.history_length, plan.seed)
-    queries = golden.ask(embedded.query_tower, users)
+def _golden(model: TwoTower, plan: Plan, inputs: LakeInputs, learnt: Embedded, made: Layout) -> Golden:
+    """Made-up users with the training graph's answers."""
+    numbers = np.array(list(learnt.countries.values()), dtype=np.int64)
+    users = histories.made_up(inputs.counts, numbers, plan.options.golden_users, model.history_length, plan.seed)
     candidates = slice(0, inputs.count_candidates)
     popularity = made.popularity.values[candidates]
-    expected = golden.make(users, queries, embedded.titles[candidates], popularity, made.dial.settings)
+    queries = golden.ask(learnt.query_tower, users)
+    return golden.make(users, queries, learnt.titles[candidates], popularity, made.dial.settings)
+
+
+def _write_files(
+    folder: Path, inputs: LakeInputs, embedded: Embedded, made: Layout, balance: Balance, expected: Golden
+) -> None:
+    """All but the vectors and the searchers."""
+    save_module(embedded.query_tower, folder / bundle.QUERY_TOWER)
+    np.savez(folder / bundle.BALANCE, order=balance.order, factors=balance.factors)
+    pq.write_table(layout.titles(inputs, made), folder / bundle.TITLES)
+    pq.write_table(inputs.offers, folder / bundle.OFFERS)
+    countries = json.dumps(embedded.countries, indent=1, sort_keys=True)
+    (folder / bundle.COUNTRIES).write_text(countries + "\n", encoding="utf-8")
     expected.save(folder)
-    found = golden.replay(expected, served, made.dial.settings)
-    golden.refuse_difference(found, _tolerance(options))
-    return found

@@ -3,12 +3,13 @@
     manifest.json           what it is, and the checksum of every other file; indexing/manifest.py
     manifest.json.sha256    the manifest's own, as `sha256sum -c` reads it
     titles.parquet          one row per title: names, what to say about it, popularity; row n is vector n
-    vectors.npy             float32 [titles, width]: embedding, popularity, freshness
+    vectors.npy             float32 [titles, width]: popularity, freshness, embedding; indexing/coordinates.py
+    balance.npz             order and factors by which the model's title vectors became the embeddings
     offers.parquet          one row per row, country, provider_id, monetization_type; candidates only
     countries.json          country code to the id that the query tower takes
     golden.npz              made-up users and the answers they must get
     scann/                  searcher over the candidates, as `scann_ops_pybind` loads it
-    query_tower/            SavedModel from a history to a query
+    query_tower/            SavedModel from a history to a query, but for popularity and freshness
     retrieval/              SavedModel from a history to titles, with ScaNN's TensorFlow ops
 
 Rows 0 to `counts.candidates` - 1 are the titles that may be recommended, in both searchers under the same number; the
@@ -37,11 +38,11 @@ from indexing.errors import BundleError
 from indexing.manifest import SCHEMA_VERSION, FileEntry, Manifest, Vectors
 
 MANIFEST, MANIFEST_SHA = "manifest.json", "manifest.json.sha256"
-TITLES, VECTORS, OFFERS, COUNTRIES, GOLDEN = (
-    *("titles.parquet", "vectors.npy", "offers.parquet", "countries.json", "golden.npz"),
-)
+TITLES, OFFERS, COUNTRIES = "titles.parquet", "offers.parquet", "countries.json"
+VECTORS, BALANCE, GOLDEN = "vectors.npy", "balance.npz", "golden.npz"
 SCANN, QUERY_TOWER, RETRIEVAL = "scann", "query_tower", "retrieval"
 UNFINISHED = ".unfinished-"  # prefix of folders that a writer is at, or was killed at
+BESIDE = 2  # coordinates before the embedding
 TUNED_COUNT = 100  # list length for which `Form.reorder` and `leaves_to_search` were tuned
 
 Floats = NDArray[np.float32]
@@ -120,6 +121,11 @@ class Bundle:
         """float32 [titles, width]; the candidates are the first `count_candidates` rows."""
         return np.load(self.folder / VECTORS, mmap_mode="r")
 
+    @property
+    def embeddings(self) -> Floats:
+        """float32 [titles, dim]: of `vectors`, without popularity and freshness. Queries of the tower fit them."""
+        return self.vectors[:, BESIDE:]
+
     @cached_property
     def offers(self) -> pa.Table:
         """OFFERS_SCHEMA, ordered by row; texts are dictionary-encoded."""
@@ -167,7 +173,7 @@ class Bundle:
 def turned(vectors: Vectors, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
     """Queries [batch, width] with the dial's coordinates; see `Bundle.queries`."""
     own = np.array([dial / vectors.popularity.scale, freshness / vectors.freshness.scale], dtype=np.float32)
-    return np.hstack([embeddings, np.broadcast_to(own, (len(embeddings), 2))]).astype(np.float32)
+    return np.hstack([np.broadcast_to(own, (len(embeddings), BESIDE)), embeddings]).astype(np.float32)
 
 
 def search(searcher: Any, queries: Floats, count: int, reorder: int, leaves_to_search: int) -> tuple[Ids, Floats]:

@@ -29,10 +29,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Embedded:
-    """What the model makes of the catalogue, and the queries of people."""
+    """What the model makes of the catalogue, and the queries of people; as the model has it, or balanced."""
 
     titles: Floats  # [titles, dim]
-    query_tower: tf.Module  # of the training graph
+    query_tower: tf.Module
     countries: Mapping[str, int]
     queries: Floats  # [users, dim]
     queries_source: str
@@ -42,19 +42,23 @@ class Embedded:
 class Compiled:
     """Both searchers as they were measured, and as their files answer."""
 
-    index: IndexParameters
     forms: Forms
     served: Served
 
 
 def compile_both(
-    folder: Path, options: Index, embedded: Embedded, title_ids: Ids, made: Layout, vectors: Floats
+    folder: Path,
+    index: IndexParameters,
+    options: Index,
+    embedded: Embedded,
+    title_ids: Ids,
+    made: Layout,
+    vectors: Floats,
 ) -> Compiled:
     """Write the searchers over `vectors` [candidates, width] into the bundle's folder, which has the query tower.
 
     Raises BundleError where they find less than `options` ask.
     """
-    index = scann_index.parameters(len(vectors), options)
     # What tuned a searcher can't tell how good it is: every second query is kept for measuring.
     tuning, measuring = (
         scann_index.exact_answers(vectors, made.queries(embedded.queries[start::2]), _LISTS) for start in (0, 1)
@@ -101,7 +105,7 @@ def compile_both(
         queries_source=embedded.queries_source,
     )
     _refuse(forms, options)
-    return Compiled(index, forms, served)
+    return Compiled(forms, served)
 
 
 def _search_retrieval(retrieval: Any) -> Search:

@@ -1,13 +1,15 @@
-"""Popularity and freshness as coordinates of a title's vector, so that one inner product searches what is wanted.
+"""What stands in a title's vector, so that one inner product searches what is wanted, and a searcher finds it well.
 
-A title's vector is [e, s·z, f·r]: embedding, standardised log popularity, standardised freshness. With the query
-[q, d/s, w/f] the inner product is q·e + d·z + w·r, for any dial d and any weight w of freshness chosen when asking.
+A vector is [s·z, f·r, e]: standardised log popularity, standardised freshness, embedding. With the query [d/s, w/f, q]
+the inner product is q·e + d·z + w·r, for any dial d and any weight w of freshness chosen when asking.
 
-A scale does not change a score, but it changes what quantisation does to it: a searcher spends its codes on what is
-large in the vectors, and an error counts by what is large in the queries. The coordinate is s / rms(e) times as large
-as others in vectors, and |d| / s / rms(q) times in queries. A small s leaves it few codes and a large query multiplies
-the error; a large s takes codes from the embedding, and the tree is split by popularity alone. `balanced_scale` makes
-both factors the same: s = √(rms(e) · |d| / rms(q)).
+How a coordinate is scaled changes no score, if queries are scaled the other way, but it changes what quantisation does
+to it: a searcher spends its codes on what is large in vectors, and an error counts by what is large in queries. So each
+coordinate is made as large in queries as it is in vectors: of embeddings every dimension by √(rms(q) / std(e)) of its
+own; popularity, whose deviation is 1 and which queries weigh by the dial's settings, by s = √|d|. None is then coded
+better or worse than it matters. What a dimension adds to the variance of scores is the same square of both; those that
+add most stand first, so that a searcher may look at the first ones alone before it scores in full. Balanced
+realisations in control theory are the same idea: Moore 1981, Principal component analysis in linear systems.
 """
 
 from collections.abc import Mapping
@@ -82,21 +84,49 @@ def dial_by_rule(settings: Mapping[str, float], reach: float, spread: float) -> 
     )
 
 
-def balanced_scale(embeddings: Floats, queries: Floats, dial: Dial) -> float:
-    """The scale of a coordinate by which it is as conspicuous in vectors as in queries; see the module.
-
-    `embeddings` [candidates, dim], `queries` [users, dim]; |d| is the root mean square of the dial's settings that are
-    not 0.
-    """
+def dial_scale(dial: Dial) -> float:
+    """The scale s of popularity, and of freshness: √|d|, the root mean square of the dial's settings that are not 0."""
     turned = [value for value in dial.settings.values() if value]
     strength = _rms(np.array(turned)) if turned else dial.maximum / 2
-    scale = np.sqrt(_rms(embeddings) * strength / max(_rms(queries), _LEAST))
-    return max(float(scale), _LEAST)
+    return max(float(np.sqrt(strength)), _LEAST)
 
 
-def join(embeddings: Floats, *coordinates: tuple[Floats, float]) -> Floats:
-    """[titles, width]: embeddings and each of the coordinates' values [titles] times its scale."""
-    return np.hstack([embeddings, *[(values * scale)[:, None] for values, scale in coordinates]]).astype(np.float32)
+@dataclass(frozen=True)
+class Balance:
+    """The model's dimensions in another order, each scaled; queries are scaled the other way."""
+
+    order: NDArray[np.int64]  # [dim]
+    factors: Floats  # [dim], in the new order
+    energies: Floats  # [dim], what a dimension adds to the variance of scores
+
+    def titles(self, embeddings: Floats) -> Floats:
+        """[titles, dim], of the model's."""
+        return embeddings[:, self.order] * self.factors
+
+    def queries(self, queries: Floats) -> Floats:
+        """[users, dim], of the model's."""
+        return queries[:, self.order] / self.factors
+
+    def leading(self, share: float) -> int:
+        """The fewest dimensions that together add so large a share of the variance."""
+        added = np.cumsum(self.energies, dtype=np.float64)
+        return min(int(np.searchsorted(added, share * added[-1])) + 1, len(added))
+
+
+def balance(embeddings: Floats, queries: Floats) -> Balance:
+    """For `embeddings` [candidates, dim] and `queries` [users, dim]; see the module."""
+    # What all titles have alike makes no difference between them.
+    of_titles = _at_least(np.std(embeddings, axis=0, dtype=np.float64))
+    of_queries = _at_least(np.sqrt(np.mean(np.square(queries, dtype=np.float64), axis=0)))
+    energies = np.square(of_titles * of_queries)
+    order = np.argsort(-energies, kind="stable")
+    factors = np.sqrt(of_queries / of_titles)[order]
+    return Balance(order, factors.astype(np.float32), energies[order].astype(np.float32))
+
+
+def _at_least(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A dimension that a sample does not use may be used yet: not by factors without bound."""
+    return np.maximum(sizes, max(_LEAST, 1e-3 * float(sizes.max(initial=0))))
 
 
 def _rms(values: NDArray[np.floating]) -> float:

@@ -15,8 +15,7 @@ from indexing.scann_index import overlap
 from models.histories import PaddedHistories
 
 COUNT = 20  # titles of an answer
-_BATCH_USERS = 128
-_TITLE_ROWS = 65_536  # of a product at a time
+_BATCH_USERS = 64
 
 _ANOTHER_COUNTRY = "??"
 
@@ -56,22 +55,26 @@ class Golden:
     """What is asked, and what must be answered; titles of the history are not recommended."""
 
     histories: PaddedHistories  # titles by the bundle's rows
-    embeddings: Floats  # [users, dim], of the training graph's query tower
     spreads: Floats  # [users], standard deviation of the candidates' scores
     rows: Mapping[str, Ids]  # by setting of the dial: [users, COUNT], exact, best first; NO_TITLE pads
+    scores: Mapping[str, Floats]  # likewise, of the training graph; 0 pads
 
     def save(self, folder: Path) -> None:
-        arrays: dict[str, Any] = {"embeddings": self.embeddings, "spreads": self.spreads}
+        arrays: dict[str, Any] = {"spreads": self.spreads}
         arrays |= {f"histories.{name}": values for name, values in vars(self.histories).items()}
         arrays |= {f"rows.{name}": values for name, values in self.rows.items()}
+        arrays |= {f"scores.{name}": values for name, values in self.scores.items()}
         np.savez(folder / GOLDEN, **arrays)
 
     @classmethod
     def load(cls, folder: Path) -> "Golden":
         with np.load(folder / GOLDEN, allow_pickle=False) as stored:
-            histories = {name.removeprefix("histories."): stored[name] for name in stored if "histories." in name}
-            rows = {name.removeprefix("rows."): stored[name] for name in stored if name.startswith("rows.")}
-            return cls(PaddedHistories(**histories), stored["embeddings"], stored["spreads"], rows)
+            parts = {
+                kind: {name.removeprefix(kind): stored[name] for name in stored if name.startswith(kind)}
+                for kind in ("histories.", "rows.", "scores.")
+            }
+            histories = PaddedHistories(**parts["histories."])
+            return cls(histories, stored["spreads"], parts["rows."], parts["scores."])
 
 
 def ask(query_tower: Any, histories: PaddedHistories) -> Floats:
@@ -94,29 +97,40 @@ def exact_rows(scores: Floats, histories: PaddedHistories) -> Ids:
 
 
 def make(
-    histories: PaddedHistories, embeddings: Floats, vectors: Floats, popularity: Floats, settings: Mapping[str, float]
+    histories: PaddedHistories, queries: Floats, vectors: Floats, popularity: Floats, settings: Mapping[str, float]
 ) -> Golden:
-    """What training computes: from queries `embeddings` [users, dim] and title `vectors` [candidates, dim]."""
+    """What training computes: from `queries` [users, dim] and title `vectors` [candidates, dim] of the model."""
     rows: dict[str, list[Ids]] = {name: [] for name in settings}
+    scores: dict[str, list[Floats]] = {name: [] for name in settings}
     spreads = []
     for start, part in zip(range(0, len(histories), _BATCH_USERS), histories.batches(_BATCH_USERS), strict=True):
-        scores = embeddings[start : start + _BATCH_USERS] @ vectors.T
-        spreads.append(scores.std(axis=1))
+        plain = queries[start : start + _BATCH_USERS] @ vectors.T
+        spreads.append(plain.std(axis=1))
         for name, dial in settings.items():
-            rows[name].append(exact_rows(scores + np.float32(dial) * popularity, part))
-    answers = {name: np.concatenate(parts) for name, parts in rows.items()}
-    return Golden(histories, embeddings, np.concatenate(spreads), answers)
+            turned_scores = plain + np.float32(dial) * popularity
+            found = exact_rows(turned_scores, part)
+            rows[name].append(found)
+            scores[name].append(np.where(found >= 0, np.take_along_axis(turned_scores, found, axis=1), 0))
+    return Golden(
+        histories,
+        np.concatenate(spreads),
+        {name: np.concatenate(parts) for name, parts in rows.items()},
+        {name: np.concatenate(parts) for name, parts in scores.items()},
+    )
 
 
 def replay(golden: Golden, served: Served, settings: Mapping[str, float]) -> Parity:
-    """How far the exported tower, and both forms of the index, are from what training computed."""
-    own = ask(served.query_tower, golden.histories)
-    overlaps = []
+    """How far the exported tower with the vectors, and both forms of the index, are from what training computed."""
+    embeddings = ask(served.query_tower, golden.histories)
+    spreads = np.where(golden.spreads > 0, golden.spreads, 1)[:, None]
+    overlaps, differences = [], []
     for name, dial in settings.items():
-        overlaps.append(overlap(golden.rows[name], _by_searcher(served, golden.histories, own, dial)))
-        overlaps.append(overlap(golden.rows[name], _by_retrieval(served, golden.histories, dial)))
-    difference = _largest_difference(own - golden.embeddings, served.vectors[:, : own.shape[1]], golden.spreads)
-    return Parity(max_score_difference=difference, min_top_20_overlap=min(overlaps))
+        rows = golden.rows[name]
+        scores = np.einsum("ukw,uw->uk", served.vectors[rows], turned(served.layout, embeddings, dial))
+        differences.append(np.abs(np.where(rows >= 0, scores - golden.scores[name], 0) / spreads).max())
+        overlaps.append(overlap(rows, _by_searcher(served, golden.histories, embeddings, dial)))
+        overlaps.append(overlap(rows, _by_retrieval(served, golden.histories, dial)))
+    return Parity(max_score_difference=float(max(differences)), min_top_20_overlap=min(overlaps))
 
 
 def _by_searcher(served: Served, histories: PaddedHistories, embeddings: Floats, dial: float) -> Ids:
@@ -149,15 +163,6 @@ def _by_retrieval(served: Served, histories: PaddedHistories, dial: float) -> Id
         )
         parts.append([[row_of[title_id] for title_id in own] for own in answer["title_ids"].numpy().tolist()])
     return np.concatenate([np.array(part, dtype=np.int64) for part in parts])
-
-
-def _largest_difference(queries: Floats, vectors: Floats, spreads: Floats) -> float:
-    """Of the scores that a difference of `queries` [users, dim] makes, in standard deviations of each user's scores."""
-    largest = np.zeros(len(queries), dtype=np.float32)
-    for start in range(0, len(vectors), _TITLE_ROWS):
-        scores = queries @ vectors[start : start + _TITLE_ROWS].T
-        largest = np.maximum(largest, np.abs(scores).max(axis=1))
-    return float((largest / np.where(spreads > 0, spreads, 1)).max())
 
 
 def refuse_difference(found: Parity, allowed: Tolerance) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from conf.settings import Index
 from indexing import coordinates
-from indexing.bundle import TITLES_SCHEMA, Floats, turned
+from indexing.bundle import BESIDE, TITLES_SCHEMA, Floats, turned
 from indexing.coordinates import Standardised
 from indexing.lake_inputs import LakeInputs
 from indexing.manifest import Coordinate, Dial, Vectors
@@ -49,7 +49,7 @@ def lay_out(
     if dial is None:
         spread = coordinates.score_spread(queries, embeddings[:count])
         dial = coordinates.dial_by_rule(options.dial_settings, options.dial_reach, spread)
-    scale = coordinates.balanced_scale(embeddings[:count], queries, dial)
+    scale = coordinates.dial_scale(dial)
 
     def coordinate(of: Standardised, value: str) -> Coordinate:
         return Coordinate(value=value, mean=of.mean, std=of.std, scale=scale)
@@ -70,8 +70,8 @@ def write_vectors(path: Path, embeddings: Floats, layout: Layout) -> np.memmap:
     beside = ((layout.popularity, layout.vectors.popularity), (layout.freshness, layout.vectors.freshness))
     for start in range(0, len(embeddings), _BATCH_TITLES):
         batch = slice(start, start + _BATCH_TITLES)
-        stored[batch, : embeddings.shape[1]] = embeddings[batch]
-        for n, (values, coordinate) in enumerate(beside, start=embeddings.shape[1]):
+        stored[batch, BESIDE:] = embeddings[batch]
+        for n, (values, coordinate) in enumerate(beside):
             stored[batch, n] = values.values[batch] * coordinate.scale
     stored.flush()
     return np.load(path, mmap_mode="r")

@@ -46,7 +46,10 @@ class Coordinate(_Part):
 
 
 class Vectors(_Part):
-    """A vector is [embedding, scale · popularity, scale · freshness]; both standardised over the candidates."""
+    """A vector is [scale · popularity, scale · freshness, embedding]; see indexing/coordinates.py.
+
+    Both are standardised over the candidates. The embedding is the model's, balanced, as what the query tower gives is.
+    """
 
     embedding_dim: Positive
     popularity: Coordinate
@@ -55,7 +58,7 @@ class Vectors(_Part):
 
     @property
     def width(self) -> int:
-        return self.embedding_dim + 2
+        return self.embedding_dim + 2  # popularity and freshness
 
 
 class Dial(_Part):
@@ -82,6 +85,7 @@ class IndexParameters(_Part):
 
     kind: Literal["brute_force", "hashed", "tree"]
     leaves: Count  # of the tree; 0 without one
+    leading_dims: Count  # of the vectors, which the tree and hashing look at; 0: all of them
     dims_per_block: Count  # of hashing; 0 without it
     anisotropic_threshold: float | None
     soar_lambda: float | None  # of the pybind form: TensorFlow's ops have no SOAR

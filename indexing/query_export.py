@@ -13,12 +13,38 @@ from typing import Any
 import numpy as np
 
 from indexing.bundle import TUNED_COUNT, Ids
+from indexing.coordinates import Balance
 from indexing.manifest import Vectors
 from indexing.runtime import scann_ops, tf
 from indexing.scann_index import Tuned
 
 NO_TITLE = -1  # pads histories, and answers where there are no more titles
 _OTHER_COUNTRY = 1
+
+
+class BalancedTower(tf.Module):
+    """The training graph's query tower, whose answers fit the bundle's embeddings."""
+
+    def __init__(self, query_tower: tf.Module, balance: Balance) -> None:
+        super().__init__(name="balanced_tower")
+        self._query_tower = query_tower
+        self._order = tf.constant(balance.order)
+        self._divisors = tf.constant(balance.factors)
+
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_rows"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.int64, "country"),
+        )
+    )
+    def __call__(
+        self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
+    ) -> tf.Tensor:
+        """[batch, dim] for histories [batch, length]: rows of the bundle + 1, the newest first, then 0 as padding."""
+        queries = self._query_tower(history_rows, history_weights, history_ages_days, country)
+        return tf.gather(queries, self._order, axis=1) / self._divisors
 
 
 class Retrieval(tf.Module):
@@ -87,7 +113,7 @@ class Retrieval(tf.Module):
         embedded = self._query_tower(rows, weights, ages, self._countries.lookup(country))
         own = tf.stack([dial / self._scales[0], freshness / self._scales[1]], axis=1)
         seen = tf.reduce_max(tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1))
-        found, scores = self._search(tf.concat([embedded, own], axis=1), count + seen)
+        found, scores = self._search(tf.concat([own, embedded], axis=1), count + seen)
         # Every title seen that is found would take a place: so many more were asked for.
         is_seen = tf.reduce_any(found[:, :, None] + 1 == rows[:, None, :], axis=2)
         scores = tf.where(is_seen, -np.inf, scores)

@@ -42,16 +42,25 @@ class Answers:
         return len(next(iter(self.queries.values())))
 
 
-def parameters(count_candidates: int, options: Index) -> IndexParameters:
-    """How many titles decide: brute force, then hashing alone, then a tree on top."""
+def parameters(count_candidates: int, options: Index, leading_dims: int) -> IndexParameters:
+    """How many titles decide: brute force, then hashing alone, then a tree on top.
+
+    Under a tree the first `leading_dims` dimensions alone may be looked at; ScaNN's hashing alone takes all.
+    """
     if count_candidates < options.brute_force_below_titles:
         return IndexParameters(
-            kind="brute_force", leaves=0, dims_per_block=0, anisotropic_threshold=None, soar_lambda=None
+            kind="brute_force",
+            leaves=0,
+            leading_dims=0,
+            dims_per_block=0,
+            anisotropic_threshold=None,
+            soar_lambda=None,
         )
     has_tree = count_candidates >= options.tree_from_titles
     return IndexParameters(
         kind="tree" if has_tree else "hashed",
         leaves=round(options.leaves_per_root * count_candidates**0.5) if has_tree else 0,
+        leading_dims=leading_dims if has_tree else 0,
         dims_per_block=options.dims_per_block,
         anisotropic_threshold=options.anisotropic_threshold,
         soar_lambda=options.soar_lambda if has_tree else None,
@@ -81,6 +90,8 @@ def _configure(builder: Any, index: IndexParameters, soar_lambda: float | None) 
         spilling = {} if soar_lambda is None else {"soar_lambda": soar_lambda, "overretrieve_factor": 2.0}
         searched = max(1, index.leaves // 20)  # a default, which every search overrides
         builder = builder.tree(index.leaves, searched, training_sample_size=250_000, **spilling)
+        if 0 < index.leading_dims < builder.db.shape[1]:
+            builder = builder.truncate(index.leading_dims)
     hashed = builder.score_ah(index.dims_per_block, anisotropic_quantization_threshold=index.anisotropic_threshold)
     return hashed.reorder(_REORDERS[0])
 

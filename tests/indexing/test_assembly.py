@@ -42,30 +42,32 @@ def test_countries_that_the_model_never_met_have_no_id(small_bundle: Bundle) -> 
     assert small_bundle.countries == {"DE": 2, "US": 4}
 
 
-def test_vector_is_embedding_then_popularity_then_freshness(
+def test_vector_is_popularity_then_freshness_then_embedding(
     small_bundle: Bundle, small_model: Any, small_lake: Path
 ) -> None:
     layout, titles = small_bundle.manifest.vectors, small_bundle.titles
-    embeddings = small_model.title_vectors(catalogue_of(small_lake, small_bundle))
-    assert np.array_equal(small_bundle.vectors[:, :12], embeddings)
+    learnt = small_model.title_vectors(catalogue_of(small_lake, small_bundle))
+    with np.load(small_bundle.folder / "balance.npz") as balance:
+        assert np.array_equal(small_bundle.vectors[:, 2:], learnt[:, balance["order"]] * balance["factors"])
+    assert np.array_equal(small_bundle.embeddings, small_bundle.vectors[:, 2:])
     counts = titles["count_positives"].to_numpy()
     logs = np.log1p(counts[:300])
     wanted = (np.log1p(counts) - logs.mean()) / logs.std()
-    assert np.allclose(small_bundle.vectors[:, 12], wanted * layout.popularity.scale, atol=1e-5)
+    assert np.allclose(small_bundle.vectors[:, 0], wanted * layout.popularity.scale, atol=1e-5)
     assert np.allclose(titles["popularity"].to_numpy(), wanted, atol=1e-5)
     days = [(date(2024, 5, 14) - released).days for released in titles["release_date"].to_pylist()]
     fresh = np.exp(-np.maximum(days, 0) / 180)
     wanted = (fresh - fresh[:300].mean()) / fresh[:300].std()
-    assert np.allclose(small_bundle.vectors[:, 13], wanted * layout.freshness.scale, atol=1e-4)
+    assert np.allclose(small_bundle.vectors[:, 1], wanted * layout.freshness.scale, atol=1e-4)
 
 
 def test_dial_is_searched_exactly(small_bundle: Bundle, small_model: Any, small_lake: Path) -> None:
     catalogue = catalogue_of(small_lake, small_bundle)
-    queries = small_model.query_tower(catalogue)(
-        np.array([[5, 9, 0]]), np.array([[1, 1, 0]], "f"), np.array([[0, 3, 0]], "f"), np.array([2])
-    ).numpy()
+    history = (np.array([[5, 9, 0]]), np.array([[1, 1, 0]], "f"), np.array([[0, 3, 0]], "f"), np.array([2]))
+    learnt = small_model.query_tower(catalogue)(*history).numpy()
+    queries = small_bundle.query_tower(*history).numpy()
     popularity = small_bundle.titles["popularity"].to_numpy()[:300]
-    plain = queries[0] @ small_model.title_vectors(catalogue)[:300].T
+    plain = learnt[0] @ small_model.title_vectors(catalogue)[:300].T
     for dial in (small_bundle.manifest.dial.settings["gems"], 0.0, small_bundle.manifest.dial.maximum):
         wanted = plain + dial * popularity
         rows, scores = small_bundle.search(small_bundle.queries(queries, dial), 20)

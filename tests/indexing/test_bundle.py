@@ -37,7 +37,7 @@ def test_manifest_checksum_is_one_that_sha256sum_reads(copy: Path) -> None:
 
 def test_flipped_byte_in_any_file_is_refused(copy: Path) -> None:
     paths = [path for path in sorted(copy.rglob("*")) if path.is_file()]
-    assert len(paths) == 18
+    assert len(paths) == 19
     for path in paths:
         data = path.read_bytes()
         for place in {0, len(data) // 2, len(data) - 1}:

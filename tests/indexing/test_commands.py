@@ -36,7 +36,7 @@ def test_build_publish_verify_and_reproduce(run: Run, tmp_path: Path, capsys: py
     assert run(publish) == 0
     assert f"{version} is live: change 1 of {tmp_path}/bundles" in capsys.readouterr().out
     assert run(verify) == 0
-    assert f"{version} is good: 16 files of " in capsys.readouterr().out
+    assert f"{version} is good: 17 files of " in capsys.readouterr().out
 
     manifest = Bundle.open(tmp_path / "bundles" / version).manifest
     assert manifest.dial.settings == {"balanced": 0, "gems": -0.3}

@@ -49,14 +49,32 @@ def test_dial_by_rule_is_in_units_of_scores() -> None:
     assert (dial.minimum, dial.maximum) == (-8, 8)
 
 
-def test_coordinate_is_as_conspicuous_in_vectors_as_in_queries() -> None:
-    # Entries of embeddings are ±2, of queries ±0.5, the dial is turned by 4: s = √(2 · 4 / 0.5) = 4.
+def test_popularity_is_as_large_in_queries_as_in_vectors() -> None:
+    # Turned by 4: s = 2, which is the deviation of s·z, and the query's 4 / 2.
     dial = Dial(minimum=-8, maximum=8, settings={"popular": 4, "balanced": 0, "gems": -4}, source="test")
-    embeddings, queries = np.array([[2, -2], [-2, 2]], "f"), np.array([[0.5, -0.5]], "f")
-    scale = coordinates.balanced_scale(embeddings, queries, dial)
-    assert scale == pytest.approx(4)
-    # Twice as large as the others in vectors, and twice in queries.
-    assert scale / 2 == pytest.approx((4 / scale) / 0.5)
+    assert coordinates.dial_scale(dial) == 2
+
+
+def test_balanced_dimensions_are_as_large_in_queries_as_in_vectors() -> None:
+    random = np.random.default_rng(0)
+    titles = (random.normal(size=(400, 3)) * [1, 8, 2] + [0, 50, 0]).astype("f")
+    queries = (random.normal(size=(300, 3)) * [1, 2, 0.5]).astype("f")
+    found = coordinates.balance(titles, queries)
+    assert np.allclose(found.titles(titles) @ found.queries(queries).T, titles @ queries.T, rtol=1e-4, atol=1e-3)
+    rms = np.sqrt(np.mean(found.queries(queries) ** 2, axis=0))
+    assert rms == pytest.approx(np.std(found.titles(titles), axis=0), rel=1e-3)
+    # Deviations of scores by dimension are about 1, 16 and 1: the second comes first, and has nearly all the variance.
+    assert found.order[0] == 1
+    assert [found.leading(share) for share in (0.9, 0.9945, 1.0)] == [1, 2, 3]
+
+
+def test_dimension_that_no_query_uses_is_not_blown_up() -> None:
+    titles, queries = np.array([[1, 1], [-1, -1]], "f"), np.array([[1, 0]], "f")
+    found = coordinates.balance(titles, queries)
+    # At least a thousandth of the largest: √0.001.
+    assert found.factors.tolist() == pytest.approx([1, 0.001**0.5])
+    later = np.array([[0, 1]], "f")
+    assert np.allclose(found.titles(titles) @ found.queries(later).T, [[1], [-1]])
 
 
 def test_scale_changes_no_score() -> None:
@@ -67,7 +85,7 @@ def test_scale_changes_no_score() -> None:
     for scale in (0.01, 1, 30):
         coordinate = Coordinate(value="test", mean=0, std=1, scale=scale)
         layout = Vectors(embedding_dim=3, popularity=coordinate, freshness=coordinate, freshness_decay_days=1)
-        vectors = np.hstack([titles, (popularity * scale)[:, None], (freshness * scale)[:, None]])
+        vectors = np.hstack([(popularity * scale)[:, None], (freshness * scale)[:, None], titles])
         found = bundle.turned(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
         assert np.allclose(found, wanted, atol=1e-4)
 

@@ -18,12 +18,14 @@ def options(**changes: float) -> Index:
 
 
 def test_size_decides_how_titles_are_searched() -> None:
-    kinds = [scann_index.parameters(count, options()).kind for count in (19_999, 20_000, 99_999, 100_000)]
+    kinds = [scann_index.parameters(count, options(), 32).kind for count in (19_999, 20_000, 99_999, 100_000)]
     assert kinds == ["brute_force", "hashed", "hashed", "tree"]
     # Twice the square root of a million.
-    million = scann_index.parameters(1_000_000, options())
+    million = scann_index.parameters(1_000_000, options(), 32)
     assert million.leaves == 2000
-    assert million.soar_lambda == 1.5
+    assert (million.leading_dims, million.soar_lambda) == (32, 1.5)
+    # ScaNN's hashing alone takes whole vectors.
+    assert scann_index.parameters(50_000, options(), 32).leading_dims == 0
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,8 @@ def answers(vectors: np.ndarray) -> Answers:
 
 @pytest.mark.parametrize("tree_from_titles", [0, 100_000])
 def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: Answers, tree_from_titles: int) -> None:
-    index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0, tree_from_titles=tree_from_titles))
+    sizes = options(brute_force_below_titles=0, tree_from_titles=tree_from_titles)
+    index = scann_index.parameters(len(vectors), sizes, 14)
     assert index.kind == ("hashed" if tree_from_titles else "tree")
     search = scann_index.search_pybind(scann_index.compile_pybind(vectors, index, 2))
     tuned = scann_index.tune(search, vectors, index, answers, {10: 0.98, 100: 0.95})
@@ -56,7 +59,7 @@ def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: Answer
 
 
 def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(vectors: np.ndarray, answers: Answers) -> None:
-    index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0))
+    index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0), 16)
 
     def finds_the_first_titles(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
         rows = np.tile(np.arange(count), (len(queries), 1))
@@ -106,7 +109,7 @@ def test_form_below_what_is_asked_is_refused_by_name() -> None:
 
 
 def test_brute_force_needs_no_tuning(vectors: np.ndarray, answers: Answers) -> None:
-    index = scann_index.parameters(len(vectors), options())
+    index = scann_index.parameters(len(vectors), options(), 16)
     search = scann_index.search_tensorflow(scann_index.compile_tensorflow(vectors, index, 1))
     tuned = scann_index.tune(search, vectors, index, answers, {10: 1.0})
     assert tuned == Tuned(0, 0)
