@@ -21,9 +21,10 @@ class LoggedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
         self._model = TwoTower.load(Path(context.artifacts[FOLDER]))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
-        """int64 [batch, 20] for title ids [batch, length], the newest first, padded with -1."""
-        return self._model.recommend_learnt(np.asarray(model_input), _COUNT)
+    # Without annotations: MLflow would take them for a schema, which the signature is.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """int64 [batch, 20] for `history_title_ids` [batch, length], the newest first, padded with -1."""
+        return self._model.recommend_learnt(np.asarray(model_input["history_title_ids"]), _COUNT)
 
 
 mlflow.models.set_model(LoggedModel())

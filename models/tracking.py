@@ -65,6 +65,7 @@ def log_model(model: TwoTower, card: str) -> str:
             python_model=str(_CODE),
             artifacts={registry.FOLDER: str(Path(folder) / registry.FOLDER)},
             signature=signature,
+            input_example={"history_title_ids": np.array([[*model.title_ids[:2], -1]])},
             pip_requirements=["marquee"],
         )
     return str(logged.model_uri)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from rich.progress import Progress
 
 from conf import command_line
@@ -99,7 +100,7 @@ def _told(result: EpochResult) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--name", default="train", metavar="NAME", help="of the run in MLflow")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv, (ModelError, MlflowException))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,11 @@ class TwoTower:
         return self._titles.vectors.shape[1]
 
     @property
+    def title_ids(self) -> NDArray[np.int64]:
+        """[titles] that it learnt of."""
+        return self._titles.title_ids
+
+    @property
     def history_length(self) -> int:
         """The most titles of a history that a query is made of."""
         return self.card.history_length
