@@ -27,6 +27,7 @@ from review.sections import Section, Table
 
 Part: TypeAlias = Callable[[Settings, date], Section]
 
+_PUBLISHING = ("publish", "refresh")  # tasks after which the night's bundle is served
 _DAYS_SHOWN = 28
 _REASONS_SHOWN = 12
 _REASON_CHARS = 140
@@ -57,9 +58,9 @@ def outcome(stages: Sequence[Stage], verdicts: Sequence[Verdict]) -> str:
     failed = [stage for stage in stages if stage.state == "failed"]
     if failed:
         first = failed[0]
-        return (
-            f"The night failed at {first.task}: {first.reason or 'no reason given'}. What was served before still is."
-        )
+        is_live = any(stage.task in _PUBLISHING and stage.state == "success" for stage in stages)
+        after = "Tonight's bundle is live already." if is_live else "What was served before still is."
+        return f"The night failed at {first.task}: {first.reason or 'no reason given'}. {after}"
     if not verdicts:
         return "No model was judged on this night."
     last = verdicts[-1]

@@ -152,7 +152,7 @@ def test_night_that_failed_says_where_and_what_is_missing(settings: Settings) ->
     stage(folder, "check_feeds", "success", 2.0)
     stage(folder, "staging", "failed", 3.0, reason="events for ds=2024-05-14: 9 of 10 lines are bad")
     page = run(settings)
-    assert "The night failed at staging: events for ds=2024-05-14: 9 of 10 lines are bad." in page
+    assert "The night failed at staging: events for ds=2024-05-14: 9 of 10 lines are bad. What was served" in page
     for missing in (
         "the lake has no feed_loads",
         "no model was measured on 2024-05-14",
@@ -162,3 +162,11 @@ def test_night_that_failed_says_where_and_what_is_missing(settings: Settings) ->
     ):
         assert f"Not there: {missing}" in page
     assert [own.task for own in night.read_stages(folder / "stages")] == ["check_feeds", "staging"]
+
+
+def test_night_that_failed_after_publishing_says_what_is_live() -> None:
+    done = night.Stage("run 1", "publish", "success", "2024-05-15T04:00:00+00:00", 1.0, 1, "")
+    failed = night.Stage("run 1", "recommend", "failed", "2024-05-15T04:01:00+00:00", 1.0, 1, "out of memory")
+    assert night.outcome([done, failed], []) == (
+        "The night failed at recommend: out of memory. Tonight's bundle is live already."
+    )
