@@ -50,7 +50,7 @@ run: $(BUILT)  ## the nightly DAG under Airflow: feeds to a published bundle, re
 	$(BIN)/python -m indexing.show --ds $$day $(SETTINGS)
 
 airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
-	$(BIN)/python -m conf.run_airflow $(SETTINGS) -- standalone
+	$(BIN)/python -m conf.run_airflow --serve $(SETTINGS)
 
 test: lint  ## lint, types, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

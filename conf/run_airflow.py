@@ -8,14 +8,16 @@ What follows -- goes to Airflow's own command line, after its database and pools
 
   python -m conf.run_airflow -- dags test nightly 2024-05-14        # the night of a day, without a scheduler
   python -m conf.run_airflow --ds 2024-05-14                        # the same
-  python -m conf.run_airflow -- standalone                          # scheduler and pages, on loopback
+  python -m conf.run_airflow --serve                                # scheduler and pages, on loopback, until stopped
 """
 
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -113,21 +115,54 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
+def serve(settings: Settings, variables: Mapping[str, str]) -> int:
+    """Run the parts of Airflow until one ends or a person stops them; then all are ended.
+
+    Not `airflow standalone`: that serves logs on all addresses, and here they lie in files that the pages can read.
+    """
+    commands = (["scheduler", "--skip-serve-logs"], ["dag-processor"], ["api-server"])
+    log = Path(settings.airflow.home) / "serve.log"
+    with log.open("a", encoding="utf-8") as output:
+        parts = [
+            subprocess.Popen(
+                [sys.executable, "-m", "airflow", *own], env=dict(variables), cwd=ROOT, stdout=output, stderr=output
+            )
+            for own in commands
+        ]
+        said = f"Airflow: http://127.0.0.1:{settings.airflow.port} in half a minute; log: {log}; Ctrl-C ends it"
+        command_line.console().print(said, soft_wrap=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the parts, as Ctrl-C does
+        try:
+            while all(part.poll() is None for part in parts):
+                time.sleep(1)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            for part in parts:
+                part.terminate()
+            for part in parts:
+                part.wait()
+    raise AirflowError(f"a part of Airflow ended by itself; see {log}")
+
+
 def work(settings: Settings, arguments: Namespace) -> int:
     """Prepare, then become Airflow's command; its exit code is ours."""
     asked = arguments.airflow
     if arguments.ds:
         asked = ["dags", "test", "nightly", arguments.ds, *asked]
-    if not asked:
-        raise AirflowError("say what Airflow is to do: --ds DATE, or its own command line after --")
+    if not asked and not arguments.serve:
+        raise AirflowError("say what Airflow is to do: --ds DATE, --serve, or its own command line after --")
     variables = environment(settings, write_settings(settings))
     prepare(settings, variables)
+    if arguments.serve:
+        return serve(settings, variables)
     return subprocess.run([sys.executable, "-m", "airflow", *asked], env=variables, cwd=ROOT).returncode
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--ds", metavar="DATE", help="run the night of this day, without a scheduler")
+    parser.add_argument("--serve", action="store_true", help="run scheduler, DAG processor and pages until stopped")
     parser.add_argument("airflow", nargs="*", metavar="ARGUMENT", help="after --: Airflow's own command line")
     return command_line.run(parser, work, argv, (AirflowError,))
 

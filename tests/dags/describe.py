@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.sdk.execution_time.supervisor import block_orm_access
 
 FOLDER = Path(__file__).parents[2] / "dags"
 HEAVY = (
@@ -23,6 +24,8 @@ HEAVY = (
 
 
 def main() -> None:
+    # As the processes do that parse DAGs and run tasks.
+    block_orm_access()
     bag = BundleDagBag(FOLDER, bundle_path=FOLDER, bundle_name="dags-folder")
     dags = {
         dag.dag_id: {
