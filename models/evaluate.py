@@ -1,7 +1,8 @@
 """Measure recommenders side by side, per segment: baselines fitted on the lake's training split, registered models.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
-the files of --truth, and registered models; writes to the folder --out, and nothing else.
+the files of --truth, and registered models; writes to the folder --out, and the figures of a registered model with
+their plots to the run in MLflow that it came of.
 
 Without --truth, the positives of a split of the lake are the truth. The differences are to the model --against, with
 bootstrap intervals over users; a user without recommendations counts as a miss.
@@ -12,7 +13,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import evaluation, lake, registry, truth
+from models import evaluation, lake, registry, tracking, truth
 from models.baselines.build import baselines
 from models.errors import ModelError
 from models.evaluation import Measured
@@ -87,10 +87,8 @@ def _verdict(row: Measured) -> str:
 
 
 def write_measured(file: Path, found: Mapping[str, Sequence[Measured]]) -> None:
-    """A CSV file with a row per model, segment and metric, with intervals and differences."""
-    rows = [{"model": model, **asdict(row)} for model, rows in found.items() for row in rows]
-    flat = pd.json_normalize(rows, sep="_").drop(columns="difference", errors="ignore")
-    flat.to_csv(file, index=False)
+    """A CSV file of `evaluation.frame`."""
+    evaluation.frame(found).to_csv(file, index=False)
 
 
 def write_recommendations(file: Path, lists: Positions, asked: Truth, catalogue: Catalogue) -> None:
@@ -127,6 +125,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
     print_measured(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
     metric = f"recall@{settings.evaluation.k[0]}"
     print_measured(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
+    for name in names:
+        if name not in known:
+            tracking.log_measured(settings, name, asked.name, found, arguments.against)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_measured(arguments.out / "measured.csv", found)

@@ -2,7 +2,7 @@
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
 the registered models; writes the rows of --ds in `evaluations`, each model's lists to <report.root>/DATE/lists, and
-what the challenger's dial trades to <report.root>/DATE/dial.csv.
+what the challenger's dial trades to <report.root>/DATE/dial.csv; figures and plots go to its run in MLflow, too.
 
 The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
 """
@@ -20,7 +20,7 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
-from models import dial_curve, evaluate, evaluation, evaluations, lake, registry, truth
+from models import dial_curve, evaluate, evaluation, evaluations, lake, plots, registry, tracking, truth
 from models.errors import ModelError
 from models.lake import Catalogue, Positives
 from models.truth import Truth
@@ -65,17 +65,26 @@ def work(settings: Settings, arguments: Namespace) -> None:
     for name, own in named.items():
         evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
     write_dial(settings, arguments.ds, held_out, catalogue, train)
+    challenger = next(name for name in asked if name not in BASELINES)
+    tracking.log_measured(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
     title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
     evaluate.print_measured(found, against, None, title)
 
 
 def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue, train: Positives) -> None:
-    """What the challenger's dial trades, as <report.root>/DATE/dial.csv."""
+    """What the challenger's dial trades, as <report.root>/DATE/dial.csv and as a plot in the challenger's run."""
     trained = TwoTower.load(registry.fetch(settings, registry.CHALLENGER).folder)
     reach, k = settings.index.dial_reach, settings.evaluation.k[0]
     dials = np.linspace(-reach, reach, DIAL_POINTS).tolist()
     points = dial_curve.curve(trained, CatalogueModel(trained, catalogue), asked, train.liked, dials, k)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
+    file = f"evaluation/{run_folder(ds)}/dial.png"
+    tracking.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
+
+
+def run_folder(ds: date) -> str:
+    """What the challenger's run in MLflow calls the night's figures."""
+    return f"night-{ds}"
 
 
 def dial_file(settings: Settings, ds: date) -> Path:

@@ -1,9 +1,10 @@
 """Recommendations measured: every metric, over everybody and per segment, with intervals and paired differences."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -84,6 +85,12 @@ def measure(
         for model, own in recommended.items():
             found[model] += _totals(own, truth.candidates, k)
     return found
+
+
+def frame(found: Mapping[str, Sequence[Measured]]) -> pd.DataFrame:
+    """A row per model, segment and metric, with intervals and differences."""
+    rows = [{"model": model, **asdict(row)} for model, rows in found.items() for row in rows]
+    return pd.json_normalize(rows, sep="_").drop(columns="difference", errors="ignore")
 
 
 def _add(

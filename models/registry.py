@@ -38,6 +38,11 @@ def fetch(settings: Settings, model: str) -> Registered:
     return _fetched(settings, _find(client(settings), model))
 
 
+def run_of(settings: Settings, model: str) -> str | None:
+    """The run that a version came of, named as for `fetch`; None for one that was registered by hand."""
+    return _find(client(settings), model).run_id or None
+
+
 def champion_or_none(settings: Settings) -> Registered | None:
     """The champion, or None before the first one."""
     asked = client(settings)

@@ -1,7 +1,8 @@
-"""What of a training goes to MLflow: settings, inputs, curves, plots, the model card and the model."""
+"""What goes to MLflow: a training's settings, inputs, curves, model card and model; what the model measured like."""
 
 import hashlib
 import json
+import logging
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,17 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from conf.settings import Settings
-from models import registry
+from models import evaluation, plots, registry
+from models.evaluation import Measured
 from models.fitting import EpochResult
 from models.two_tower import TwoTower
 
+log = logging.getLogger("marquee")
+
 EXPERIMENT = "marquee"
+# Of an evaluation.
+DIMENSIONS = ("popularity", "title_age_days", "history_titles")
+_PLOTTED = ("recall", "ndcg")
 _CODE = Path(__file__).parent / "logged_model.py"
 # What the sections of the settings that a model depends on are called.
 _SECTIONS = ("seed", "model", "training", "content", "baselines", "examples")
@@ -69,6 +76,43 @@ def log_model(model: TwoTower, card: str) -> str:
             pip_requirements=["marquee"],
         )
     return str(logged.model_uri)
+
+
+def log_measured(
+    settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measured]], against: str, shown: str = ""
+) -> None:
+    """Put what was measured into the run that a registered `model` came of, under evaluation/`name`.
+
+    That is: all of `found` as measured.csv, the models side by side by popularity, age of the title and length of the
+    history, and, where it isn't `against` itself, the model's differences to that one by segment. Its figures over
+    everybody become metrics of the run: `name`.recall_20. `shown` is what `found` calls the model, if not `model`.
+    """
+    run_id = registry.run_of(settings, model)
+    if run_id is None:
+        log.info("%s was registered without a run: its figures are not kept in MLflow", model)
+        return
+    client, folder = registry.client(settings), f"evaluation/{name}"
+    own = found[shown or model]
+    client.log_text(run_id, evaluation.frame(found).to_csv(index=False), f"{folder}/measured.csv")
+    for row in own:
+        if row.dimension == "all":
+            client.log_metric(run_id, f"{name}.{row.metric}_{row.k}", row.mean)
+    k = settings.evaluation.k[0]
+    for metric in _PLOTTED:
+        for dimension in DIMENSIONS:
+            figure = plots.by_segment(found, dimension, metric, k)
+            client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_by_{dimension}.png")
+        if any(row.difference for row in own):
+            figure = plots.differences(own, metric, k, f"{shown or model} less {against}, {name}")
+            client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_against_{against}.png")
+    log.info("figures of %s on %s are in MLflow, run %s", shown or model, name, run_id)
+
+
+def log_plot(settings: Settings, model: str, file: str, figure: Figure) -> None:
+    """Put a plot into the run that a registered model came of."""
+    run_id = registry.run_of(settings, model)
+    if run_id is not None:
+        registry.client(settings).log_figure(run_id, figure, file)
 
 
 def plot_curves(results: Sequence[EpochResult]) -> Figure:

@@ -8,6 +8,7 @@ from datetime import date
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
+from models import plots
 from models.dial_curve import DialPoint
 from models.evaluation import Measured
 from models.gate_rules import Check, FeedDay
@@ -44,47 +45,12 @@ def differences(checks: Sequence[Check], title: str) -> Figure:
 
 def by_segment(found: Mapping[str, Sequence[Measured]], dimension: str, metric: str, k: int) -> Figure:
     """Bars per segment of a dimension, one of each model, with intervals."""
-    canvas, axes = _canvas(9, 3)
-    width = 0.8 / max(len(found), 1)
-    segments: list[str] = []
-    for rows in found.values():
-        segments += [row.segment for row in _of(rows, dimension, metric, k) if row.segment not in segments]
-    for n, (model, rows) in enumerate(found.items()):
-        own = {row.segment: row for row in _of(rows, dimension, metric, k)}
-        places = [place + n * width for place, segment in enumerate(segments) if segment in own]
-        shown = [own[segment] for segment in segments if segment in own]
-        lower = [row.mean - (row.low if row.low is not None else row.mean) for row in shown]
-        upper = [(row.high if row.high is not None else row.mean) - row.mean for row in shown]
-        colour = _COLOURS[n % len(_COLOURS)]
-        axes.bar(places, [row.mean for row in shown], width, label=model, color=colour, yerr=[lower, upper])
-    middle = 0.4 - width / 2
-    axes.set_xticks([place + middle for place in range(len(segments))], segments)
-    axes.set_ylabel(f"{metric}@{k}")
-    axes.legend(frameon=False, fontsize=8)
-    return _drawn(canvas, f"{metric}@{k} by {dimension}, for {', '.join(found)}")
+    return _drawn(plots.by_segment(found, dimension, metric, k), f"{metric}@{k} by {dimension}, for {', '.join(found)}")
 
 
 def dial(points: Sequence[DialPoint], k: int) -> Figure:
     """What recall costs in coverage along the dial, and how popular the recommended titles are."""
-    canvas, axes = _canvas(9, 3)
-    positions = [point.dial for point in points]
-    axes.plot(positions, [point.recall for point in points], "o-", color=_COLOURS[0], label=f"recall@{k}")
-    axes.plot(positions, [point.coverage for point in points], "s-", color=_COLOURS[1], label=f"coverage@{k}")
-    axes.set_xlabel("dial: hidden gems to the left, well known to the right")
-    axes.set_ylim(bottom=0)
-    liked = axes.twinx()
-    liked.plot(
-        positions, [point.mean_popularity for point in points], "--", color=_COLOURS[2], label="likes of a title"
-    )
-    liked.set_ylim(bottom=0)
-    lines, labels = axes.get_legend_handles_labels()
-    more_lines, more_labels = liked.get_legend_handles_labels()
-    axes.legend([*lines, *more_lines], [*labels, *more_labels], frameon=False, fontsize=8, loc="upper center", ncols=3)
-    return _drawn(canvas, "recall, coverage and popularity along the dial")
-
-
-def _of(rows: Sequence[Measured], dimension: str, metric: str, k: int) -> list[Measured]:
-    return [row for row in rows if (row.dimension, row.metric, row.k) == (dimension, metric, k)]
+    return _drawn(plots.dial(points, k), "recall, coverage and popularity along the dial")
 
 
 def _canvas(width: float, height: float) -> tuple[Canvas, mpl.axes.Axes]:

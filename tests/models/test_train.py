@@ -13,13 +13,14 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from conf.loader import DEFAULT_CONF, load_settings
 from conf.settings import Settings
-from models import registry, train
+from models import evaluate, registry, tracking, train
 from models.errors import ModelError
 from models.two_tower import TwoTower
 
@@ -147,6 +148,24 @@ def test_models_are_fetched_by_alias_and_by_number(home: Home) -> None:
     assert registry.find_trained(settings, "no such training") is None
 
 
+def test_what_a_model_measures_like_is_kept_in_its_run(home: Home, tmp_path: Path) -> None:
+    asked = ["--models", "challenger", "popularity", "--against", "popularity", "--out", str(tmp_path)]
+    assert evaluate.main([*home.options, *asked]) == 0
+    [run] = home.runs()
+    client = registry.client(home.settings)
+    kept = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "evaluation/validation")}
+    by = {f"{metric}_2_by_{part}.png" for metric in ("recall", "ndcg") for part in tracking.DIMENSIONS}
+    against = {f"{metric}_2_against_popularity.png" for metric in ("recall", "ndcg")}
+    assert kept == {"measured.csv"} | by | against
+    table = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/evaluation/validation/measured.csv")
+    assert table == (tmp_path / "measured.csv").read_text()
+    rows = pd.read_csv(tmp_path / "measured.csv")
+    everybody = rows[(rows["model"] == "challenger") & (rows["dimension"] == "all")].set_index("metric")
+    assert everybody["difference_low"]["recall"] > 0
+    assert run.data.metrics["validation.recall_2"] == pytest.approx(everybody["mean"]["recall"])
+    assert run.data.metrics["validation.coverage_2"] == pytest.approx(everybody["mean"]["coverage"])
+
+
 def test_other_settings_train_another_version_which_may_begin_with_the_champion(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -165,6 +184,18 @@ def test_other_settings_train_another_version_which_may_begin_with_the_champion(
     assert then.metrics["loss"] == pytest.approx(first.metrics["loss"], abs=0.2)
     client.delete_registered_model_alias(registry.NAME, "champion")
     registry.point(settings, registry.CHALLENGER, 1)
+
+
+def test_a_model_registered_by_hand_has_no_run_to_keep_figures_in(home: Home) -> None:
+    settings = home.settings
+    client = registry.client(settings)
+    version = client.create_model_version(registry.NAME, str(home.work / "elsewhere")).version
+    try:
+        assert registry.run_of(settings, str(version)) is None
+        assert registry.run_of(settings, "1") == registry.fetch(settings, "challenger").run_id
+        tracking.log_measured(settings, str(version), "validation", {}, "als")
+    finally:
+        client.delete_model_version(registry.NAME, version)
 
 
 def test_a_training_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
