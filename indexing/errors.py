@@ -6,3 +6,12 @@ class BundleError(Exception):
 
     Says what was expected, what came, and what to do.
     """
+
+
+class RequestError(ValueError):
+    """What was asked of a bundle makes no sense; `field` is the one to change."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message

@@ -1,0 +1,183 @@
+"""The best titles for queries among those that may be recommended: all scored where they are few, else the index.
+
+An index knows nothing of filters: asked for the best of everything, it gives some that must not be recommended. So more
+are fetched than are wanted, by how many of all pass; where too few passed, more again, and in the end all that may be
+recommended are scored. So no list is shorter than it can be, and scores are exact either way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.recommender import NO_TITLE, top_titles
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Rows = NDArray[np.int64]  # of candidates, in order, none twice
+
+_MAX_NUMBERS = 2**22  # scores at a time where all are computed: 16 MB
+_REFETCH = 4  # by how much more is fetched where too few passed
+
+
+class Candidates(Protocol):
+    """What is searched: all titles that may ever be recommended, by row."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def score(self, queries: Floats, rows: Ids | slice) -> Floats:
+        """[queries, rows]: what `rows` are worth for each of `queries` [queries, width]."""
+
+    def score_each(self, queries: Floats, rows: Ids) -> Floats:
+        """[queries, count]: what `rows` [queries, count] are worth, each for its own query."""
+
+    def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
+        """Rows and scores [queries, count], nearly the best, best first; NO_TITLE where it finds no more."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When the index is asked; see the settings of `serving`, which these are."""
+
+    exact_max_titles: int
+    overfetch: float
+    exact_price: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How lists are made: all that may be recommended are scored, or `fetch` titles are taken from the index."""
+
+    kind: Literal["exact", "search"]
+    fetch: int
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Lists [queries, count], best first; where a list has no more, rows are NO_TITLE and scores minus infinity."""
+
+    rows: Ids
+    scores: Floats
+    plan: Plan  # the last one tried
+
+
+def choose(count_allowed: int, count_candidates: int, needed: int, policy: Policy) -> Plan:
+    """How to find `needed` of the `count_allowed` titles that may be recommended, of `count_candidates` in the index.
+
+    Fetching a title costs 1, scoring one `exact_price`.
+    """
+    if count_allowed <= max(policy.exact_max_titles, needed):
+        return Plan("exact", 0)
+    filtering = 1.0 if count_allowed == count_candidates else policy.overfetch
+    return _search_if_cheaper(
+        int(np.ceil(filtering * needed * count_candidates / count_allowed)), count_allowed, policy
+    )
+
+
+def _search_if_cheaper(fetch: int, count_allowed: int, policy: Policy) -> Plan:
+    if fetch >= policy.exact_price * count_allowed:
+        return Plan("exact", 0)
+    return Plan("search", fetch)
+
+
+def best(
+    candidates: Candidates,
+    queries: Floats,
+    allowed: Rows | None,
+    excluded: Sequence[Rows],
+    count: int,
+    policy: Policy,
+) -> Ranked:
+    """Lists of the `count` best for `queries` [queries, width], of equal scores the lower row first.
+
+    `allowed` are the rows that may be recommended, None for all candidates; `excluded` [queries] are those that may
+    not be in the list of one query. A list is shorter than `count` only where no more may be recommended.
+    """
+    everything = len(candidates)
+    count_allowed = everything if allowed is None else len(allowed)
+    blocked = [_among(own, allowed, everything) for own in excluded]
+    possible = np.array([min(count, count_allowed - len(own)) for own in blocked], dtype=np.int64)
+    most = max((len(own) for own in blocked), default=0)
+    plan = choose(count_allowed, everything, count + most, policy)
+    rows = np.full((len(queries), count), NO_TITLE, dtype=np.int64)
+    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    open_lists = np.arange(len(queries))
+    while len(open_lists):
+        asked = [blocked[n] for n in open_lists]
+        find = _exact if plan.kind == "exact" else _search
+        rows[open_lists], scores[open_lists] = find(candidates, queries[open_lists], allowed, asked, count, plan.fetch)
+        open_lists = open_lists[(rows[open_lists] >= 0).sum(axis=1) < possible[open_lists]]
+        if plan.kind == "exact":
+            break
+        if len(open_lists):
+            plan = _search_if_cheaper(_REFETCH * plan.fetch, count_allowed, policy)
+    return Ranked(rows, scores, plan)
+
+
+def _among(rows: Rows, allowed: Rows | None, count_candidates: int) -> Ids:
+    """Those of `rows` that could be recommended at all, in order, none twice."""
+    own = np.unique(rows)
+    own = own[(own >= 0) & (own < count_candidates)]
+    return own if allowed is None else own[_is_in(own, allowed)]
+
+
+def _is_in(rows: Ids, ordered: Rows) -> NDArray[np.bool_]:
+    """Of the shape of `rows`: whether they stand in `ordered`."""
+    if not len(ordered):
+        return np.zeros(rows.shape, dtype=np.bool_)
+    return ordered[np.minimum(np.searchsorted(ordered, rows), len(ordered) - 1)] == rows
+
+
+def _exact(
+    candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int, _fetch: int
+) -> tuple[Ids, Floats]:
+    """Every allowed title is scored, some at a time."""
+    count_allowed = len(candidates) if allowed is None else len(allowed)
+    rows = np.empty((len(queries), 0), dtype=np.int64)
+    scores = np.empty((len(queries), 0), dtype=np.float32)
+    step = max(_MAX_NUMBERS // max(len(queries), 1), count, 1)
+    for start in range(0, count_allowed, step):
+        part = slice(start, min(start + step, count_allowed))
+        own = np.arange(part.start, part.stop) if allowed is None else allowed[part]
+        found = candidates.score(queries, part if allowed is None else own)
+        for place, blocked in enumerate(excluded):
+            found[place, np.searchsorted(own, blocked[_is_in(blocked, own)])] = -np.inf
+        best_here = top_titles(found, min(count, len(own)))
+        is_found = best_here != NO_TITLE
+        rows = np.hstack([rows, np.where(is_found, own[best_here], NO_TITLE)])
+        scores = np.hstack([scores, np.where(is_found, np.take_along_axis(found, best_here, axis=1), -np.inf)])
+        rows, scores = _first(rows, scores, count)
+    return _first(rows, scores, count)
+
+
+def _search(
+    candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int, fetch: int
+) -> tuple[Ids, Floats]:
+    """What the index gives, without what may not be recommended, scored again."""
+    rows, _ = candidates.search(queries, fetch)
+    is_good = rows >= 0
+    if allowed is not None:
+        is_good &= _is_in(rows, allowed)
+    for place, blocked in enumerate(excluded):
+        is_good[place] &= ~_is_in(rows[place], blocked)
+    # The first that are good, in the order of the index.
+    kept = is_good & (np.cumsum(is_good, axis=1) <= count)
+    width = int(kept.sum(axis=1).max(initial=0))
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :width]
+    found = np.where(np.take_along_axis(kept, order, axis=1), np.take_along_axis(rows, order, axis=1), NO_TITLE)
+    scores = candidates.score_each(queries, found)
+    return _first(found, np.where(found >= 0, scores, -np.inf), count)
+
+
+def _first(rows: Ids, scores: Floats, count: int) -> tuple[Ids, Floats]:
+    """The `count` best of lists, of equal scores the lower row first; shorter lists are padded."""
+    order = np.lexsort((rows, -scores), axis=1)[:, :count]
+    rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    lacking = ((0, 0), (0, count - rows.shape[1]))
+    return (
+        np.pad(rows, lacking, constant_values=NO_TITLE),
+        np.pad(scores.astype(np.float32), lacking, constant_values=-np.inf),
+    )

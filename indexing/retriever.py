@@ -1,0 +1,302 @@
+"""Titles for people, and titles like others, from one bundle.
+
+    retriever = Retriever.open("data/lake/bundles")          # the live bundle; or a bundle's own folder
+    answer = retriever.recommend(history=[318, 2571], country="DE", providers=["nfx"], dial="discover", k=10)
+    for item in answer.items:
+        print(item.rank, item.title, item.score, item.why)
+    print(retriever.similar([318, 858], k=5).items)
+
+A retriever never changes: indexing/live.py swaps one for another when a new bundle is published. It may be shared by
+threads.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conf.loader import load_settings
+from conf.settings import Serving
+from indexing import planner, publication, weighing
+from indexing.answers import Answer, Why
+from indexing.availability import Availability
+from indexing.bundle import MANIFEST, Bundle, Floats, Ids
+from indexing.candidates import ByLikeness, ByScore
+from indexing.errors import RequestError
+from indexing.people import Entry, History, KnownHistory, Person
+from indexing.planner import Policy, Ranked
+from indexing.popular import Popular
+from indexing.presenter import Listed, Presenter, found
+from indexing.reasons import Reasons
+from indexing.storage import open_store
+from models.recommender import NO_TITLE
+
+_NO_IDS = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Titles for many people: `title_ids` and `scores` [people, k], best first; NO_TITLE where a list has no more."""
+
+    title_ids: Ids
+    scores: Floats
+    is_popular: NDArray[np.bool_]  # [people]: nothing was known of them, and this is what is popular
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A person as the bundle knows them."""
+
+    history: KnownHistory
+    excluded: Ids  # rows, those of the history too
+    unknown: Ids  # ids that the bundle lacks
+
+
+class Retriever:
+    """Answers from one bundle; see the module."""
+
+    def __init__(self, opened: Bundle, options: Serving) -> None:
+        """Loads all of a verified bundle, so that nothing is read once its folder is removed."""
+        self.bundle = opened
+        self._options = options
+        self._policy = Policy(options.exact_max_titles, options.overfetch, options.exact_price)
+        self._by_score = ByScore(opened)
+        self._by_likeness = ByLikeness(opened, options.similar_refetch)
+        self._availability = Availability(opened.offers, options.cached_filters)
+        self._popular = Popular(opened.titles, opened.count_candidates)
+        self._presenter = Presenter(opened, Reasons(opened.titles, options.reason_titles, options.reason_names))
+        self._warm_up()
+
+    @classmethod
+    def open(cls, location: Path | str, options: Serving | None = None) -> "Retriever":
+        """The bundle in a folder, or the live one of a root of bundles; verified before anything in it is run.
+
+        Raises BundleError where there is none, or it is not whole.
+        """
+        settings = load_settings()
+        if (Path(location) / MANIFEST).exists():
+            opened = Bundle.open(location)
+        else:
+            opened = publication.open_live(open_store(str(location), settings.bundles.copies))
+        return cls(opened, options or settings.serving)
+
+    @property
+    def version(self) -> str:
+        """Of the bundle."""
+        return self.bundle.version
+
+    def recommend(
+        self,
+        history: Sequence[Entry] | History = (),
+        country: str | None = None,
+        providers: Iterable[str] | None = None,
+        dial: float | str = 0.0,
+        k: int | None = None,
+        exclude: Iterable[int] = (),
+        candidates: Iterable[int] | None = None,
+        freshness: float = 0.0,
+        why: bool = True,
+    ) -> Answer:
+        """The `k` best titles for somebody, without those of the history; fewer only where no more may be recommended.
+
+        A title may be recommended where it is on offer in `country` by one of `providers` (by any without them, and
+        everywhere without a country), and is among `candidates`, where those are given. `dial` is one of the bundle's
+        settings or a number, clipped to its range; above 0 favours well-known titles. `freshness` above 0 favours new
+        ones. Where nothing is known of somebody, they get what is popular. Raises RequestError.
+        """
+        person = Person(_history(history), country, _ids("exclude", exclude))
+        turned = self.dial_value(dial)
+        allowed, lacking = self._allowed(country, providers, candidates)
+        count = self._count(k)
+        known = self._known(person)
+        if not len(known.history.liked.rows):
+            return self._popular_answer(known, lacking, country, allowed, count, _why_popular(person.history, known))
+        embeddings = weighing.ask(self.bundle, [known.history], [self._country(country)])
+        ranked = self._rank(self.bundle.queries(embeddings, turned, freshness), allowed, [known.excluded], count)
+        rows, scores = found(ranked.rows[0], ranked.scores[0])
+        reasons: list[Why | None] = []
+        if why and len(rows):
+            most = self._options.reason_history_titles
+            weighed = weighing.leave_one_out(self.bundle, known.history, self._country(country), rows, most)
+            reasons = self._presenter.explain(rows, weighed)
+        unknown = np.concatenate([known.unknown, lacking])
+        return self._presenter.answer(
+            Listed("history", rows, scores, ranked.plan.kind, turned), unknown, count, reasons
+        )
+
+    def similar(
+        self,
+        title_ids: Iterable[int],
+        country: str | None = None,
+        providers: Iterable[str] | None = None,
+        k: int | None = None,
+        exclude: Iterable[int] = (),
+        candidates: Iterable[int] | None = None,
+        why: bool = True,
+    ) -> Answer:
+        """The `k` titles most like all of `title_ids` together, by the mean cosine of embeddings, without these.
+
+        What may be recommended is as in `recommend`; where no title is known, it is what is popular.
+        """
+        asked = _ids("title_ids", title_ids)
+        allowed, lacking = self._allowed(country, providers, candidates)
+        count = self._count(k)
+        known = self._known(Person(History.of(asked.tolist()), country, _ids("exclude", exclude)))
+        seeds = known.history.rows
+        if not len(seeds):
+            return self._popular_answer(known, lacking, country, allowed, count, "no known title was asked with")
+        embeddings = self.bundle.embeddings[seeds]
+        directions = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32(1e-12))
+        query = directions.mean(axis=0, keepdims=True)
+        ranked = planner.best(self._by_likeness, query, allowed, [known.excluded], count, self._policy)
+        rows, scores = found(ranked.rows[0], ranked.scores[0])
+        reasons: list[Why | None] = []
+        if why and len(rows):
+            reasons = self._presenter.explain(rows, weighing.likeness(self.bundle, seeds, rows, directions))
+        unknown = np.concatenate([known.unknown, lacking])
+        return self._presenter.answer(Listed("titles", rows, scores, ranked.plan.kind, None), unknown, count, reasons)
+
+    def recommend_many(
+        self,
+        people: Sequence[Person],
+        dial: float | str = 0.0,
+        k: int | None = None,
+        candidates: Iterable[int] | None = None,
+        freshness: float = 0.0,
+        is_available_only: bool = False,
+    ) -> Lists:
+        """As `recommend`, for many people at once and without reasons.
+
+        A country counts for the model alone, unless `is_available_only`: then lists hold what is on offer there.
+        """
+        turned, count = self.dial_value(dial), self._count(k)
+        lists = Lists(
+            np.full((len(people), count), NO_TITLE, dtype=np.int64),
+            np.full((len(people), count), -np.inf, dtype=np.float32),
+            np.zeros(len(people), dtype=np.bool_),
+        )
+        groups: dict[str | None, list[int]] = {}
+        for place, person in enumerate(people):
+            groups.setdefault(person.country if is_available_only else None, []).append(place)
+        for country, places in groups.items():
+            allowed, _ = self._allowed(country, None, candidates)
+            for start in range(0, len(places), self._options.batch_users):
+                batch = places[start : start + self._options.batch_users]
+                self._fill(lists, batch, [people[n] for n in batch], allowed, turned, freshness)
+        return lists
+
+    def dial_value(self, dial: float | str) -> float:
+        """A number for a setting of the bundle or a number; raises RequestError for a name that is no setting."""
+        known = self.bundle.manifest.dial
+        if isinstance(dial, str):
+            if dial not in known.settings:
+                raise RequestError("dial", f"no setting {dial!r}; there are {', '.join(known.settings)}, and numbers")
+            return known.settings[dial]
+        if not np.isfinite(dial):
+            raise RequestError("dial", f"expected a finite number, not {dial}")
+        return float(np.clip(dial, known.minimum, known.maximum))
+
+    def _fill(
+        self,
+        lists: Lists,
+        places: Sequence[int],
+        people: Sequence[Person],
+        allowed: Ids | None,
+        dial: float,
+        freshness: float,
+    ) -> None:
+        """Write the lists of `people`, who stand at `places` of `lists`."""
+        count = lists.title_ids.shape[1]
+        known = [self._known(person) for person in people]
+        has_likes = np.array([len(own.history.liked.rows) > 0 for own in known])
+        rows = np.full((len(people), count), NO_TITLE, dtype=np.int64)
+        scores = np.full((len(people), count), -np.inf, dtype=np.float32)
+        if chosen := np.flatnonzero(has_likes).tolist():
+            countries = [self._country(people[n].country) for n in chosen]
+            embeddings = weighing.ask(self.bundle, [known[n].history for n in chosen], countries)
+            queries = self.bundle.queries(embeddings, dial, freshness)
+            ranked = self._rank(queries, allowed, [known[n].excluded for n in chosen], count)
+            rows[chosen], scores[chosen] = ranked.rows, ranked.scores
+        if others := np.flatnonzero(~has_likes).tolist():
+            rows[others], scores[others] = self._popular.best(allowed, [known[n].excluded for n in others], count)
+        lists.title_ids[places] = np.where(rows == NO_TITLE, NO_TITLE, self.bundle.title_ids[rows])
+        lists.scores[places] = scores
+        lists.is_popular[places] = ~has_likes
+
+    def _rank(self, queries: Floats, allowed: Ids | None, excluded: Sequence[Ids], count: int) -> Ranked:
+        return planner.best(self._by_score, queries, allowed, excluded, count, self._policy)
+
+    def _known(self, person: Person) -> _Known:
+        history = person.history
+        rows = self.bundle.rows(history.title_ids)
+        is_known = rows >= 0
+        excluded = self.bundle.rows(_NO_IDS if person.excluded is None else person.excluded)
+        return _Known(
+            KnownHistory(rows[is_known], history.weights[is_known], history.ages_days[is_known]),
+            np.unique(np.concatenate([rows[is_known], excluded[excluded >= 0]])),
+            history.title_ids[~is_known],
+        )
+
+    def _country(self, country: str | None) -> int:
+        """As the query tower takes it: 0 where not known, 1 for one that training never met."""
+        return 0 if country is None else self.bundle.countries.get(country, 1)
+
+    def _count(self, k: int | None) -> int:
+        count = self._options.titles if k is None else k
+        if not 1 <= count <= self._options.max_titles:
+            raise RequestError("k", f"expected 1 to {self._options.max_titles} titles, not {count}")
+        return count
+
+    def _allowed(
+        self, country: str | None, providers: Iterable[str] | None, candidates: Iterable[int] | None
+    ) -> tuple[Ids | None, Ids]:
+        """Rows that may be recommended, in order, None for all candidates; and ids that the bundle lacks."""
+        if providers is not None and country is None:
+            raise RequestError("providers", "expected a country too: what is on offer differs from one to the other")
+        allowed = None if country is None else self._availability.rows(country, providers)
+        if candidates is None:
+            return allowed, _NO_IDS
+        ids = _ids("candidates", candidates)
+        rows = self.bundle.rows(ids)
+        chosen = np.unique(rows[(rows >= 0) & (rows < self.bundle.count_candidates)])
+        if allowed is not None:
+            chosen = np.intersect1d(chosen, allowed, assume_unique=True)
+        return chosen, ids[rows < 0]
+
+    def _popular_answer(
+        self, known: _Known, lacking: Ids, country: str | None, allowed: Ids | None, count: int, reason: str
+    ) -> Answer:
+        rows, scores = self._popular.best(allowed, [known.excluded], count)
+        where = "everywhere" if country is None else f"among what is on offer in {country}"
+        note = f"{reason}: this is what is popular {where}"
+        unknown = np.concatenate([known.unknown, lacking])
+        listed = Listed("popular", *found(rows[0], scores[0]), "exact", None)
+        return self._presenter.answer(listed, unknown, count, note=note)
+
+    def _warm_up(self) -> None:
+        """Ask for everything once: the first request must not be the one that loads it."""
+        title = int(self.bundle.title_ids[0])
+        self.recommend(history=[title], k=1)
+        self.similar([title], k=1)
+        self.bundle.search(np.zeros((1, self.bundle.manifest.vectors.width), dtype=np.float32), 1)
+
+
+def _history(entries: Sequence[Entry] | History) -> History:
+    return entries if isinstance(entries, History) else History.of(entries)
+
+
+def _ids(field: str, values: Iterable[int]) -> Ids:
+    try:
+        return np.array(values if isinstance(values, np.ndarray) else list(values), dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        raise RequestError(field, "expected ids of titles, whole numbers") from None
+
+
+def _why_popular(history: History, known: _Known) -> str:
+    if not len(history):
+        return "no history"
+    if not len(known.history.rows):
+        return "no title of the history is known here"
+    return "nothing in the history speaks for anything"
