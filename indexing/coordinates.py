@@ -18,38 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.manifest import Coordinate, Dial
+from indexing.manifest import Dial
 
 Floats = NDArray[np.float32]
 _LEAST = 1e-6  # of a scale, where embeddings or queries are all zeros
-
-
-@dataclass(frozen=True)
-class Standardised:
-    """`values` [titles] of mean 0 and standard deviation 1 over the candidates; 0 where not known."""
-
-    values: Floats
-    mean: float
-    std: float
-
-    def coordinate(self, what: str, scale: float) -> Coordinate:
-        return Coordinate(value=what, mean=self.mean, std=self.std, scale=scale)
-
-
-def standardise(values: NDArray[np.float64], count_candidates: int) -> Standardised:
-    """`values` [titles], NaN where not known. All are 0, as the deviation is, where the candidates are all alike."""
-    known = values[:count_candidates]
-    known = known[~np.isnan(known)]
-    mean = float(known.mean()) if len(known) else 0.0
-    std = float(known.std()) if len(known) else 0.0
-    if std <= 1e-9 * (1 + abs(mean)):  # rounding leaves a trace
-        return Standardised(np.zeros(len(values), dtype=np.float32), mean, 0.0)
-    return Standardised(np.nan_to_num((values - mean) / std).astype(np.float32), mean, std)
-
-
-def log_popularity(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[titles]: log(1 + positives)."""
-    return np.log1p(counts.astype(np.float64))
 
 
 def freshness(release_days: NDArray[np.float64], as_of_day: float, decay_days: float) -> NDArray[np.float64]:

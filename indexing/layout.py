@@ -11,9 +11,9 @@ import pyarrow as pa
 from conf.settings import Index
 from indexing import coordinates
 from indexing.bundle import BESIDE, TITLES_SCHEMA, Floats, turned
-from indexing.coordinates import Standardised
 from indexing.lake_inputs import LakeInputs
 from indexing.manifest import Coordinate, Dial, Vectors
+from models.standardised import Standardised, log_popularity, standardise
 
 _EPOCH = date(1970, 1, 1)
 _BATCH_TITLES = 65_536
@@ -42,12 +42,12 @@ def lay_out(
     inputs: LakeInputs, embeddings: Floats, queries: Floats, options: Index, dial: Dial | None, as_of: date
 ) -> Layout:
     """For `embeddings` [titles, dim] and `queries` [users, dim] of people; without a `dial` it is made by rule."""
-    count = inputs.count_candidates
-    popularity = coordinates.standardise(coordinates.log_popularity(inputs.counts), count)
+    candidates = slice(inputs.count_candidates)  # they come first
+    popularity = standardise(log_popularity(inputs.counts), candidates)
     fresh = coordinates.freshness(inputs.catalogue.release_days, (as_of - _EPOCH).days, options.freshness_decay_days)
-    freshness = coordinates.standardise(fresh, count)
+    freshness = standardise(fresh, candidates)
     if dial is None:
-        spread = coordinates.score_spread(queries, embeddings[:count])
+        spread = coordinates.score_spread(queries, embeddings[candidates])
         dial = coordinates.dial_by_rule(options.dial_settings, options.dial_reach, spread)
     scale = coordinates.dial_scale(dial)
 

@@ -7,28 +7,6 @@ from indexing import bundle, coordinates
 from indexing.manifest import Coordinate, Dial, Vectors
 
 
-def test_standardised_over_candidates_alone() -> None:
-    # Candidates 1, 3: mean 2, deviation 1. The last title left the guide.
-    found = coordinates.standardise(np.array([1.0, 3.0, 7.0]), 2)
-    assert found.values.tolist() == [-1, 1, 5]
-    assert (found.mean, found.std) == (2, 1)
-
-
-def test_value_that_is_not_known_is_the_mean() -> None:
-    assert coordinates.standardise(np.array([1.0, np.nan, 3.0]), 3).values.tolist() == [-1, 0, 1]
-
-
-@pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [np.nan, np.nan, np.nan]])
-def test_values_all_alike_say_nothing(values: list[float]) -> None:
-    found = coordinates.standardise(np.array(values), 3)
-    assert found.values.tolist() == [0, 0, 0]
-    assert found.std == 0
-
-
-def test_title_without_positives_has_a_popularity() -> None:
-    assert coordinates.log_popularity(np.array([0, 9])).tolist() == [0, np.log(10)]
-
-
 def test_freshness_halves_by_its_decay_and_is_full_before_release() -> None:
     decay = 100 / np.log(2)
     ages = coordinates.freshness(np.array([1000.0, 900.0, 1200.0, np.nan]), 1000, decay)

@@ -1,0 +1,34 @@
+"""Numbers per title on one scale, mean 0 and deviation 1 over the candidates: what the popularity dial turns.
+
+The index stores these numbers, and whoever measures the dial adds the same to scores.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """`values` [titles] of mean 0 and standard deviation 1 over the candidates; 0 where not known."""
+
+    values: NDArray[np.float32]
+    mean: float
+    std: float
+
+
+def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | slice) -> Standardised:
+    """`values` [titles], NaN where not known. All are 0, as the deviation is, where the candidates are all alike."""
+    known = values[candidates]
+    known = known[~np.isnan(known)]
+    mean = float(known.mean()) if len(known) else 0.0
+    std = float(known.std()) if len(known) else 0.0
+    if std <= 1e-9 * (1 + abs(mean)):  # rounding leaves a trace
+        return Standardised(np.zeros(len(values), dtype=np.float32), mean, 0.0)
+    return Standardised(np.nan_to_num((values - mean) / std).astype(np.float32), mean, std)
+
+
+def log_popularity(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[titles]: log(1 + positives)."""
+    return np.log1p(counts.astype(np.float64))
