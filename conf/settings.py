@@ -367,6 +367,19 @@ class Report(Section):
     price_per_hour: Annotated[float, Field(ge=0)]  # of the machine that a night runs on, in any currency
 
 
+class Dial(Section):
+    """Which settings of the popularity dial are measured, and how the named ones are chosen; see models/dial_settings.
+
+    Values are in standard deviations of a user's scores of the candidates: below 0 hidden gems, above 0 the well known.
+    """
+
+    values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)]
+    popular_max_loss_share: Share  # of the best recall, that each may cost
+    discover_max_loss_share: Share
+    gems_max_loss_share: Share
+    user_group_share: Annotated[float, Field(gt=0, le=0.5)]  # of users, that love blockbusters, and likewise the niche
+
+
 class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
@@ -470,6 +483,7 @@ class Settings(Section):
     evaluation: Evaluation
     gate: Gate
     report: Report
+    dial: Dial
     index: Index
     serving: Serving
     backfill: Backfill
@@ -484,6 +498,8 @@ class Settings(Section):
                 f"examples: histories of {longest} titles are longer than histories.max_titles "
                 f"{self.histories.max_titles}"
             )
+        if outside := [value for value in self.dial.values if abs(value) > self.index.dial_reach]:
+            raise ValueError(f"dial.values {outside} lie beyond index.dial_reach {self.index.dial_reach}")
         if self.interactions.rating_neutral >= self.staging.max_rating:
             raise ValueError(f"interactions.rating_neutral must be below staging.max_rating {self.staging.max_rating}")
         return self
