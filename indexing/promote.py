@@ -14,17 +14,19 @@ and the index's checks to `gate_results` and the gate's page. Exit code 3 where 
 index among it, or where there is no champion to refresh.
 """
 
+import json
 import logging
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import build, lake_inputs, pointer, publication
+from indexing import build, bundle, lake_inputs, pointer, publication
 from indexing.errors import BundleError
-from indexing.manifest import Manifest
+from indexing.manifest import SCHEMA_VERSION, Manifest
 from indexing.storage import Store
 from models import gate, gate_results, registry
 from models.errors import ModelError
@@ -42,7 +44,7 @@ def align(settings: Settings) -> int | None:
     found = pointer.read(store)
     if found is None:
         return None
-    served = _manifest(store, found.live.version).model.version
+    served = _model_version(store, found.live.version)
     champion = registry.champion_or_none(settings)
     if champion is None or champion.version != served:
         registry.point(settings, registry.CHAMPION, served)
@@ -53,10 +55,16 @@ def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
     """The newest bundle of a model, today's tables and these settings, built where there is none yet."""
     store, registered = publication.store_of(settings), registry.fetch(settings, model)
     pinned = lake_inputs.pin(settings.lake.root)
+    wanted = {
+        "schema_version": SCHEMA_VERSION,
+        "delta_versions": pinned,
+        "settings": settings.index.model_dump(mode="json"),
+        "seed": settings.seed,
+        **({"as_of": ds.isoformat()} if ds else {}),
+    }
     for version in _versions_of(store, registered.version):
-        manifest = _manifest(store, version)
-        is_same = dict(manifest.delta_versions) == pinned and manifest.seed == settings.seed
-        if is_same and manifest.settings == settings.index.model_dump(mode="json") and ds in (None, manifest.as_of):
+        said = _said(store, version)
+        if all(said.get(name) == value for name, value in wanted.items()):
             log.info("%s is of the same model, tables and settings: nothing to build", version)
             return version
     build.work(settings, Namespace(model=model, dial=None, ds=ds))
@@ -88,7 +96,7 @@ def promote(settings: Settings, ds: date) -> int:
         versions = _versions_of(store, challenger.version)
         if not versions:
             raise BundleError(f"{store.location}: no bundle of {model}; run python -m indexing.promote build")
-        checks = judge_bundle(figures(_manifest(store, versions[0]), settings))
+        checks = judge_bundle(figures(Manifest.model_validate(_said(store, versions[0])), settings))
         verdict = gate_results.with_bundle(verdict, checks)
         gate.record(settings, verdict)
     if not verdict.is_yes:
@@ -117,17 +125,19 @@ def _publish(settings: Settings, store: Store, version: str) -> None:
 
 def _versions_of(store: Store, model_version: int) -> list[str]:
     """Bundles of a version of the model, the newest first."""
-    return [
-        version for version in reversed(store.versions()) if _manifest(store, version).model.version == model_version
-    ]
+    return [version for version in reversed(store.versions()) if _model_version(store, version) == model_version]
 
 
-def _manifest(store: Store, version: str) -> Manifest:
-    """What a bundle says of itself, without fetching it."""
-    found = store.read(f"{version}/manifest.json")
+def _model_version(store: Store, version: str) -> int:
+    return int(_said(store, version)["model"]["version"])
+
+
+def _said(store: Store, version: str) -> dict[str, Any]:
+    """What a bundle says of itself, without fetching it; of whatever schema, since old ones lie beside new ones."""
+    found = store.read(f"{version}/{bundle.MANIFEST}")
     if found is None:
-        raise BundleError(f"{store.location}: {version} has no manifest.json")
-    return Manifest.model_validate_json(found[0])
+        raise BundleError(f"{store.location}: {version} has no {bundle.MANIFEST}")
+    return dict(json.loads(found[0]))
 
 
 def work(settings: Settings, arguments: Namespace) -> int:
