@@ -131,19 +131,27 @@ def _times(process: psutil.Process) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value; where it has a target, `value` is to be at most that."""
+    """One measured value; where it has a target, `value` is to be at most that, or, for `at_least`, no less."""
 
     name: str
     value: float | int | bool
     unit: str
     context: Mapping[str, Any]
     target: float | None = None
+    at_least: float | None = None
 
     @property
     def verdict(self) -> str:
-        if self.target is None:
+        if self.target is None and self.at_least is None:
             return ""
-        return "met" if self.value <= self.target else "missed"
+        is_low_enough = self.target is None or self.value <= self.target
+        return "met" if is_low_enough and (self.at_least is None or self.value >= self.at_least) else "missed"
+
+    @property
+    def goal(self) -> str:
+        """Target and verdict, for a person."""
+        limits = [("at most", self.target), ("at least", self.at_least)]
+        return ", ".join(f"{side} {limit:g}: {self.verdict}" for side, limit in limits if limit is not None)
 
 
 class Report:
@@ -154,11 +162,20 @@ class Report:
         self._figures: list[Figure] = []
         self._notes: list[str] = []
 
-    def add(self, name: str, value: float | int | bool, unit: str, target: float | None = None, **context: Any) -> None:
+    def add(
+        self,
+        name: str,
+        value: float | int | bool,
+        unit: str,
+        target: float | None = None,
+        at_least: float | None = None,
+        **context: Any,
+    ) -> None:
         """Note one figure; `context` says what it was measured on."""
-        figure = Figure(name, round(value, 4) if isinstance(value, float) else value, unit, context, target)
+        figure = Figure(name, round(value, 4) if isinstance(value, float) else value, unit, context, target, at_least)
         self._figures.append(figure)
-        aim = {} if target is None else {"target_at_most": target, "verdict": figure.verdict}
+        aims = {"target_at_most": target, "target_at_least": at_least, "verdict": figure.verdict or None}
+        aim = {name: value for name, value in aims.items() if value is not None}
         self._print_line(name, figure.value, unit, {**context, **aim})
 
     def _print_line(self, name: str, value: float | int | bool | str, unit: str, context: Mapping[str, Any]) -> None:
@@ -185,8 +202,7 @@ class Report:
             table.add_column(heading, justify="right" if heading == "value" else "left", overflow="fold")
         for figure in self._figures:
             on = ", ".join(f"{key}={_short(value)}" for key, value in figure.context.items())
-            goal = "" if figure.target is None else f"at most {figure.target:g}: {figure.verdict}"
-            table.add_row(figure.name, _short(figure.value), figure.unit, on, goal)
+            table.add_row(figure.name, _short(figure.value), figure.unit, on, figure.goal)
         console = Console(file=sys.stderr)
         if not console.is_terminal:
             console.width = _FILE_WIDTH

@@ -123,15 +123,12 @@ class Feed:
 
     def _row_groups(self, seed: int | None) -> Iterator[Rows]:
         """The row groups of this shard, they and the rows of each in an order by `seed` or as they lie in the files."""
-        reader = self._open_reader(seed)
-        try:
+        with self.open_reader(seed) as reader:
             for group in reader:
                 yield _numbers(group._asdict())
-        finally:
-            reader.stop()
-            reader.join()
 
-    def _open_reader(self, seed: int | None) -> Any:
+    def open_reader(self, seed: int | None) -> Any:
+        """Petastorm's reader of this shard, to be used as a context; row groups as they lie in the files for None."""
         return make_batch_reader(
             list(self.files.footers),
             filesystem=ParquetFiles(self.files.filesystem, self.files.footers),

@@ -1,0 +1,269 @@
+"""How fast training reads and learns, beside reading alone, learning alone, and the way TFRS's tutorials do both.
+
+Makes its own table of examples, before any clock starts, in --work (default: a temporary folder, removed at the end),
+and prints one JSON line per figure, then all as a table on standard error. All in examples a second, in one process:
+
+  (a) reader      Petastorm's batch reader alone, with the options that the feed gives it, in the order of the files
+  (b) feed        what models.dataset makes of it: shuffled over a buffer, in batches, as tensors of tf.data
+      inputs      the same with titles and countries turned into rows: what training takes
+  (c) training    whole epochs of the sampled softmax network from these inputs, shuffling and reading included
+  (d) in memory   the same network trained on the same batches, made before and held as tensors
+  (e) tutorial    the same rows one by one through tf.data, ids as strings that a layer looks up, an embedding for each
+                  title of each row, in-batch negatives; of the same batch size and dimensions
+
+(a) and (b), and then (c) and (d), take turns, so that whatever else the machine does slows both; figures are medians.
+Each network makes its first steps before the clock starts. (e) is timed from its second batch on: what its shuffling
+takes to begin is not held against it.
+
+The input wait is timed step by step, outside of Keras: how long a step waits for its batch. On a machine without a
+GPU reading also takes processor time from learning, which (c) beside (d) shows and the wait does not.
+
+A target that is missed is printed as missed; the exit code is 0 all the same.
+"""
+
+import statistics
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measure import Report, reporting
+from benchmarks.training_rows import write_examples
+from benchmarks.training_tutorial import TutorialModel, tutorial_dataset
+from conf import command_line
+from conf.settings import Settings
+from models import delta_files
+from models.dataset import Feed, Shuffle
+from models.errors import ModelError
+from models.fitting import compile_network, use_precision
+from models.legacy_keras import keras, tf
+from models.networks import NetworkOptions, SampledSoftmax
+from models.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, InputMaker
+
+_COUNTRIES = ("DE", "FR", "GB", "US")
+_WARM_UP_STEPS = 5
+
+
+def open_feed(settings: Settings, location: Path) -> Feed:
+    """The feed that models.train would read these examples by."""
+    options = settings.training
+    files = delta_files.open_version(str(location), delta_files.newest_version(str(location)), "train")
+    return Feed(
+        files,
+        EXAMPLE_COLUMNS,
+        batch_size=min(options.examples_per_batch, sum(files.row_groups)),
+        shuffle=Shuffle(settings.seed, options.shuffle_buffer_rows),
+        drop_remainder=True,
+        reader_threads=options.reader_threads,
+    )
+
+
+def network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
+    """Compiled, and as models.train makes it for so many titles; popularity as the examples have it."""
+    model, training = settings.model, settings.training
+    use_precision(training)
+    options = NetworkOptions(
+        dim=model.dim,
+        count_countries=FIRST_COUNTRY_ID + len(_COUNTRIES),
+        temperature=model.temperature,
+        learn_temperature=model.learn_temperature,
+        id_dropout=model.id_dropout,
+        content_dropout=model.content_dropout,
+        seed=settings.seed,
+    )
+    shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
+    content = np.empty((len(title_ids), 0), dtype=np.float32)
+    made = SampledSoftmax(
+        options, content, shares / shares.sum(), training.uniform_negatives, training.correct_sampling
+    )
+    compile_network(made, training, 10_000)
+    return made
+
+
+def count_a_second(batches: Iterable[Any], size: int) -> float:
+    """Examples a second of going through `batches` of `size` examples each."""
+    started = perf_counter()
+    count = sum(1 for _ in batches)
+    return count * size / (perf_counter() - started)
+
+
+def raw_rows_a_second(feed: Feed) -> float:
+    """Of Petastorm's reader alone."""
+    started = perf_counter()
+    count = 0
+    with feed.open_reader(None) as reader:
+        for group in reader:
+            count += len(group.title_id)
+    return count / (perf_counter() - started)
+
+
+def by_turns(repeats: int, **measures: Callable[[], float]) -> dict[str, list[float]]:
+    """Each of `measures` so many times, one after the other."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(repeats):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return found
+
+
+def add_reading(report: Report, feed: Feed, maker: InputMaker, arguments: Namespace) -> None:
+    """(a) and (b)."""
+    epochs = iter(range(10_000))
+    found = by_turns(
+        arguments.repeats,
+        raw=lambda: raw_rows_a_second(feed),
+        feed=lambda: count_a_second(feed.dataset(next(epochs)), feed.batch_size),
+        inputs=lambda: count_a_second(maker.dataset(feed, next(epochs)), feed.batch_size),
+    )
+    raw = _add(report, "(a) raw Petastorm reader", found["raw"])
+    for name, title in (("feed", "(b) our feed"), ("inputs", "our feed, titles as rows")):
+        own = _add(report, title, found[name])
+        report.add(f"{title}, over (a)", own / raw, "ratio", at_least=arguments.min_feed_ratio)
+
+
+def add_training(
+    report: Report,
+    settings: Settings,
+    feed: Feed,
+    maker: InputMaker,
+    title_ids: NDArray[np.int64],
+    arguments: Namespace,
+) -> float:
+    """(c), (d) and the input wait; (c)."""
+    made = network(settings, title_ids)
+    in_memory = held(maker.dataset(feed, 0), arguments.held_batches)
+    made.fit(in_memory.take(_WARM_UP_STEPS), verbose=0)
+    epochs = iter(range(10_000))
+
+    def trained(data: tf.data.Dataset) -> float:
+        started = perf_counter()
+        made.fit(data, verbose=0)
+        return int(data.cardinality()) * feed.batch_size / (perf_counter() - started)
+
+    # As many steps from memory as an epoch has: held batches again and again.
+    steps = feed.count_batches
+    found = by_turns(
+        arguments.repeats,
+        fed=lambda: trained(maker.dataset(feed, next(epochs))),
+        held=lambda: trained(in_memory.repeat().take(steps)),
+    )
+    how = {"steps": steps, "titles": len(title_ids), "dim": settings.model.dim}
+    fed = _add(report, "(c) training from the feed", found["fed"], **how)
+    memory = _add(report, "(d) training from tensors in memory", found["held"], **how)
+    report.add("(c) over (d)", fed / memory, "ratio", at_least=arguments.min_training_ratio)
+    share, step_ms = input_wait(made, maker.dataset(feed, next(epochs)).take(arguments.wait_steps))
+    report.add("step, with its wait", step_ms, "ms", steps=min(arguments.wait_steps, steps))
+    report.add("input wait, of step time", share, "share", target=arguments.max_wait_share)
+    return fed
+
+
+def held(data: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """The first `count` batches of `data` as tensors in memory."""
+    batches = list(data.take(count))
+    stacked = {name: tf.stack([batch[name] for batch in batches]) for name in batches[0]}
+    return tf.data.Dataset.from_tensor_slices(stacked)
+
+
+def input_wait(made: SampledSoftmax, data: tf.data.Dataset) -> tuple[float, float]:
+    """The share of step time that a step waits for its batch, and a step's mean time in milliseconds with it.
+
+    The first steps, for which the function is traced and the feed's buffer fills, are not counted.
+    """
+    step = tf.function(made.train_step)
+    waits, totals = [], []
+    batches: Iterator[Any] = iter(data)
+    while True:
+        started = perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            break
+        waits.append(perf_counter() - started)
+        step(batch)["loss"].numpy()  # waits till it is done
+        totals.append(perf_counter() - started)
+    counted = slice(min(_WARM_UP_STEPS, len(totals) - 1), None)
+    total = sum(totals[counted])
+    return sum(waits[counted]) / total, 1000 * total / len(totals[counted])
+
+
+def add_tutorial(
+    report: Report, settings: Settings, feed: Feed, title_ids: NDArray[np.int64], fed: float, arguments: Namespace
+) -> None:
+    """(e)."""
+    model = TutorialModel(title_ids, settings.model.dim)
+    model.compile(optimizer=keras.optimizers.Adam(settings.training.learning_rate))
+    found = []
+    for _ in range(arguments.repeats):
+        timer = _FirstBatch()
+        data = tutorial_dataset(feed, feed.batch_size, settings.training.shuffle_buffer_rows)
+        history = model.fit(data.take(arguments.tutorial_steps + 1), verbose=0, callbacks=[timer])
+        assert np.isfinite(history.history["loss"][-1])
+        found.append(timer.count_timed * feed.batch_size / (perf_counter() - timer.started))
+    tutorial = _add(report, "(e) TFRS-tutorial style", found, steps=arguments.tutorial_steps)
+    report.add("(c) over (e)", fed / tutorial, "ratio", at_least=arguments.min_tutorial_ratio)
+
+
+class _FirstBatch(keras.callbacks.Callback):
+    """Starts the clock after the first batch."""
+
+    started = 0.0
+    count_timed = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == 0:
+            self.started = perf_counter()
+        self.count_timed = batch
+
+
+def _add(report: Report, title: str, found: Sequence[float], **context: Any) -> float:
+    median = statistics.median(found)
+    report.add(title, median, "examples/s", one_by_one=[round(value) for value in found], **context)
+    return median
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    """Measure, and show the table."""
+    title_ids = np.random.default_rng(settings.seed).permutation(10 * arguments.titles)[: arguments.titles] + 1
+    with reporting("training", ("petastorm", "pyarrow", "tensorflow"), arguments.work) as (report, folder):
+        location = folder / "training_examples"
+        options = settings.examples
+        write_examples(
+            *(location, arguments.rows, title_ids, options.history_titles, options.rows_per_group, settings.seed)
+        )
+        feed = open_feed(settings, location)
+        about = {"rows": feed.count_rows, "batch": feed.batch_size, "history": options.history_titles}
+        report.add("examples", feed.count_rows, "rows", **about)
+        report.add("GPUs", len(tf.config.list_physical_devices("GPU")), "devices")
+        maker = InputMaker(title_ids, _COUNTRIES)
+        add_reading(report, feed, maker, arguments)
+        fed = add_training(report, settings, feed, maker, title_ids, arguments)
+        add_tutorial(report, settings, feed, title_ids, fed, arguments)
+
+
+def _parser() -> ArgumentParser:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--rows", type=int, default=400_000, help="examples in the table")
+    parser.add_argument("--titles", type=int, default=30_000, help="in the catalogue")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each is measured")
+    parser.add_argument("--held-batches", type=int, default=100, help="of (d)")
+    parser.add_argument("--wait-steps", type=int, default=200, help="timed one by one")
+    parser.add_argument("--tutorial-steps", type=int, default=50, help="of (e)")
+    parser.add_argument("--min-feed-ratio", type=float, default=0.8, help="target of (b) over (a)")
+    parser.add_argument("--min-training-ratio", type=float, default=0.9, help="target of (c) over (d)")
+    parser.add_argument("--min-tutorial-ratio", type=float, default=5.0, help="target of (c) over (e)")
+    parser.add_argument("--max-wait-share", type=float, default=0.05, help="target of the input wait")
+    parser.add_argument("--work", metavar="FOLDER", help="where the table is made and stays")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return command_line.run(_parser(), work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
