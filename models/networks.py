@@ -213,6 +213,12 @@ class SampledSoftmax(TwoTowerNetwork):
 
 def _may_stand_against(rows: tf.Tensor, columns: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """bool [batch, candidates]: whether a candidate is not in the example's history; the example's own always may."""
-    is_met = tf.gather(scattered(rows, tf.ones_like(rows, tf.float32), width), columns, axis=1) > 0
-    is_own = tf.eye(tf.shape(rows)[0], tf.shape(columns)[0], dtype=tf.bool)
-    return is_own | ~is_met
+    batch, count = tf.shape(rows)[0], tf.shape(columns)[0]
+    # By place among the candidates, not by title: a matrix of all titles would be the most that a step computes.
+    last_place = tf.math.unsorted_segment_max(tf.range(count), columns, width)  # [titles + 1], below 0 for no candidate
+    places = tf.gather(last_place, rows)
+    flat = tf.where(places < 0, count, places) * batch + tf.range(batch)[:, None]
+    met = tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, (count + 1) * batch)
+    is_met = tf.gather(tf.reshape(met, [count + 1, batch]), tf.gather(last_place, columns)) > 0
+    is_own = tf.eye(batch, count, dtype=tf.bool)
+    return is_own | ~tf.transpose(is_met)
