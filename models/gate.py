@@ -14,20 +14,22 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 from conf import command_line
 from conf.settings import Settings
-from jobs import table_log
-from models import evaluations, gate_page, gate_results, registry
+from models import evaluations, feed_days, gate_page, gate_results, night_files, registry
 from models.errors import ModelError
-from models.evaluate_night import registered_name
 from models.gate_results import Verdict
-from models.gate_rules import Check, FeedDay, judge_data, judge_models
+from models.gate_rules import Check, judge_data, judge_models
 
 log = logging.getLogger("marquee")
 
 SAID_NO = 3
+
+
+def registered_name(version: int) -> str:
+    """How tables and pages call a version of the registered model."""
+    return f"{registry.NAME}@{version}"
 
 
 def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
@@ -39,33 +41,15 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
     options = settings.evaluation
     try:
         checks = judge_models(found[model], found[against], options.k[0], settings.gate, options.confidence)
-        return against, [*checks, *judge_data(feed_days(settings), ds, settings.gate)]
+        return against, [*checks, *judge_data(feed_days.read(settings.lake.root), ds, settings.gate)]
     except ValueError as error:
         raise ModelError(f"the gate can't judge {model} on {ds}: {error}") from error
-
-
-def feed_days(settings: Settings) -> list[FeedDay]:
-    """What came in of the events, day by day."""
-    location = f"{settings.lake.root}/feed_loads"
-    if not table_log.exists(location):
-        return []
-    columns = ["ds", "count_lines", "count_loaded", "count_rejected", "count_duplicates"]
-    events = table_log.read(table_log.load(location), columns, [("feed", "=", "events")]).to_pylist()
-    return [
-        FeedDay(row["ds"], row["count_lines"], row["count_loaded"], row["count_rejected"] - row["count_duplicates"])
-        for row in events
-    ]
-
-
-def page_file(settings: Settings, ds: date) -> Path:
-    """Where the page of a night lies."""
-    return Path(settings.report.root) / ds.isoformat() / "gate.html"
 
 
 def record(settings: Settings, verdict: Verdict) -> None:
     """Write a verdict to the table and onto its page."""
     gate_results.write(settings.lake.root, verdict)
-    file = page_file(settings, verdict.ds)
+    file = night_files.gate(settings, verdict.ds)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(gate_page.render(verdict), encoding="utf-8")
 
@@ -81,7 +65,7 @@ def work(settings: Settings, arguments: Namespace) -> int:
     against, checks = judge(settings, arguments.ds, model)
     verdict = gate_results.decide(arguments.ds, model, against, checks, arguments.why if arguments.override else None)
     record(settings, verdict)
-    print(f"page: {page_file(settings, arguments.ds)}")
+    print(f"page: {night_files.gate(settings, arguments.ds)}")
     print(f"{verdict.decision} {model}, measured against {against}: {verdict.why}")
     return 0 if verdict.is_yes else SAID_NO
 

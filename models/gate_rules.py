@@ -15,6 +15,7 @@ from statistics import NormalDist, median
 from conf.settings import Gate
 from models.comparison import Difference
 from models.evaluation import Measured
+from models.feed_days import FeedDay
 
 OVERALL, SEGMENT, GUARDRAIL, DATA, BUNDLE = RULES = ("overall", "segment", "guardrail", "data", "bundle")
 ACCURACY = ("recall", "ndcg")
@@ -42,16 +43,6 @@ class Check:
     passed: bool
     decides: bool
     reason: str
-
-
-@dataclass(frozen=True)
-class FeedDay:
-    """What came in of the events of one day; copies are not among the rejected."""
-
-    ds: date
-    count_lines: int
-    count_loaded: int
-    count_rejected: int
 
 
 def judge_models(

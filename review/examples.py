@@ -8,8 +8,8 @@ import pandas as pd
 
 from conf.settings import Settings
 from jobs import table_log
-from models import delta_files, registry
-from models.evaluate_night import OLD, lists_folder
+from models import delta_files, night_files
+from models.night_files import OLD
 from review.night import data_uri
 from review.sections import Poster, Section, Shelf
 
@@ -17,8 +17,8 @@ from review.sections import Poster, Section, Shelf
 def users(settings: Settings, ds: date) -> Section:
     """Users drawn by the seed, the same on every night while they are measured; named by number, not by id."""
     title = f"{settings.report.users} users, old against new"
-    lists = {file.stem: pd.read_parquet(file) for file in sorted(lists_folder(settings, ds).glob("*.parquet"))}
-    new = [name for name in lists if name.startswith(f"{registry.NAME}@")]
+    lists = {file.stem: pd.read_parquet(file) for file in sorted(night_files.lists(settings, ds).glob("*.parquet"))}
+    new = [name for name in lists if "@" in name]
     if OLD not in lists or not new:
         return Section(title, missing=f"no lists of {OLD} and of a registered model were written on {ds}")
     # The challenger is the newest version.

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure as Canvas
 from models import plots
 from models.dial_curve import DialPoint
 from models.evaluation import Measured
-from models.gate_rules import Check, FeedDay
+from models.feed_days import FeedDay
+from models.gate_rules import Check
 from review.sections import Figure
 
 _COLOURS = ("#1f5f8b", "#c8553d", "#7a9e4b", "#8a6bbe")

@@ -7,7 +7,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -16,12 +16,12 @@ import pandas as pd
 
 from conf.settings import Settings
 from jobs import table_log
-from models import evaluations, gate, gate_results
+from models import evaluations, feed_days, gate_results, night_files
 from models.dial_curve import DialPoint
-from models.evaluate_night import OLD, dial_file
 from models.evaluation import Measured
 from models.gate_results import Verdict, name_of
 from models.gate_rules import SEGMENT, failures
+from models.night_files import OLD
 from review import figures
 from review.sections import Section, Table
 
@@ -81,7 +81,7 @@ def feeds(settings: Settings, ds: date) -> Section:
     shown = [[row["feed"], *(f"{row[name]:,}" for name in counts)] for row in sorted(rows, key=lambda row: row["feed"])]
     headings = ("feed", "files", "lines", "rows", "rejected", "of these copies", "erased")
     first = ds - timedelta(days=_DAYS_SHOWN)
-    days = sorted((day for day in gate.feed_days(settings) if first < day.ds <= ds), key=lambda day: day.ds)
+    days = [day for day in feed_days.read(settings.lake.root) if first < day.ds <= ds]
     plots = [figures.events_by_day(days, ds)] if days else []
     return Section(title, tables=[Table(f"Feeds of {ds}", headings, shown)], figures=plots)
 
@@ -142,13 +142,13 @@ def verdict(settings: Settings, ds: date) -> Section:
 
 def dial(settings: Settings, ds: date) -> Section:
     """What the challenger's dial trades."""
-    title, file, k = "The dial", dial_file(settings, ds), settings.evaluation.k[0]
+    title, file, k = "The dial", night_files.dial(settings, ds), settings.evaluation.k[0]
     if not file.exists():
         return Section(title, missing=f"{file.name} was not written on this night")
-    rows = pd.read_csv(file).to_dict("records")
-    points = [DialPoint(**{str(name): float(value) for name, value in row.items()}) for row in rows]
-    headings = [field.name.replace("_", " ") for field in fields(DialPoint)]
-    shown = [[f"{value:.3f}" for value in vars(point).values()] for point in points]
+    rows = pd.read_csv(file)
+    points = [DialPoint(**{str(name): value for name, value in row.items()}) for row in rows.to_dict("records")]
+    headings = [str(name).replace("_", " ") for name in rows.columns]
+    shown = [[f"{value:.3f}" for value in row] for row in rows.to_numpy().tolist()]
     said = "In standard deviations of a user's scores: below 0 hidden gems, above 0 what is well known."
     return Section(title, said, [Table(f"Lists of {k}", headings, shown, 0)], [figures.dial(points, k)])
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from conf import command_line
 from conf.settings import Settings
-from models import gate_results
+from models import gate_results, night_files
 from models.errors import ModelError
 from review import examples, night
 from review.sections import Section
@@ -39,8 +39,7 @@ def _told(part: night.Part, settings: Settings, ds: date) -> Section:
 
 def render(settings: Settings, ds: date) -> str:
     """The report of a night."""
-    folder = Path(settings.report.root) / ds.isoformat()
-    stages = night.read_stages(folder / "stages")
+    stages = night.read_stages(night_files.stages(settings, ds))
     outcome = night.outcome(stages, gate_results.read(settings.lake.root, ds))
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -49,13 +48,8 @@ def render(settings: Settings, ds: date) -> str:
     return environment.get_template("report.html").render(ds=ds, outcome=outcome, sections=told)
 
 
-def report_file(settings: Settings, ds: date) -> Path:
-    """Where the report of a night lies."""
-    return Path(settings.report.root) / ds.isoformat() / "report.html"
-
-
 def work(settings: Settings, arguments: Namespace) -> None:
-    file = report_file(settings, arguments.ds)
+    file = night_files.report(settings, arguments.ds)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(settings, arguments.ds), encoding="utf-8")
     print(f"report: {file}")

@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from models import evaluations, gate, gate_results, registry
+from models import evaluations, gate, gate_results, night_files, registry
 from models.comparison import Difference
 from models.evaluation import Measured
 
@@ -99,7 +99,7 @@ def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Sett
         "recall@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance; "
         "ndcg@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance"
     )
-    page = gate.page_file(lake, NIGHT).read_text()
+    page = night_files.gate(lake, NIGHT).read_text()
     assert "marquee@2 is not promoted" in page
     assert "recall@20 of popularity tail" in page
     assert "-0.0700 to -0.0500" in page
@@ -112,7 +112,7 @@ def test_override_is_a_yes_that_says_who_and_against_what(lake: Settings, capsys
     [verdict] = gate_results.read(lake.lake.root, NIGHT)
     assert verdict.decision == "override"
     assert verdict.why.startswith("<b>Ann</b>: the festival's titles must be in (against: recall@20: no gain: -0.0200")
-    assert "&lt;b&gt;Ann&lt;/b&gt;" in gate.page_file(lake, NIGHT).read_text()
+    assert "&lt;b&gt;Ann&lt;/b&gt;" in night_files.gate(lake, NIGHT).read_text()
     with pytest.raises(SystemExit) as ended:
         run(lake, "--override")
     assert ended.value.code == 2

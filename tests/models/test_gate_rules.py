@@ -10,7 +10,8 @@ from conf.settings import Gate, with_changes
 from models import gate_rules
 from models.comparison import Difference
 from models.evaluation import Measured
-from models.gate_rules import Check, FeedDay
+from models.feed_days import FeedDay
+from models.gate_rules import Check
 
 NIGHT = date(2024, 5, 14)
 

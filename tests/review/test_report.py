@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from deltalake import write_deltalake
 from PIL import Image
 
 from conf.settings import Settings, with_changes
-from models import evaluations, gate_results
+from models import evaluations, gate_results, night_files
 from models.comparison import Difference
+from models.dial_curve import DialPoint
 from models.evaluation import Measured
 from models.gate_rules import Check
 from review import night, report
@@ -78,8 +80,8 @@ def whole_night(settings: Settings) -> Settings:
     for model, title in (("als", 2), ("marquee@1", 3)):
         own = pd.DataFrame({"user_id": ["somebody-in-particular"], "title_id": [title], "rank": [1]})
         own.to_parquet(folder / "lists" / f"{model}.parquet")
-    point = {"recall": 0.2, "ndcg": 0.1, "coverage": 0.6, "mean_popularity": 12.0, "cold_share": 0.1}
-    pd.DataFrame([{"dial": dial, **point} for dial in (-1.0, 0.0, 1.0)]).to_csv(folder / "dial.csv", index=False)
+    point = {own.name: 0.5 for own in fields(DialPoint)}
+    pd.DataFrame([point | {"dial": dial} for dial in (-1.0, 0.0, 1.0)]).to_csv(folder / "dial.csv", index=False)
     stage(folder, "train", "success", 1000.0)
     return settings
 
@@ -111,7 +113,7 @@ def run(settings: Settings) -> str:
     keys["feeds.posters_dir"] = settings.feeds.posters_dir
     changes = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
     assert report.main(["--ds", str(NIGHT), *changes]) == 0
-    return report.report_file(settings, NIGHT).read_text()
+    return night_files.report(settings, NIGHT).read_text()
 
 
 def test_whole_night_is_told(whole_night: Settings) -> None:
