@@ -13,7 +13,7 @@ from conf.settings import Settings, with_changes
 from indexing import drill, promote, publication
 from indexing.bundle import Bundle
 from indexing.storage import LocalStore
-from models import gate, gate_results, registry
+from models import gate_results, night_files, registry
 from models.gate_results import decide
 from models.gate_rules import Check
 
@@ -106,7 +106,7 @@ def test_index_that_falls_short_turns_a_yes_into_a_no(settings: Settings, aliase
     [verdict] = gate_results.read(settings.lake.root, NIGHT)
     assert verdict.decision == "refuse"
     assert verdict.why.startswith("parity_score_difference: ")
-    assert "parity_score_difference" in gate.page_file(settings, NIGHT).read_text()
+    assert "parity_score_difference" in night_files.gate(settings, NIGHT).read_text()
 
 
 def test_killed_between_pointer_and_alias_is_mended_by_the_next_night(
