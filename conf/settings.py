@@ -26,8 +26,11 @@ ContentBlock = Literal[
     "cast",
     "directors",
     "credits",
+    "lead",
+    "fame",
     "language",
     "month",
+    "weekday",
     "year",
     "year_5",
     "year_3",
@@ -423,6 +426,7 @@ class Serving(Section):
     exact_price: Annotated[float, Field(gt=0)]  # of scoring a title, in those of fetching one from the index
     similar_refetch: Annotated[float, Field(ge=1)]  # how many more than wanted the index gives for a list by likeness
     cached_filters: Positive  # titles on offer for so many pairs of country and providers are kept
+    threads: Positive  # that one request may take, or one worker of batch inference
     batch_users: Positive  # of batch inference, at a time
     reason_titles: Positive  # of the history, per recommended title
     reason_history_titles: Positive  # that are left out one by one, to see what each weighs

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -133,8 +134,9 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
     """The blocks of title_features that `weights` name.
 
     Ids are multi-hot: genres, genre_pairs (two genres that a title has both, or its only one), themes, language, cast,
-    directors, people (either), credits (each in its part, a title's all together as long as any other's), month of
-    release. A year is in bins of 10, 5 or 3 years: year, year_5, year_3. The plot and the poster are embeddings.
+    directors, people (either), credits (each in its part, a title's all together as long as any other's), lead (the
+    first of the cast), month and weekday of release. Fame is how many titles of the catalogue its people are in. A year
+    is in bins of 10, 5 or 3 years: year, year_5, year_3. The plot and the poster are embeddings.
     Raises ModelError for a name that is no block.
     """
     known = {
@@ -145,8 +147,11 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
         "cast": lambda: _id_block(rows, "cast_ids"),
         "directors": lambda: _id_block(rows, "director_ids"),
         "credits": lambda: _credits_block(rows),
+        "lead": lambda: _lead_block(rows),
+        "fame": lambda: _fame_block(rows),
         "language": lambda: _id_block(rows, "language_id"),
         "month": lambda: _month_block(rows),
+        "weekday": lambda: _weekday_block(rows),
         "year": lambda: _year_block(rows, 10),
         "year_5": lambda: _year_block(rows, 5),
         "year_3": lambda: _year_block(rows, 3),
@@ -252,6 +257,46 @@ def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
     counts = np.diff(both.indptr)
     both.data /= np.repeat(np.sqrt(counts), counts)
     return both.astype(np.float32), counts > 0
+
+
+def _lead_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """One-hot over who comes first in the cast."""
+    first = pa.chunked_array([pc.list_element(rows["cast_ids"].combine_chunks(), 0)])
+    ids = _multi_hot(first, 0, _largest(first) + 1)[:, _FIRST_ID:].tocsr()
+    return ids, np.diff(ids.indptr) > 0
+
+
+def _fame_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """[titles, 5]: how known a title's people are, by the titles of the catalogue that each is in; nobody's likes.
+
+    ln(1 + count) of the cast's titles together, of the most of one of them, of the directors' and of the lead's, and
+    the number of genres; each at mean 0 and standard deviation 1 over titles that name anybody.
+    """
+    (cast, has_cast), (directors, has_directors), (lead, _) = (
+        _id_block(rows, "cast_ids"),
+        _id_block(rows, "director_ids"),
+        _lead_block(rows),
+    )
+    of_cast = np.asarray(cast.sum(axis=0)).ravel()
+    of_directors = np.asarray(directors.sum(axis=0)).ravel()
+    counts = [
+        cast @ of_cast,
+        (cast @ sparse.diags(of_cast)).max(axis=1).toarray().ravel(),
+        directors @ of_directors,
+        lead @ of_cast[: lead.shape[1]],
+    ]
+    known = has_cast | has_directors
+    genres = np.asarray(_id_block(rows, "genre_ids")[0].sum(axis=1)).ravel()
+    block = np.column_stack([*(np.log1p(count) for count in counts), genres]).astype(np.float64)
+    block -= block[known].mean(axis=0) if known.any() else 0
+    block /= np.maximum(block[known].std(axis=0), 1e-9) if known.any() else 1
+    return np.where(known[:, None], block, 0).astype(np.float32), known
+
+
+def _weekday_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+    """One-hot over the weekdays of release dates."""
+    days = np.array([-1 if day is None else day.weekday() for day in rows["release_date"].to_pylist()], dtype=np.int64)
+    return (np.arange(7) == days[:, None]).astype(np.float32), days >= 0
 
 
 def _month_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:

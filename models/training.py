@@ -167,7 +167,7 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
     return UserSoftmax(
         options,
         content,
-        ease,
+        ease if model.ease.offset_scale > 0 else None,
         model.ease.offset_scale,
         (least, most),
         training.target_power,

@@ -17,7 +17,9 @@ from models.lake import Catalogue
 
 IDS = pa.list_(pa.int32())
 VECTOR = pa.list_(pa.float32())
-BLOCKS = dict.fromkeys(("genres", "genre_pairs", "people", "credits", "month", "year", "plot"), 1.0)
+BLOCKS = dict.fromkeys(
+    ("genres", "genre_pairs", "people", "credits", "lead", "fame", "month", "weekday", "year", "plot"), 1.0
+)
 
 # Title 30 came first into the vocabulary, then 10, then 20; genre 2 is drama, 3 is comedy, 1 is one that is unknown.
 TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
@@ -123,6 +125,26 @@ def test_credits_tell_parts_apart_and_are_of_length_one(catalogue: Catalogue) ->
 def test_month_is_that_of_the_release(catalogue: Catalogue) -> None:
     assert np.argwhere(catalogue.content.blocks["month"]).tolist() == [[1, 0]]
     assert catalogue.content.present["month"].tolist() == [False, True, False]
+
+
+def test_lead_is_the_first_of_the_cast(catalogue: Catalogue) -> None:
+    # 30 is led by person 6, 10 by person 5, the fifth and fourth of the columns from id 2 on.
+    assert np.argwhere(catalogue.content.blocks["lead"].toarray()).tolist() == [[0, 4], [1, 3]]
+    assert catalogue.content.present["lead"].tolist() == [True, True, False]
+
+
+def test_fame_is_how_many_titles_people_are_in(catalogue: Catalogue) -> None:
+    fame = catalogue.content.blocks["fame"]
+    # Person 6 is in the cast of two titles and 5 of one: 30 has 2 together and at most, 10 has 3 and 2; 10 alone has a
+    # director; the lead of 30 is in two, that of 10 in one; 30 has one genre, 10 two. Two values have deviation 1.
+    assert fame[:2].tolist() == [[-1, 0, -1, 1, -1], [1, 0, 1, -1, 1]]
+    assert not fame[2].any()
+    assert catalogue.content.present["fame"].tolist() == [True, True, False]
+
+
+def test_weekday_is_that_of_the_release(catalogue: Catalogue) -> None:
+    # The 11th of January 1970 was a Sunday.
+    assert np.argwhere(catalogue.content.blocks["weekday"]).tolist() == [[1, 6]]
 
 
 def test_taken_titles_keep_what_is_known_of_them(catalogue: Catalogue) -> None:
