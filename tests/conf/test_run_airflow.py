@@ -1,0 +1,44 @@
+"""What Airflow is told: the settings as one file, its home, and nobody outside of this machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conf import run_airflow
+from conf.loader import load_settings
+from conf.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    changes = {
+        **{"airflow.home": tmp_path / "airflow", "airflow.database_uri": "sqlite:///some/airflow.db"},
+        **{"spark.conf.spark.driver.memory": "1g", "simulate.first_day": "2023-02-01", "airflow.port": 8123},
+    }
+    return load_settings(overrides=[f"{key}={value}" for key, value in changes.items()])
+
+
+def test_settings_come_back_from_their_file_whole(settings: Settings) -> None:
+    file = run_airflow.write_settings(settings)
+    assert load_settings(file) == settings
+    assert run_airflow.write_settings(settings) == file
+    changed = load_settings(file, ["seed=7"])
+    assert run_airflow.write_settings(changed) != file
+
+
+def test_airflow_is_on_loopback_in_its_own_folder(settings: Settings, tmp_path: Path) -> None:
+    told = run_airflow.environment(settings, Path("night.yaml"))
+    assert told["AIRFLOW_HOME"] == str(tmp_path / "airflow")
+    assert told["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert told["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
+    assert told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{Path('some/airflow.db').absolute()}"
+    assert told["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
+    assert told["MARQUEE_CONF"] == "night.yaml"
+    assert json.loads(told["AIRFLOW_CONN_SPARK_DEFAULT"]) == {"conn_type": "spark", "host": settings.spark.master}
+
+
+def test_nothing_asked_of_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_airflow.main(["--set", f"airflow.home={tmp_path}/airflow"]) == 1
+    assert "say what Airflow is to do: --ds DATE" in capsys.readouterr().err
+    assert not (tmp_path / "airflow").exists()
