@@ -39,6 +39,7 @@ from indexing.request_log import JsonLines, RequestLog, note
 from indexing.requests import RecommendRequest, SimilarRequest, refuse_too_large
 from indexing.server_metrics import ServerMetrics
 from indexing.storage import Store
+from indexing.threads import limit_threads
 
 log = logging.getLogger("marquee")
 
@@ -167,18 +168,21 @@ def serve(store: Store, options: Serving) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    changes = {name: getattr(arguments, name) for name in ("host", "port") if getattr(arguments, name) is not None}
-    options = Serving.model_validate({**settings.serving.model_dump(), **changes})
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonLines())
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
-    serve(publication.store_of(settings), options)
+    limit_threads(settings.serving.threads)
+    serve(publication.store_of(settings), settings.serving)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
-    command.add_argument("--host", metavar="ADDRESS", help="where to listen; serving.host by default")
-    command.add_argument("--port", type=int, metavar="PORT", help="serving.port by default; 0 takes a free one")
+    for name, shown in (("host", "ADDRESS"), ("port", "PORT")):
+        # One more way to write a setting, checked as all are.
+        command.add_argument(
+            f"--{name}", dest="overrides", action="append", metavar=shown,
+            type=f"serving.{name}={{}}".format, help=f"for serving.{name}",
+        )  # fmt: skip
     return command_line.run(command, work, argv, (BundleError,))
 
 
