@@ -4,6 +4,9 @@ Reads the registered model that --model names, in MLflow, and title_features, vo
 user_histories in <lake.root>, at their newest versions; writes <bundles.root>/<version>, whole or not at all. Titles
 that are new or not yet released are in it. Nothing is live before indexing.publish.
 
+Settings of the dial are those that models.evaluate_night or models.dial kept with the model; by index.dial_settings
+where there are none.
+
 The bundle is refused, with exit code 1, where recall against exact search, at any setting of the dial, is below
 index.min_recall_at_10 or index.min_recall_at_100, where both searchers differ by more than index.min_overlap allows, or
 where golden users are not answered as the training graph answers them (index.max_score_difference, index.min_overlap).
@@ -27,7 +30,7 @@ from indexing.assembly import Plan
 from indexing.bundle import Bundle
 from indexing.errors import BundleError
 from indexing.manifest import Dial, ModelSource
-from models import registry
+from models import dial_settings, registry
 from models.errors import ModelError
 from models.registry import Registered
 from models.two_tower import TwoTower
@@ -42,7 +45,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         lake_root=settings.lake.root,
         delta_versions=lake_inputs.pin(settings.lake.root),
         options=settings.index,
-        dial=read_dial(Path(arguments.dial)) if arguments.dial else None,
+        dial=read_dial(Path(arguments.dial)) if arguments.dial else measured_dial(settings, arguments.model),
         as_of=arguments.ds,
         seed=settings.seed,
     )
@@ -68,11 +71,20 @@ def read_dial(path: Path) -> Dial:
 
     Raises BundleError for a file that holds something else.
     """
+    return _parsed(path.read_text(encoding="utf-8"), f"--dial {path}", f"chosen: {path.name}")
+
+
+def measured_dial(settings: Settings, model: str) -> Dial | None:
+    """The settings that were chosen for a registered model by what they do; None where none were measured yet."""
+    text = registry.kept_text(settings, model, dial_settings.FILE)
+    return None if text is None else _parsed(text, f"{dial_settings.FILE} in the run of {model}", "measured")
+
+
+def _parsed(text: str, name: str, source: str) -> Dial:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Dial.model_validate({"source": f"chosen: {path.name}", **values})
+        return Dial.model_validate({"source": source, **json.loads(text)})
     except (ValidationError, ValueError, TypeError) as error:
-        raise BundleError(f"--dial {path}: no settings of the dial: {' '.join(str(error).split())}") from error
+        raise BundleError(f"{name}: no settings of the dial: {' '.join(str(error).split())}") from error
 
 
 def print_built(built: Bundle) -> None:
@@ -93,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--model", default=registry.CHAMPION, help="champion, challenger or a version; champion by default"
     )
-    command.add_argument("--dial", metavar="FILE", help="settings of the dial, as models.dial writes them")
+    command.add_argument(
+        "--dial", metavar="FILE", help="settings of the dial, as models.dial writes them; those kept with the model"
+    )
     command.add_argument(
         "--ds", type=date.fromisoformat, metavar="DATE", help="day that titles' ages count to; the lake's newest night"
     )

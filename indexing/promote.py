@@ -30,7 +30,7 @@ from indexing.manifest import SCHEMA_VERSION, Manifest
 from indexing.storage import Store
 from models import gate, gate_results, registry
 from models.errors import ModelError
-from models.evaluate_night import registered_name
+from models.gate import registered_name
 from models.gate_rules import judge_bundle
 
 log = logging.getLogger("marquee")
@@ -54,13 +54,14 @@ def align(settings: Settings) -> int | None:
 def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
     """The newest bundle of a model, today's tables and these settings, built where there is none yet."""
     store, registered = publication.store_of(settings), registry.fetch(settings, model)
-    pinned = lake_inputs.pin(settings.lake.root)
+    pinned, dial = lake_inputs.pin(settings.lake.root), build.measured_dial(settings, model)
     wanted = {
         "schema_version": SCHEMA_VERSION,
         "delta_versions": pinned,
         "settings": settings.index.model_dump(mode="json"),
         "seed": settings.seed,
         **({"as_of": ds.isoformat()} if ds else {}),
+        **({"dial": dial.model_dump(mode="json")} if dial else {}),
     }
     for version in _versions_of(store, registered.version):
         said = _said(store, version)

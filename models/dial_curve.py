@@ -1,20 +1,32 @@
 """What the popularity dial trades: accuracy, coverage and popularity of one model's lists at several settings of it.
 
-The score of a title is the model's, plus the dial times the standardised log popularity of the title. The dial counts
-in standard deviations of a user's scores, as in the settings of the index.
+The score of a title is the model's, plus the dial times the deviation of the user's scores of the candidates times the
+standardised log popularity of the title. So the dial counts in standard deviations of a user's scores, whatever the
+model's scale, and is the same for any model. An index adds one number for everybody, the dial times the median
+deviation: the same where all users' deviations are alike, which `Turned.spreads` shows.
+
+Popularity counts the positives that the model was trained on, not those that it is measured against.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from models import metrics
+from conf.settings import Evaluation
+from models import metrics, segments
 from models.histories import pad_newest_first
-from models.recommender import recommend_by
+from models.recommender import Positions, Scores, recommend_by
+from models.standardised import log_popularity, standardise
 from models.truth import Truth
 from models.two_tower import CatalogueModel, TwoTower
+
+_BATCH_USERS = 1024
+
+Counts: TypeAlias = NDArray[np.int64]
+ScoreUsers: TypeAlias = Callable[[slice], Scores]  # [users of the slice, titles]
 
 
 @dataclass(frozen=True)
@@ -27,25 +39,57 @@ class DialPoint:
     coverage: float
     mean_popularity: float
     cold_share: float
+    tail_recall: float  # of positives of the tail alone; NaN where nobody has one
+    gini: float
+    novelty: float  # in bits
 
 
-def curve(
-    trained: TwoTower, bound: CatalogueModel, asked: Truth, liked: sparse.csr_matrix, dials: list[float], k: int
-) -> list[DialPoint]:
-    """A point per dial; `liked` [users, titles] is what the model was trained on, `bound` is it over the catalogue."""
-    counts = np.bincount(liked.indices, minlength=liked.shape[1])
-    popularity = _standardised(np.log1p(counts), asked.candidates)
+@dataclass(frozen=True)
+class Turned:
+    """Lists [users, k] of each dial, and the deviation of each user's scores."""
+
+    dials: Sequence[float]
+    lists: Sequence[Positions]
+    spreads: NDArray[np.float64]  # [users]
+
+    @property
+    def spread(self) -> float:
+        """What an index multiplies the dial with."""
+        return float(np.median(self.spreads))
+
+
+def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUsers:
+    """Scores for the users of a truth, by the model with the ages of their histories and their countries."""
     countries = trained.country_ids(asked.countries)
     padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, trained.history_length)
+    return lambda users: bound.score_padded(padded.part(users))
+
+
+def turn(score: ScoreUsers, asked: Truth, counts: Counts, dials: Sequence[float], k: int) -> Turned:
+    """Lists at every dial; `counts` [titles] are positives in training."""
+    popularity = standardise(log_popularity(counts), asked.candidates).values
+    lists: list[list[Positions]] = [[] for _ in dials]
+    spreads = []
+    for users in _batches(len(asked.user_ids)):
+        own = score(users)
+        spread = own[:, asked.candidates].std(axis=1, keepdims=True)
+        spreads.append(spread[:, 0].astype(np.float64))
+        histories, ignored = asked.histories[users], asked.ignored[users]
+        for dial, found in zip(dials, lists, strict=True):
+            turned = (own + np.float32(dial) * spread * popularity).astype(np.float32)
+            found.append(recommend_by(turned.__getitem__, histories, k, asked.candidates, ignored))
+    return Turned(dials, [np.concatenate(found) for found in lists], np.concatenate(spreads))
+
+
+def curve(turned: Turned, asked: Truth, counts: Counts, count_users: int, options: Evaluation) -> list[DialPoint]:
+    """A point per dial, at the first list length of `options`; `counts` [titles] are of `count_users` in training."""
+    k = options.k[0]
+    shares = (options.head_share, options.head_and_mid_share)
+    parts = segments.positives_by_popularity(asked.relevant, counts, *shares)
+    tail = next((part for part in parts if part.name == "tail"), None)
     points = []
-    for dial in dials:
-
-        def scores(users: slice, dial: float = dial) -> NDArray[np.float32]:
-            own = bound.score_padded(padded.part(users))
-            spread = own[:, asked.candidates].std(axis=1, keepdims=True)
-            return (own + dial * spread * popularity).astype(np.float32)
-
-        lists = recommend_by(scores, asked.histories, k, asked.candidates, asked.ignored)
+    for dial, lists in zip(turned.dials, turned.lists, strict=True):
+        of_tail = metrics.recall_at_k(lists[tail.users], tail.relevant, k).mean() if tail else np.nan
         points.append(
             DialPoint(
                 dial=dial,
@@ -54,11 +98,13 @@ def curve(
                 coverage=metrics.coverage_at_k(lists, asked.candidates, k),
                 mean_popularity=float(np.nanmean(metrics.mean_popularity_at_k(lists, counts, k))),
                 cold_share=float(np.nanmean(metrics.cold_share_at_k(lists, counts, k))),
+                tail_recall=float(of_tail),
+                gini=metrics.gini_at_k(lists, asked.candidates, k),
+                novelty=float(np.nanmean(metrics.novelty_at_k(lists, counts, count_users, k))),
             )
         )
     return points
 
 
-def _standardised(values: NDArray[np.float64], candidates: NDArray[np.bool_]) -> NDArray[np.float64]:
-    own = values[candidates]
-    return np.asarray((values - own.mean()) / max(float(own.std()), 1e-9))
+def _batches(count: int) -> Iterator[slice]:
+    return (slice(start, start + _BATCH_USERS) for start in range(0, count, _BATCH_USERS))

@@ -2,7 +2,8 @@
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
 the registered models; writes the rows of --ds in `evaluations`, each model's lists to <report.root>/DATE/lists, and
-what the challenger's dial trades to <report.root>/DATE/dial.csv; figures and plots go to its run in MLflow, too.
+what the challenger's dial trades to <report.root>/DATE/dial.csv; figures and plots go to its run in MLflow, and so do
+the named settings of its dial.
 
 The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
 """
@@ -20,7 +21,7 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
-from models import dial_curve, evaluate, evaluation, evaluations, lake, plots, registry, tracking, truth
+from models import dial_curve, dial_settings, evaluate, evaluation, evaluations, lake, plots, registry, tracking, truth
 from models.errors import ModelError
 from models.lake import Catalogue, Positives
 from models.truth import Truth
@@ -30,7 +31,6 @@ log = logging.getLogger("marquee")
 
 OLD = "als"  # the recommender being replaced
 BASELINES = ("popularity", OLD)
-DIAL_POINTS = 9
 
 
 def registered_name(version: int) -> str:
@@ -72,14 +72,22 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 
 def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue, train: Positives) -> None:
-    """What the challenger's dial trades, as <report.root>/DATE/dial.csv and as a plot in the challenger's run."""
-    trained = TwoTower.load(registry.fetch(settings, registry.CHALLENGER).folder)
-    reach, k = settings.index.dial_reach, settings.evaluation.k[0]
-    dials = np.linspace(-reach, reach, DIAL_POINTS).tolist()
-    points = dial_curve.curve(trained, CatalogueModel(trained, catalogue), asked, train.liked, dials, k)
+    """What the challenger's dial trades, as <report.root>/DATE/dial.csv and as a plot in the challenger's run.
+
+    Its named settings go to that run, too: what a bundle of it is built with.
+    """
+    challenger = registry.fetch(settings, registry.CHALLENGER)
+    trained = TwoTower.load(challenger.folder)
+    k, counts = settings.evaluation.k[0], np.bincount(train.liked.indices, minlength=len(catalogue))
+    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+    turned = dial_curve.turn(score, asked, counts, settings.dial.values, k)
+    points = dial_curve.curve(turned, asked, counts, len(train.user_ids), settings.evaluation)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
     tracking.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
+    source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {asked.name}"
+    built_for = dial_settings.built_for(settings, points, turned.spread, source)
+    dial_settings.keep(settings, registry.CHALLENGER, dial_settings.to_json(built_for))
 
 
 def run_folder(ds: date) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.dial_curve import DialPoint
+from models.dial_settings import front
 from models.evaluation import Measured
 
 # Told apart by those who see colours otherwise too. Source: Okabe and Ito 2008, Color universal design.
@@ -71,6 +72,36 @@ def dial(points: Sequence[DialPoint], k: int) -> Figure:
     beside.set_ylim(bottom=0)
     lines = [line for own in (axes, beside) for line in own.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="upper center", ncols=3)
+    return figure
+
+
+_TRADED = ("coverage", "gini", "mean_popularity", "tail_recall", "novelty")
+
+
+def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, DialPoint], k: int) -> Figure:
+    """Recall above and NDCG below, against what the dial trades them for: a line per model, a dot per setting.
+
+    Dots that no other setting of the model beats in both are filled. `chosen` are named settings of the first model.
+    """
+    figure = Figure(figsize=(16, 6.5), layout="constrained")
+    grid = figure.subplots(2, len(_TRADED), sharex="col", sharey="row")
+    for row, gain in zip(grid, ("recall", "ndcg"), strict=True):
+        for axes, traded in zip(row, _TRADED, strict=True):
+            less_is_more = traded in ("gini", "mean_popularity")
+            for number, (model, points) in enumerate(curves.items()):
+                colour, is_best = COLOURS[number % len(COLOURS)], front(points, gain, traded, less_is_more)
+                places = [(getattr(point, traded), getattr(point, gain)) for point in points]
+                axes.plot(*zip(*places, strict=True), color=colour, linewidth=1, label=model)
+                for place, best in zip(places, is_best, strict=True):
+                    axes.plot(*place, "o", color=colour, markersize=5, markerfacecolor=colour if best else "white")
+            for name, point in chosen.items():
+                place = (getattr(point, traded), getattr(point, gain))
+                axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(f"{gain}@{k}")
+    for axes, traded in zip(grid[1], _TRADED, strict=True):
+        axes.set_xlabel(f"{traded.replace('_', ' ')}@{k}")
+    grid[0][0].legend(frameon=False, fontsize=8)
     return figure
 
 

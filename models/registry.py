@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow import MlflowClient
@@ -74,6 +75,27 @@ def point(settings: Settings, alias: str, version: int) -> None:
     """Make `alias` name `version` from now on."""
     client(settings).set_registered_model_alias(NAME, alias, str(version))
     log.info("registry: %s is version %d", alias, version)
+
+
+def keep_text(settings: Settings, model: str, file: str, text: str) -> bool:
+    """Put a file into the run that a version came of, in place of one of that name; False for one without a run."""
+    run_id = run_of(settings, model)
+    if run_id is not None:
+        client(settings).log_text(run_id, text, file)
+    return run_id is not None
+
+
+def kept_text(settings: Settings, model: str, file: str) -> str | None:
+    """A file of the run that a version came of; None where there is no such file, or no run."""
+    run_id = run_of(settings, model)
+    if run_id is None:
+        return None
+    asked = client(settings)
+    folder_of_file = file.rpartition("/")[0] or None
+    if not any(found.path == file for found in asked.list_artifacts(run_id, folder_of_file)):
+        return None
+    with TemporaryDirectory() as folder:
+        return Path(asked.download_artifacts(run_id, file, folder)).read_text(encoding="utf-8")
 
 
 def client(settings: Settings) -> MlflowClient:

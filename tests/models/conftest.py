@@ -219,3 +219,30 @@ def trained(
     results: list[Any] = []
     model = training.train_model(settings, inputs, work / "checkpoints", results.append)
     return Trained(TinyLake(work / "lake"), settings, inputs, model, results)
+
+
+@pytest.fixture(scope="session")
+def registered(trained: Trained) -> Settings:
+    """The settings under which `trained` is registered, as the challenger that came of a run."""
+    import mlflow
+
+    from models import registry, tracking
+
+    settings = trained.settings
+    with tracking.start_run(settings, None, "tests") as run:
+        folder = Path(settings.training.checkpoints) / "registered"
+        trained.model.save(folder)
+        mlflow.log_artifacts(str(folder), f"model/artifacts/{registry.FOLDER}")
+        uri = f"{run.info.artifact_uri}/model"
+    version = registry.register(settings, uri, run.info.run_id, trained.inputs.versions, "tests")
+    registry.point(settings, registry.CHALLENGER, version)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_command(tiny_options: Callable[[Path, Path], dict[str, Any]], registered: Settings) -> list[str]:
+    """Arguments that give a command the settings of `registered`."""
+    work = Path(registered.training.checkpoints).parent
+    plain = tiny_options(Path(registered.lake.root), work)
+    blocks = {f"content.blocks.{name}": 0.0 for name in ("people", "language", "year", "poster")}
+    return [part for key, value in {**plain, **blocks}.items() for part in ("--set", f"{key}={value}")]

@@ -91,7 +91,10 @@ def test_differences_are_coloured_by_what_they_prove() -> None:
 
 
 def test_the_dial_is_shown_with_what_it_trades() -> None:
-    points = [DialPoint(-1.0, 0.1, 0.2, 0.9, 5.0, 0.3), DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1)]
+    points = [
+        DialPoint(-1.0, 0.1, 0.2, 0.9, 5.0, 0.3, 0.05, 0.6, 4.0),
+        DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1, 0.01, 0.8, 3.0),
+    ]
     left, right = plots.dial(points, 20).axes
     shown = {line.get_label(): list(line.get_ydata()) for axes in (left, right) for line in axes.get_lines()}
     assert shown == {"recall@20": [0.1, 0.3], "coverage@20": [0.9, 0.5], "likes of a title": [5.0, 50.0]}
@@ -103,7 +106,7 @@ def test_every_plot_can_be_drawn(tmp_path: Any) -> None:
     drawn: list[Figure] = [
         plots.by_segment(FOUND, "popularity", "recall", 20),
         plots.differences(FOUND["als"], "recall", 20, "none"),
-        plots.dial([DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1)], 20),
+        plots.dial([DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1, 0.01, 0.8, 3.0)], 20),
     ]
     for number, figure in enumerate(drawn):
         figure.savefig(tmp_path / f"{number}.png")

@@ -1,0 +1,191 @@
+"""Draw what the popularity dial trades, for a registered model and for ALS turned alike, and choose named settings.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
+files of --truth, and a registered model in MLflow; writes to the folder --out, and to the model's run under dial/TRUTH:
+
+  dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values; * is on the front of
+                   recall and coverage
+  calibration.csv  whether lovers of blockbusters, those of the niche and all others get lists as popular as what they
+                   like, at each setting; see models/popularity_calibration.py
+  dial.json        popular, balanced, discover and gems, chosen by the rule of models/dial_settings.py: what
+                   `indexing.build --dial` takes
+  dial.png         recall and NDCG against what they are traded for
+
+A setting d adds d times the deviation of a user's scores times the standardised log popularity of a title to its
+score; see models/dial_curve.py. With --keep the settings are what indexing.build gives the model from now on, as those
+that models.evaluate_night measures.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import Settings
+from models import asked as asking
+from models import dial_curve, dial_settings, lake, plots, popularity_calibration, registry, segments, tracking
+from models.baselines.build import baselines
+from models.dial_curve import DialPoint, ScoreUsers, Turned
+from models.errors import ModelError
+from models.lake import Catalogue, Positives
+from models.popularity_calibration import Calibration
+from models.truth import Truth
+from models.two_tower import CatalogueModel, TwoTower
+
+OLD = "als"
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """One model at every setting; `calibrations` by setting, in the order of `points`."""
+
+    turned: Turned
+    points: list[DialPoint]
+    calibrations: list[list[Calibration]]
+
+
+def measure(settings: Settings, score: ScoreUsers, asked: Truth, train: Positives) -> Dialled:
+    """Turn one model's dial; `train` is what it was trained on."""
+    counts = np.bincount(train.liked.indices, minlength=train.liked.shape[1])
+    options, k = settings.evaluation, settings.evaluation.k[0]
+    turned = dial_curve.turn(score, asked, counts, settings.dial.values, k)
+    points = dial_curve.curve(turned, asked, counts, len(train.user_ids), options)
+    titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
+    users = popularity_calibration.group_users(asked.histories, counts, titles, settings.dial.user_group_share)
+    calibrations = [
+        popularity_calibration.calibrate(lists, asked.histories, counts, titles, users, k) for lists in turned.lists
+    ]
+    return Dialled(turned, points, calibrations)
+
+
+def measure_both(
+    settings: Settings, model: str, catalogue: Catalogue, train: Positives, asked: Truth
+) -> dict[str, Dialled]:
+    """The registered model, and ALS trained on the same."""
+    trained = TwoTower.load(registry.fetch(settings, model).folder)
+    ours = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+    als = baselines(settings.baselines, train, settings.seed)[OLD]()
+    als.fit(train.liked, catalogue.content)
+    scores: dict[str, ScoreUsers] = {model: ours, OLD: lambda users: als.score(asked.histories[users])}
+    return {name: measure(settings, score, asked, train) for name, score in scores.items()}
+
+
+def points_frame(found: Mapping[str, Dialled], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
+    """A row per model and setting; `setting` is what it is named, of the first model alone."""
+    rows = []
+    for n, (model, own) in enumerate(found.items()):
+        is_best = dial_settings.front(own.points, "recall", "coverage", less_is_more=False)
+        for point, on_front in zip(own.points, is_best, strict=True):
+            names = [name for name, other in chosen.items() if n == 0 and other.dial == point.dial]
+            rows.append({"model": model, "setting": " ".join(names), **asdict(point), "is_on_front": on_front})
+    return pd.DataFrame(rows)
+
+
+def calibrations_frame(found: Mapping[str, Dialled]) -> pd.DataFrame:
+    """A row per model, setting and group of users."""
+    return pd.DataFrame(
+        [
+            {"model": model, "dial": point.dial, **asdict(row)}
+            for model, own in found.items()
+            for point, rows in zip(own.points, own.calibrations, strict=True)
+            for row in rows
+        ]
+    )
+
+
+def print_points(points: pd.DataFrame, k: int, title: str) -> None:
+    """A line per model and setting."""
+    shown = RichTable(title=f"{title}; lists of {k}; * on the front of recall and coverage")
+    columns = ("recall", "ndcg", "tail_recall", "coverage", "gini", "mean_popularity", "novelty")
+    for name in ("model", "dial", *columns, "setting"):
+        shown.add_column(name.replace("_", " "), justify="left" if name in ("model", "setting") else "right")
+    for row in points.to_dict("records"):
+        figures = [f"{row[name]:.0f}" if name == "mean_popularity" else f"{row[name]:.4f}" for name in columns]
+        front = "*" if row["is_on_front"] else " "
+        shown.add_row(row["model"], f"{row['dial']:+.2f} {front}", *figures, row["setting"])
+    command_line.console().print(shown)
+
+
+def print_calibrations(calibrations: pd.DataFrame, chosen: Mapping[str, DialPoint]) -> None:
+    """A line per named setting, model and group of users."""
+    shown = RichTable(title="popularity calibration: share of the list less share of the history, by group of users")
+    headings = ("setting", "model", "users", "count", "deviation, bits", "head", "tail", "likes of a title", "lift")
+    for name in headings:
+        shown.add_column(name, justify="left" if name in headings[:3] else "right")
+    for setting, point in chosen.items():
+        own = calibrations[calibrations["dial"] == point.dial]
+        for row in own.to_dict("records"):
+            figures = (f"{row['deviation']:.3f}", f"{row['head_shift']:+.3f}", f"{row['tail_shift']:+.3f}")
+            liked = f"{row['history_popularity']:.0f} → {row['list_popularity']:.0f}"
+            lift = f"{row['popularity_lift']:+.0%}"
+            shown.add_row(setting, row["model"], row["group"], f"{row['count_users']:,}", *figures, liked, lift)
+    command_line.console().print(shown)
+
+
+def tell_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint], spreads: NDArray[np.float64]) -> None:
+    """What each named setting costs and gives, beside the best recall and the dial at 0."""
+    best = max(point.recall for point in points)
+    middle = min(points, key=lambda point: abs(point.dial))
+    for name, point in chosen.items():
+        of_tail = point.tail_recall / middle.tail_recall if middle.tail_recall > 0 else float("nan")
+        print(
+            f"{name:9} {point.dial:+.2f}: recall {point.recall / best - 1:+.1%} of the best, coverage"
+            f" {point.coverage:.3f}, tail recall {of_tail:.1f} times that at {middle.dial:g}"
+        )
+    low, median, high = np.quantile(spreads, [0.05, 0.5, 0.95])
+    print(f"deviation of a user's scores: median {median:.4g}, 90 % of users between {low:.4g} and {high:.4g}")
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    versions = lake.pin(settings.lake.root)
+    model = arguments.model
+    trained_version = registry.fetch(settings, model).version
+    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
+    found = measure_both(settings, model, catalogue, train, asked)
+    ours, k = found[model], settings.evaluation.k[0]
+    chosen = dial_settings.choose(ours.points, settings.dial)
+    points, calibrations = points_frame(found, chosen), calibrations_frame(found)
+    title = f"{asked.name}: {len(asked.user_ids):,} users"
+    print_points(points, k, title)
+    print_calibrations(calibrations, chosen)
+    tell_settings(ours.points, chosen, ours.turned.spreads)
+
+    source = f"models.dial, {registry.NAME}@{trained_version} on {asked.name}"
+    for_index = dial_settings.to_json(dial_settings.built_for(settings, ours.points, ours.turned.spread, source))
+    texts = {
+        "dial.csv": points.to_csv(index=False),
+        "calibration.csv": calibrations.to_csv(index=False),
+        dial_settings.FILE: for_index,
+    }
+    figure = plots.dial_front({name: own.points for name, own in found.items()}, chosen, k)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    figure.savefig(arguments.out / "dial.png", dpi=120)
+    tracking.log_plot(settings, model, f"dial/{asked.name}/dial.png", figure)
+    for file, text in texts.items():
+        (arguments.out / file).write_text(text, encoding="utf-8")
+        registry.keep_text(settings, model, f"dial/{asked.name}/{file}", text)
+    if arguments.keep:
+        dial_settings.keep(settings, model, for_index)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and the plot go")
+    parser.add_argument("--keep", action="store_true", help="give the chosen settings to the model's bundles")
+    asking.add_arguments(parser)
+    return command_line.run(parser, work, argv, (ModelError, MlflowException))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

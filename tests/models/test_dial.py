@@ -1,0 +1,183 @@
+"""The popularity dial: what a setting adds to scores, what is measured of it, and which settings get a name."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from conf.loader import load_settings
+from conf.settings import Settings, with_changes
+from models import dial, dial_curve, dial_settings, plots, registry
+from models.dial_curve import DialPoint
+from models.errors import ModelError
+from models.recommender import NO_TITLE
+from models.truth import Truth
+
+POINT = DialPoint(0.0, 0.3, 0.2, 0.5, 50.0, 0.1, 0.02, 0.8, 3.0)
+SETTINGS = load_settings()
+
+
+def truth_of(histories: np.ndarray, relevant: np.ndarray, candidates: Sequence[bool] | None = None) -> Truth:
+    users, titles = relevant.shape
+    return Truth(
+        name="hand",
+        user_ids=[f"u{n}" for n in range(users)],
+        countries=[None] * users,
+        histories=sparse.csr_matrix(histories.astype(np.float32)),
+        history_ages_days=np.ones(int(histories.sum())),
+        relevant=sparse.csr_matrix(relevant.astype(np.float32)),
+        ignored=sparse.csr_matrix((users, titles), dtype=np.float32),
+        ages_days=np.zeros(int(relevant.sum())),
+        candidates=np.ones(titles, dtype=np.bool_) if candidates is None else np.array(candidates),
+    )
+
+
+def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
+    random = np.random.default_rng(1)
+    # Users whose scores are on scales of their own are turned alike.
+    scores = (random.normal(size=(40, 12)) * random.uniform(0.1, 100, (40, 1))).astype(np.float32)
+    counts = random.integers(0, 100, 12)
+    candidates = np.arange(12) != 5
+    asked = truth_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
+    turned = dial_curve.turn(scores.__getitem__, asked, counts, (-0.8, 0.0, 0.5), 4)
+    logs = np.log(1 + counts.astype(float))
+    standard = (logs - logs[candidates].mean()) / logs[candidates].std()
+    for dialled, lists in zip(turned.dials, turned.lists, strict=True):
+        for user in range(40):
+            deviation = scores[user][candidates].astype(float).std()
+            slow = scores[user].astype(float) + dialled * deviation * standard
+            allowed = [t for t in range(12) if candidates[t] and not asked.histories[user, t]]
+            best = sorted(allowed, key=lambda t, slow=slow: -slow[t])[:4]  # type: ignore[misc]
+            assert lists[user].tolist() == (best + [NO_TITLE] * 4)[:4]
+            assert turned.spreads[user] == pytest.approx(deviation, rel=1e-4)
+    assert turned.spread == pytest.approx(np.median([row[candidates].std() for row in scores]), rel=1e-4)
+
+
+def test_what_is_measured_by_hand() -> None:
+    # Likes 8, 4, 2, 0: 8 is more than half of 14, 8 + 4 more than .8, so that the third is the tail.
+    counts = np.array([8, 4, 2, 0])
+    scores = np.array([[3.0, 2, 1, 0], [0, 1, 2, 3]], dtype=np.float32)
+    asked = truth_of(np.zeros((2, 4)), np.array([[1, 0, 1, 0], [0, 0, 1, 0]]))
+    options = SETTINGS.evaluation.model_copy(update={"k": (2,)})
+    turned = dial_curve.turn(scores.__getitem__, asked, counts, (0.0,), 2)
+    [point] = dial_curve.curve(turned, asked, counts, 9, options)
+    # Lists: titles 0, 1 and 3, 2. Hits: one of two positives, one of one; of the tail's none and one.
+    assert (point.recall, point.tail_recall, point.coverage) == (0.75, 0.5, 1.0)
+    first = 1 / (1 + 1 / np.log2(3))  # the first of two wanted hits, at rank 1
+    assert point.ndcg == pytest.approx((first + 1 / np.log2(3)) / 2)
+    assert (point.mean_popularity, point.cold_share, point.gini) == ((6 + 1) / 2, 0.25, 0)
+    assert point.novelty == pytest.approx(-np.log2(np.array([0.9, 0.5, 0.1, 0.3])).mean())
+
+
+def test_without_positives_of_the_tail_its_recall_is_not_known() -> None:
+    asked = truth_of(np.zeros((1, 3)), np.array([[1, 0, 0]]))
+    turned = dial_curve.turn(np.ones((1, 3), np.float32).__getitem__, asked, np.array([3, 1, 0]), (0.0,), 2)
+    assert np.isnan(dial_curve.curve(turned, asked, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall)
+
+
+def points_of(*rows: tuple[float, float, float, float, float, float]) -> list[DialPoint]:
+    names = ("dial", "recall", "ndcg", "coverage", "mean_popularity", "novelty")
+    return [replace(POINT, **dict(zip(names, row, strict=True))) for row in rows]
+
+
+def test_settings_are_named_by_what_they_cost_and_give() -> None:
+    # At most 5 % below the best recall of .30 is .285, at most 15 % is .255.
+    points = points_of(
+        (-1.0, 0.250, 0.16, 0.99, 10.0, 5.0),
+        (-0.7, 0.260, 0.17, 0.95, 20.0, 4.5),
+        (-0.4, 0.286, 0.18, 0.90, 30.0, 4.0),
+        (-0.2, 0.300, 0.19, 0.80, 40.0, 3.5),
+        (0.0, 0.299, 0.20, 0.70, 50.0, 3.0),
+        (0.5, 0.285, 0.19, 0.60, 60.0, 2.5),
+        (0.9, 0.284, 0.18, 0.50, 70.0, 2.0),
+    )
+    chosen = {name: point.dial for name, point in dial_settings.choose(points, SETTINGS.dial).items()}
+    assert chosen == {"popular": 0.5, "balanced": 0.0, "discover": -0.4, "gems": -0.7}
+    found = dial_settings.built_for(SETTINGS, points, 2.0, "a test")
+    reach = SETTINGS.index.dial_reach
+    assert found["settings"] == {"popular": 1.0, "balanced": 0.0, "discover": -0.8, "gems": -1.4}
+    assert (found["minimum"], found["maximum"]) == (-2 * reach, 2 * reach)
+    assert found["source"].endswith("in units of 2; measured by a test")
+
+
+def test_named_settings_keep_their_order_whatever_noise_says() -> None:
+    # The best NDCG is at -.4; more coverage at 0, and more likes at -.8, are on the wrong sides of it.
+    points = points_of(
+        (-0.8, 0.30, 0.18, 0.5, 90.0, 2.0), (-0.4, 0.30, 0.20, 0.6, 50.0, 3.0), (0.0, 0.30, 0.19, 0.9, 40.0, 4.0)
+    )
+    chosen = {name: point.dial for name, point in dial_settings.choose(points, SETTINGS.dial).items()}
+    assert chosen == {"popular": -0.4, "balanced": -0.4, "discover": -0.4, "gems": -0.4}
+    alike = [replace(POINT, dial=value) for value in (-1.0, 0.25, -0.25, 1.0)]
+    assert {point.dial for point in dial_settings.choose(alike, SETTINGS.dial).values()} <= {0.25, -0.25}
+    with pytest.raises(ModelError, match=r"no settings of the dial were measured"):
+        dial_settings.choose([], SETTINGS.dial)
+
+
+def test_the_front_is_what_nothing_else_beats_in_both() -> None:
+    points = points_of(
+        (0, 0.3, 0, 0.5, 50, 0), (1, 0.2, 0, 0.4, 20, 0), (2, 0.1, 0, 0.9, 90, 0), (3, 0.1, 0, 0.9, 80, 0)
+    )
+    assert dial_settings.front(points, "recall", "coverage", less_is_more=False) == [True, False, True, True]
+    assert dial_settings.front(points, "recall", "mean_popularity", less_is_more=True) == [True, True, False, False]
+
+
+def test_the_front_is_drawn_for_every_figure(tmp_path: Path) -> None:
+    curves = {"new": points_of((-1, 0.2, 0.1, 0.9, 20, 4), (0, 0.3, 0.2, 0.5, 50, 3)), "als": [POINT]}
+    figure = plots.dial_front(curves, {"balanced": curves["new"][1]}, 20)
+    labels = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
+    assert labels == ["coverage@20", "gini@20", "mean popularity@20", "tail recall@20", "novelty@20"]
+    first = figure.axes[0]
+    assert [np.asarray(line.get_xdata()).tolist() for line in first.get_lines() if line.get_label() in curves] == [
+        [0.9, 0.5],
+        [0.5],
+    ]
+    assert [text.get_text() for text in first.texts] == ["balanced"]
+    figure.savefig(tmp_path / "dial.png")
+    assert (tmp_path / "dial.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_beyond_the_reach_of_the_index_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"dial.values \[-3.0\] lie beyond index.dial_reach 1.5"):
+        with_changes(SETTINGS, {"dial.values": [-3.0, 0.0, 1.0], "index.dial_reach": 1.5})
+
+
+@pytest.fixture(scope="module")
+def drawn(registered: Settings, tiny_command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dial")
+    assert dial.main([*tiny_command, "--out", str(out), "--keep"]) == 0
+    return out
+
+
+def test_the_command_writes_both_models_at_every_setting(drawn: Path, trained: Any) -> None:
+    points = pd.read_csv(drawn / "dial.csv")
+    assert points.groupby("model")["dial"].apply(list).to_dict() == {
+        "als": list(SETTINGS.dial.values),
+        "challenger": list(SETTINGS.dial.values),
+    }
+    named = points[points["setting"].notna()]
+    assert set(named["model"]) == {"challenger"}
+    assert sorted(" ".join(named["setting"]).split()) == ["balanced", "discover", "gems", "popular"]
+    groups = pd.read_csv(drawn / "calibration.csv")
+    assert len(groups) == 2 * len(SETTINGS.dial.values) * groups["group"].nunique()
+    everybody = groups[groups["group"] == "all"]
+    assert (everybody["count_users"] == trained.lake.users).all()
+
+
+def test_chosen_settings_go_where_the_index_looks(drawn: Path, registered: Settings) -> None:
+    text = (drawn / "dial.json").read_text()
+    assert set(json.loads(text)["settings"]) == {"popular", "balanced", "discover", "gems"}
+    assert registry.kept_text(registered, "challenger", "dial.json") == text
+    assert registry.kept_text(registered, "challenger", "dial/validation/dial.json") == text
+    assert registry.kept_text(registered, "challenger", "nothing.json") is None
+    assert "challenger" in (registry.kept_text(registered, "challenger", "dial/validation/dial.csv") or "")
+
+
+def test_an_unknown_model_is_told(tiny_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dial.main([*tiny_command, "--out", str(tmp_path), "--model", "champion"]) == 1
+    assert "no champion is registered" in capsys.readouterr().err
