@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ Rows = dict[str, NDArray[Any]]  # by column: [rows], or [rows, length] of a list
 
 _GROUPS_AHEAD = 4  # row groups that a reader thread may have ready at least
 _BATCHES_AHEAD = 4
+_ROWS_AT_ONCE = 8192  # that go from Python to TensorFlow: each time takes it a millisecond, whatever comes
 
 _TENSOR_TYPES = {
     pa.bool_(): tf.bool,
@@ -99,7 +101,9 @@ class Feed:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         # There is nothing to tune, and the end of an epoch may wait for the tuner's thread, which sleeps for seconds.
         options.autotune.enabled = False
-        batches = tf.data.Dataset.from_generator(lambda: self.batches(epoch), output_signature=self._signature())
+        several = max(_ROWS_AT_ONCE // self.batch_size, 1)
+        rows = tf.data.Dataset.from_generator(lambda: self._batches(epoch, several), output_signature=self._signature())
+        batches = rows.rebatch(self.batch_size, drop_remainder=self.drop_remainder)
         # Says how long an epoch is, and fails should it turn out otherwise.
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.count_batches))
         return counted.with_options(options).prefetch(_BATCHES_AHEAD)
@@ -110,6 +114,12 @@ class Feed:
         Closing the iterator, as dropping it does, ends the reader's threads. Raises ModelError where a file can't be
         read any more, or where a column has nulls or lists of several lengths.
         """
+        for batch in self._batches(epoch, 1):
+            if _count(batch) == self.batch_size or not self.drop_remainder:
+                yield batch
+
+    def _batches(self, epoch: int, several: int) -> Iterator[Rows]:
+        """The rows of so many batches at a time, in the order of batches; at the end those that are left."""
         if self.shuffle is None:
             batches = _in_order(self._row_groups(None), self.batch_size)
         else:
@@ -117,9 +127,8 @@ class Feed:
             # Petastorm takes 0 for no seed.
             groups = self._row_groups(1 + int(for_groups.generate_state(1)[0]))
             batches = _mixed(groups, self.batch_size, self.shuffle.buffer_rows, np.random.default_rng(for_rows))
-        for batch in batches:
-            if _count(batch) == self.batch_size or not self.drop_remainder:
-                yield batch
+        while taken := list(islice(batches, several)):
+            yield _concatenated(list(chain.from_iterable(taken)))
 
     def _row_groups(self, seed: int | None) -> Iterator[Rows]:
         """The row groups of this shard, they and the rows of each in an order by `seed` or as they lie in the files."""
@@ -127,8 +136,17 @@ class Feed:
             for group in reader:
                 yield _numbers(group._asdict())
 
-    def open_reader(self, seed: int | None) -> Any:
-        """Petastorm's reader of this shard, to be used as a context; row groups as they lie in the files for None."""
+    @contextmanager
+    def open_reader(self, seed: int | None) -> Iterator[Any]:
+        """Petastorm's reader of this shard; row groups as they lie in the files for None."""
+        reader = self._make_reader(seed)
+        try:
+            yield reader
+        finally:
+            reader.stop()
+            reader.join()
+
+    def _make_reader(self, seed: int | None) -> Any:
         return make_batch_reader(
             list(self.files.footers),
             filesystem=ParquetFiles(self.files.filesystem, self.files.footers),
@@ -158,14 +176,14 @@ class Feed:
         return sum(self.files.row_groups[shard :: self.shard_count])
 
     def _signature(self) -> dict[str, tf.TensorSpec]:
-        batch = self.batch_size if self.drop_remainder else None
+        """Of any number of rows."""
         signature = {}
         for field in self.files.schema_of(self.columns):
             is_list = pa.types.is_list(field.type)
             dtype = _TENSOR_TYPES.get(field.type.value_type if is_list else field.type)
             if dtype is None:
                 raise ModelError(f"{self.files.table}: column {field.name!r} is {field.type}, which is no tensor")
-            shape = [batch, _list_length(self.files, field.name)] if is_list else [batch]
+            shape = [None, _list_length(self.files, field.name)] if is_list else [None]
             signature[field.name] = tf.TensorSpec(shape, dtype, field.name)
         return signature
 
@@ -204,8 +222,8 @@ def _number(moments: NDArray[Any]) -> NDArray[Any]:
     return moments.astype(np.int32) if unit == "D" else moments.astype("datetime64[us]").astype(np.int64)
 
 
-def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
-    """Batches of the rows of `groups`, the last one what is left: slices of a group where it is long enough."""
+def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[list[Rows]]:
+    """Batches of the rows of `groups`, each in parts, the last one what is left."""
     parts: list[Rows] = []
     missing = batch_size
     for group in groups:
@@ -216,14 +234,16 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[Rows]:
             start += _count(part)
             missing -= _count(part)
             if not missing:
-                yield _concatenated(parts)
+                yield parts
                 parts, missing = [], batch_size
     if parts:
-        yield _concatenated(parts)
+        yield parts
 
 
-def _mixed(groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator) -> Iterator[Rows]:
-    """Batches of the rows of `groups`, the last one what is left: drawn from a buffer, till it is used up.
+def _mixed(
+    groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator
+) -> Iterator[list[Rows]]:
+    """Batches of the rows of `groups`, each in parts, the last one what is left: drawn from a buffer till it is used up.
 
     The rows of each group are in random order already. So a draw from the rows of all of them is a draw of how many
     come from each, and these are the next ones, copied as they lie in memory.
@@ -235,11 +255,11 @@ def _mixed(groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator:
         starts = np.zeros_like(ends)
         while (ends - starts).sum() >= batch_size:
             stops = starts + generator.multivariate_hypergeometric(ends - starts, batch_size)
-            yield _concatenated(_slices(buffer, starts, stops))
+            yield _slices(buffer, starts, stops)
             starts = stops
         left = _slices(buffer, starts, ends)
     if left:
-        yield _concatenated(left)
+        yield left
 
 
 def _slices(groups: Sequence[Rows], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[Rows]:

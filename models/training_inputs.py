@@ -19,9 +19,9 @@ class InputMaker:
 
     def __init__(self, title_ids: NDArray[np.int64], countries: Sequence[str]) -> None:
         """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_COUNTRY_ID on."""
-        order = np.argsort(title_ids)
-        self._sorted = tf.constant(title_ids[order], tf.int64)
-        self._rows = tf.constant(order + 1, tf.int64)
+        rows = tf.range(1, len(title_ids) + 1, dtype=tf.int64)
+        known_titles = tf.lookup.KeyValueTensorInitializer(tf.constant(title_ids, tf.int64), rows)
+        self._rows = tf.lookup.StaticHashTable(known_titles, default_value=0)
         ids = tf.range(FIRST_COUNTRY_ID, FIRST_COUNTRY_ID + len(countries), dtype=tf.int64)
         known = tf.lookup.KeyValueTensorInitializer(tf.constant(list(countries), tf.string), ids)
         self._countries = tf.lookup.StaticHashTable(known, default_value=1)
@@ -46,7 +46,4 @@ class InputMaker:
 
     def rows(self, title_ids: tf.Tensor) -> tf.Tensor:
         """int64, of the shape of `title_ids`; 0 where the model has no such title."""
-        places = tf.minimum(tf.searchsorted(self._sorted, tf.reshape(title_ids, [-1])), len(self._sorted) - 1)
-        is_known = tf.gather(self._sorted, places) == tf.reshape(title_ids, [-1])
-        found = tf.where(is_known, tf.gather(self._rows, places), tf.zeros([], tf.int64))
-        return tf.ensure_shape(tf.reshape(found, tf.shape(title_ids)), title_ids.shape)
+        return self._rows.lookup(title_ids)
