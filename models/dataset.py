@@ -243,7 +243,7 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[list[Rows]]:
 def _mixed(
     groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator
 ) -> Iterator[list[Rows]]:
-    """Batches of the rows of `groups`, each in parts, the last one what is left: drawn from a buffer till it is used up.
+    """Batches of the rows of `groups`, in parts, the last one what is left: drawn from a buffer, till it is used up.
 
     The rows of each group are in random order already. So a draw from the rows of all of them is a draw of how many
     come from each, and these are the next ones, copied as they lie in memory.
