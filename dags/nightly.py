@@ -8,6 +8,9 @@ Missing feeds are waited for; if they don't come the night fails and serving goe
 gate says no, the champion stays: its index is built again over today's catalogue, so that today's titles are in it.
 `night` is red where anything failed, and the report is written in any case.
 
+An index is compared with the training graph as it is built, and its figures are judged by the gate before it is
+published: `publish` swaps the pointer and moves the champion after it.
+
 Each task can be cleared and run again. A few Spark tasks make several tables each, since a table of its own start of
 Spark would cost ten seconds each on one machine; `jobs.backfill` runs independent tables side by side.
 """
