@@ -1,7 +1,7 @@
 """How fast training reads and learns, beside reading alone, learning alone, and the way TFRS's tutorials do both.
 
-Makes its own table of examples, before any clock starts, in --work (default: a temporary folder, removed at the end),
-and prints one JSON line per figure, then all as a table on standard error. All in examples a second, in one process:
+Makes its own tables, before any clock starts, in --work (default: a temporary folder, removed at the end), and prints
+one JSON line per figure, then all as a table on standard error. All in examples a second, in one process:
 
   (a) reader      Petastorm's batch reader alone, with the options that the feed gives it, in the order of the files
   (b) feed        what models.dataset makes of it: shuffled over a buffer, in batches, as tensors of tf.data
@@ -10,6 +10,9 @@ and prints one JSON line per figure, then all as a table on standard error. All 
   (d) in memory   the same network trained on the same batches, made before and held as tensors
   (e) tutorial    the same rows one by one through tf.data, ids as strings that a layer looks up, an embedding for each
                   title of each row, in-batch negatives; of the same batch size and dimensions
+  (f) users       epochs of the softmax over the whole catalogue, on top of EASE, which models.train takes for up to
+                  training.max_softmax_titles titles, here of --user-titles: likes that are predicted, which compares
+                  with examples: each of those is one
 
 (a) and (b), and then (c) and (d), take turns, so that whatever else the machine does slows both; figures are medians.
 Each network makes its first steps before the clock starts. (e) is timed from its second batch on: what its shuffling
@@ -32,57 +35,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import Report, reporting
-from benchmarks.training_rows import write_examples
+from benchmarks.measure import Report, emptied, reporting
+from benchmarks.training_networks import COUNTRIES, example_network, user_network
+from benchmarks.training_rows import write_examples, write_users
 from benchmarks.training_tutorial import TutorialModel, tutorial_dataset
 from conf import command_line
 from conf.settings import Settings
-from models import delta_files
-from models.dataset import Feed, Shuffle
+from models import delta_files, training
+from models.dataset import Feed
 from models.errors import ModelError
-from models.fitting import compile_network, use_precision
 from models.legacy_keras import keras, tf
-from models.networks import NetworkOptions, SampledSoftmax
-from models.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, InputMaker
+from models.networks import SampledSoftmax
+from models.training_inputs import InputMaker
 
-_COUNTRIES = ("DE", "FR", "GB", "US")
 _WARM_UP_STEPS = 5
 
 
-def open_feed(settings: Settings, location: Path) -> Feed:
-    """The feed that models.train would read these examples by."""
-    options = settings.training
-    files = delta_files.open_version(str(location), delta_files.newest_version(str(location)), "train")
-    return Feed(
-        files,
-        EXAMPLE_COLUMNS,
-        batch_size=min(options.examples_per_batch, sum(files.row_groups)),
-        shuffle=Shuffle(settings.seed, options.shuffle_buffer_rows),
-        drop_remainder=True,
-        reader_threads=options.reader_threads,
-    )
-
-
-def network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
-    """Compiled, and as models.train makes it for so many titles; popularity as the examples have it."""
-    model, training = settings.model, settings.training
-    use_precision(training)
-    options = NetworkOptions(
-        dim=model.dim,
-        count_countries=FIRST_COUNTRY_ID + len(_COUNTRIES),
-        temperature=model.temperature,
-        learn_temperature=model.learn_temperature,
-        id_dropout=model.id_dropout,
-        content_dropout=model.content_dropout,
-        seed=settings.seed,
-    )
-    shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
-    content = np.empty((len(title_ids), 0), dtype=np.float32)
-    made = SampledSoftmax(
-        options, content, shares / shares.sum(), training.uniform_negatives, training.correct_sampling
-    )
-    compile_network(made, training, 10_000)
-    return made
+def open_feed(settings: Settings, root: Path, table: str) -> Feed:
+    """The feed that models.train would read a table by."""
+    loss = "user_softmax" if table == "training_users" else "sampled_softmax"
+    return training.feed_for(settings, str(root), {table: delta_files.newest_version(f"{root}/{table}")}, loss)
 
 
 def count_a_second(batches: Iterable[Any], size: int) -> float:
@@ -135,7 +107,7 @@ def add_training(
     arguments: Namespace,
 ) -> float:
     """(c), (d) and the input wait; (c)."""
-    made = network(settings, title_ids)
+    made = example_network(settings, title_ids)
     in_memory = held(maker.dataset(feed, 0), arguments.held_batches)
     made.fit(in_memory.take(_WARM_UP_STEPS), verbose=0)
     epochs = iter(range(10_000))
@@ -207,6 +179,22 @@ def add_tutorial(
     report.add("(c) over (e)", fed / tutorial, "ratio", at_least=arguments.min_tutorial_ratio)
 
 
+def add_users(report: Report, settings: Settings, feed: Feed, title_ids: NDArray[np.int64], repeats: int) -> None:
+    """(f)."""
+    made = user_network(settings, title_ids)
+    maker = InputMaker(title_ids, COUNTRIES)
+    likes = sum(int(np.count_nonzero(batch["rows"])) for batch in maker.dataset(feed, 0))
+    predicted = likes * sum(settings.training.dropped_share) / 2
+    made.fit(maker.dataset(feed, 0).take(_WARM_UP_STEPS), verbose=0)
+    found = []
+    for epoch in range(repeats):
+        started = perf_counter()
+        made.fit(maker.dataset(feed, epoch), verbose=0)
+        found.append(predicted / (perf_counter() - started))
+    how = {"steps": feed.count_batches, "users_per_batch": feed.batch_size, "titles": len(title_ids), "likes": likes}
+    _add(report, "(f) softmax over the catalogue, from the feed", found, **how)
+
+
 class _FirstBatch(keras.callbacks.Callback):
     """Starts the clock after the first batch."""
 
@@ -229,25 +217,39 @@ def work(settings: Settings, arguments: Namespace) -> None:
     """Measure, and show the table."""
     title_ids = np.random.default_rng(settings.seed).permutation(10 * arguments.titles)[: arguments.titles] + 1
     with reporting("training", ("petastorm", "pyarrow", "tensorflow"), arguments.work) as (report, folder):
-        location = folder / "training_examples"
-        options = settings.examples
-        write_examples(
-            *(location, arguments.rows, title_ids, options.history_titles, options.rows_per_group, settings.seed)
-        )
-        feed = open_feed(settings, location)
-        about = {"rows": feed.count_rows, "batch": feed.batch_size, "history": options.history_titles}
-        report.add("examples", feed.count_rows, "rows", **about)
-        report.add("GPUs", len(tf.config.list_physical_devices("GPU")), "devices")
-        maker = InputMaker(title_ids, _COUNTRIES)
-        add_reading(report, feed, maker, arguments)
-        fed = add_training(report, settings, feed, maker, title_ids, arguments)
-        add_tutorial(report, settings, feed, title_ids, fed, arguments)
+        options, few = settings.examples, title_ids[: arguments.user_titles]
+        with emptied(folder / "training_examples"), emptied(folder / "training_users"):
+            how = (options.rows_per_group, settings.seed)
+            write_examples(folder / "training_examples", arguments.rows, title_ids, options.history_titles, *how)
+            write_users(folder / "training_users", arguments.users, few, options.user_history_titles, *how)
+            _measure(report, settings, folder, title_ids, few, arguments)
+
+
+def _measure(
+    report: Report,
+    settings: Settings,
+    folder: Path,
+    title_ids: NDArray[np.int64],
+    few: NDArray[np.int64],
+    arguments: Namespace,
+) -> None:
+    feed = open_feed(settings, folder, "training_examples")
+    about = {"batch": feed.batch_size, "history": settings.examples.history_titles}
+    report.add("examples", feed.count_rows, "rows", **about)
+    report.add("GPUs", len(tf.config.list_physical_devices("GPU")), "devices")
+    maker = InputMaker(title_ids, COUNTRIES)
+    add_reading(report, feed, maker, arguments)
+    fed = add_training(report, settings, feed, maker, title_ids, arguments)
+    add_tutorial(report, settings, feed, title_ids, fed, arguments)
+    add_users(report, settings, open_feed(settings, folder, "training_users"), few, arguments.repeats)
 
 
 def _parser() -> ArgumentParser:
     parser = command_line.parser(__doc__)
     parser.add_argument("--rows", type=int, default=400_000, help="examples in the table")
     parser.add_argument("--titles", type=int, default=30_000, help="in the catalogue")
+    parser.add_argument("--users", type=int, default=20_000, help="of (f)")
+    parser.add_argument("--user-titles", type=int, default=3_000, help="in the catalogue of (f)")
     parser.add_argument("--repeats", type=int, default=3, help="how often each is measured")
     parser.add_argument("--held-batches", type=int, default=100, help="of (d)")
     parser.add_argument("--wait-steps", type=int, default=200, help="timed one by one")
@@ -256,7 +258,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--min-training-ratio", type=float, default=0.9, help="target of (c) over (d)")
     parser.add_argument("--min-tutorial-ratio", type=float, default=5.0, help="target of (c) over (e)")
     parser.add_argument("--max-wait-share", type=float, default=0.05, help="target of the input wait")
-    parser.add_argument("--work", metavar="FOLDER", help="where the table is made and stays")
+    parser.add_argument("--work", metavar="FOLDER", help="where tables are made; they don't stay")
     return parser
 
 

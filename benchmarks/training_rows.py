@@ -1,4 +1,4 @@
-"""A Delta table of training examples of a wanted size, made without Spark before any clock starts."""
+"""Delta tables of examples and users of a wanted size, made without Spark before any clock starts."""
 
 from pathlib import Path
 
@@ -16,13 +16,29 @@ def write_examples(
 ) -> None:
     """Examples of titles by Zipf's law, with histories of 1 to `history_titles` titles padded to that length."""
     random = np.random.default_rng(seed)
-    shares = 1 / np.arange(1, len(title_ids) + 1)
-    shares /= shares.sum()
-    groups = WriterProperties(max_row_group_size=rows_per_group, compression="SNAPPY")  # as Spark writes them
     for start in range(0, rows, _ROWS_PER_WRITE):
         count = min(_ROWS_PER_WRITE, rows - start)
-        table = _rows(count, title_ids, shares, history_titles, random)
-        write_deltalake(str(location), table, mode="append", partition_by=["split"], writer_properties=groups)
+        table = _rows(count, title_ids, _zipf(title_ids), history_titles, random)
+        properties = _groups(rows_per_group)
+        write_deltalake(str(location), table, mode="append", partition_by=["split"], writer_properties=properties)
+
+
+def write_users(
+    location: Path, users: int, title_ids: NDArray[np.int64], history_titles: int, rows_per_group: int, seed: int
+) -> None:
+    """Users with histories as those of `write_examples`, and nothing else."""
+    columns = _rows(users, title_ids, _zipf(title_ids), history_titles, np.random.default_rng(seed))
+    table = columns.select(["country", "history_title_ids", "history_weights", "history_ages_days"])
+    write_deltalake(str(location), table, writer_properties=_groups(rows_per_group))
+
+
+def _zipf(title_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    shares = 1 / np.arange(1, len(title_ids) + 1)
+    return np.asarray(shares / shares.sum())
+
+
+def _groups(rows: int) -> WriterProperties:
+    return WriterProperties(max_row_group_size=rows, compression="SNAPPY")  # as Spark writes them
 
 
 def _rows(

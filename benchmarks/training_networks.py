@@ -1,0 +1,57 @@
+"""The networks that the benchmark trains: as models.train makes them, but for what titles are known to have."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conf.settings import Settings
+from models import fitting
+from models.networks import NetworkOptions, SampledSoftmax, UserSoftmax
+from models.training_inputs import FIRST_COUNTRY_ID
+
+COUNTRIES = ("DE", "FR", "GB", "US")
+_MANY_STEPS = 10_000  # till the learning rate has fallen
+
+
+def _options(settings: Settings) -> NetworkOptions:
+    model = settings.model
+    return NetworkOptions(
+        dim=model.dim,
+        count_countries=FIRST_COUNTRY_ID + len(COUNTRIES),
+        temperature=model.temperature,
+        learn_temperature=model.learn_temperature,
+        id_dropout=model.id_dropout,
+        content_dropout=model.content_dropout,
+        seed=settings.seed,
+    )
+
+
+def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
+    """Compiled, and as models.train makes it for so many titles; popularity as the examples have it."""
+    options = settings.training
+    fitting.use_precision(options)
+    shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
+    content = np.empty((len(title_ids), 0), dtype=np.float32)
+    made = SampledSoftmax(
+        _options(settings), content, shares / shares.sum(), options.uniform_negatives, options.correct_sampling
+    )
+    fitting.compile_network(made, options, _MANY_STEPS)
+    return made
+
+
+def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftmax:
+    """Compiled; with weights of EASE that nobody trained."""
+    options = settings.training
+    fitting.use_precision(options)
+    ease = np.random.default_rng(settings.seed).normal(0, 0.01, (len(title_ids), len(title_ids))).astype(np.float32)
+    least, most = options.dropped_share
+    made = UserSoftmax(
+        _options(settings),
+        np.empty((len(title_ids), 0), dtype=np.float32),
+        ease,
+        settings.model.ease.offset_scale,
+        (least, most),
+        options.target_power,
+        settings.interactions.positive_min_weight,
+    )
+    fitting.compile_network(made, options, _MANY_STEPS)
+    return made
