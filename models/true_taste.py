@@ -1,0 +1,180 @@
+"""How well models find what simulated people really like, where a simulation says it: beside ALS and popularity.
+
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, what
+`jobs.sources.simulate` wrote to the folder --taste, and registered models; writes true_taste.csv to the folder --out,
+with every segment, country and genre among them.
+
+The moment is the end of the training split. Three truths, each with figures per segment and differences to --against:
+
+  taste     of all titles those 20 that a user would enjoy most and has not liked yet
+  gems      the unknown titles of great appeal to few, for the 20 users whose taste is nearest to each
+  releases  of the titles that came out since and nobody liked yet, those that are in the top tenth of what a user
+            would enjoy, among such titles alone: users without any are left out; lists of 5, in random order by a
+            model that tells none of them from another
+
+That clicks and impressions decide nothing here makes it a test of the recommender, not of the exposure that the data
+came of.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conf import command_line
+from conf.settings import Settings
+from models import dial_curve, evaluate, evaluation, lake, registry, simulated_tastes
+from models.baselines.build import baselines
+from models.dial_curve import ScoreUsers
+from models.errors import ModelError
+from models.evaluation import Measured
+from models.lake import Catalogue, Positives
+from models.recommender import Positions, Recommender, Scores
+from models.simulated_tastes import RELEASES
+from models.truth import Truth
+from models.two_tower import CatalogueModel, TwoTower
+
+RELEASES_AT = 5
+MODELS = ("popularity", "als", registry.CHALLENGER)
+_SHOWN = ("all", "history_titles", "popularity", "title_age_days", "taste")
+
+
+def recommend_all(
+    settings: Settings,
+    names: Sequence[str],
+    dials: Sequence[float],
+    train: Positives,
+    catalogue: Catalogue,
+    asked: Truth,
+) -> dict[str, Positions]:
+    """[users, longest list measured] by name of model; at a dial that is not 0 by `als -0.50`, likewise."""
+    counts = np.bincount(train.liked.indices, minlength=len(catalogue))
+    makers = baselines(settings.baselines, train, settings.seed)
+    lists: dict[str, Positions] = {}
+    for name in names:
+        if name in makers:
+            model = makers[name]()
+            model.fit(train.liked, catalogue.content)
+            score = _scores_of_baseline(model, asked, settings.seed)
+        else:
+            trained = TwoTower.load(registry.fetch(settings, name).folder)
+            score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+        turned = dial_curve.turn(score, asked, counts, dials, max(settings.evaluation.k))
+        lists |= {f"{name} {dial:+.2f}" if dial else name: own for dial, own in zip(dials, turned.lists, strict=True)}
+    return lists
+
+
+def measure(
+    settings: Settings,
+    lists: Mapping[str, Positions],
+    against: str,
+    asked: Truth,
+    is_niche: Mapping[str, bool],
+    train: Positives,
+    catalogue: Catalogue,
+) -> dict[str, list[Measured]]:
+    """All segments, and the taste of the user as one more dimension: niche or mainstream."""
+    options = settings.evaluation
+    if asked.name == RELEASES:
+        options = options.model_copy(update={"k": (RELEASES_AT,)})
+    found = evaluation.measure(lists, against, asked, catalogue, train.liked, options, settings.seed)
+    niche = np.array([is_niche[user] for user in asked.user_ids])
+    for name, members in (("niche", niche), ("mainstream", ~niche)):
+        users = np.flatnonzero(members)
+        if not len(users):
+            continue
+        own = {model: of[users] for model, of in lists.items()}
+        part = evaluation.measure(
+            own, against, simulated_tastes.users_of(asked, users), catalogue, train.liked, options, settings.seed
+        )
+        for model, rows in part.items():
+            found[model] += [replace(row, dimension="taste", segment=name) for row in rows if row.dimension == "all"]
+    return found
+
+
+def worse_segments(rows: Sequence[Measured], min_users: int) -> list[Measured]:
+    """Segments of so many users where recall or NDCG is below that of the model compared with, interval and all."""
+    return [
+        row
+        for row in rows
+        if row.metric in ("recall", "ndcg")
+        and row.difference
+        and row.difference.high < 0
+        and row.count_users >= min_users
+    ]
+
+
+def show(found: Mapping[str, Sequence[Measured]], against: str, asked: Truth, k: int) -> None:
+    """A table of metrics over everybody, and one of recall per segment of models whose dial is at 0."""
+    title = f"{asked.name}: {len(asked.user_ids):,} users, {asked.relevant.nnz:,} positives; ▲ ▼ against {against}"
+    for part in (dict(list(found.items())[n : n + 6]) for n in range(0, len(found), 6)):
+        evaluate.print_measured(part, against, None, title)
+    plain = {model: rows for model, rows in found.items() if " " not in model}
+    shown = {model: [row for row in rows if row.dimension in _SHOWN] for model, rows in plain.items()}
+    evaluate.print_measured(shown, against, f"recall@{k}", f"recall@{k} of {asked.name} per segment")
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    versions = lake.pin(settings.lake.root)
+    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    tastes = simulated_tastes.read_tastes(arguments.taste, catalogue)
+    is_niche = dict(zip(tastes.user_ids, tastes.is_niche.tolist(), strict=True))
+    names = list(dict.fromkeys([*arguments.models, *arguments.against]))
+    dials = [0.0, *[dial for dial in arguments.dials if dial]]
+    tables, verdicts = [], []
+    for name, asked in simulated_tastes.truths(tastes, train, catalogue).items():
+        lists = recommend_all(settings, names, dials, train, catalogue, asked)
+        for n, against in enumerate(arguments.against):
+            found = measure(settings, lists, against, asked, is_niche, train, catalogue)
+            if n == 0:
+                show(found, against, asked, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
+            tables.append(evaluation.frame(found).assign(truth=name, against=against))
+            measured = [model for model in found if model.split()[0] not in arguments.against]
+            verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in measured]
+    print("\n".join(verdicts))
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        pd.concat(tables).to_csv(arguments.out / "true_taste.csv", index=False)
+
+
+def _scores_of_baseline(model: Recommender, asked: Truth, seed: int) -> ScoreUsers:
+    random = np.random.default_rng(seed)
+
+    def score(users: slice) -> Scores:
+        own = model.score(asked.histories[users])
+        # Else what it can't tell apart would stand in the order of the catalogue, which may be a good one.
+        knows_nothing = np.ptp(own[:, asked.candidates], axis=1) == 0
+        own[knows_nothing] = random.random((knows_nothing.sum(), own.shape[1]))
+        return own
+
+    return score
+
+
+def _told(name: str, model: str, reference: str, rows: Sequence[Measured], min_users: int) -> str:
+    worse = worse_segments(rows, min_users)
+    places = ", ".join(f"{row.name} of {row.dimension} {row.segment}" for row in worse)
+    where = f"below in {places}" if worse else "nowhere below"
+    return f"{name}: {model} against {reference}, segments of {min_users} users or more: {where}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--taste", type=Path, required=True, metavar="FOLDER", help="truth/ of the simulated feeds")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="as of models.evaluate")
+    parser.add_argument(
+        "--against", nargs="+", default=["als", "popularity"], metavar="NAME", help="what the others are compared with"
+    )
+    parser.add_argument(
+        "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to look at beside 0"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to true_taste.csv there")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""What simulated people really like: by hand, and found by a model that learnt two tastes."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import sparse
+
+from conf.settings import Settings
+from models import simulated_tastes, true_taste
+from models.comparison import Difference
+from models.content import Content
+from models.errors import ModelError
+from models.evaluation import Measured
+from models.lake import Catalogue, Positives
+
+FLOATS = pa.list_(pa.float32())
+
+
+def write_truth(folder: Path, users: dict[str, Any], titles: dict[str, Any], gems: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps({"enjoyment": {"affinity": 2.0, "quality": 0.5}}))
+    for name, columns in (("users", users), ("titles", titles), ("gems", gems)):
+        lists = {
+            column: pa.array(values, FLOATS) if column == "taste" else values for column, values in columns.items()
+        }
+        pq.write_table(pa.table(lists), folder / f"{name}.parquet")
+    return folder
+
+
+def catalogue_of(count: int, release_days: list[float]) -> Catalogue:
+    return Catalogue(
+        title_ids=np.arange(10, 10 + count),
+        is_listed=np.ones(count, dtype=np.bool_),
+        object_types=["movie"] * count,
+        genre_names=["drama"],
+        genres=sparse.csr_matrix(np.ones((count, 1), dtype=np.float32)),
+        release_days=np.array(release_days),
+        content=Content({}, {}),
+    )
+
+
+# Title 13 came out on day 101 and nobody liked it; 14 the simulation does not know.
+CATALOGUE = catalogue_of(5, [0, 0, 0, 101, 0])
+LIKED = sparse.csr_matrix(np.array([[1, 0, 0, 0, 1], [0, 1, 0, 0, 0]], dtype=np.float32))
+TRAIN = Positives(["a", "b"], ["DE", "FR"], LIKED, np.array([99.0, 99.5, 100.25]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    users = {"user_id": ["b", "new"], "country": ["FR", "DE"], "is_niche": [True, False], "taste": [[1, 0], [0, 1]]}
+    titles = {"title_id": [13, 10, 11, 12], "taste": [[1, 1], [1, 0], [0, 1], [0, 1]], "quality": [0.0, 1.0, 2.0, 4.0]}
+    gems = {"title_id": [12, 11, 99], "best_users": [["new", "nobody"], ["b"], ["b"]]}
+    return write_truth(tmp_path_factory.mktemp("truth"), users, titles, gems)
+
+
+def test_enjoyment_is_the_formula_of_the_simulation(folder: Path) -> None:
+    tastes = simulated_tastes.read_tastes(folder, CATALOGUE)
+    # 2 · taste + ½ · quality, titles 10 to 14.
+    expected = [[2.5, 1, 2, 2, np.nan], [0.5, 3, 4, 2, np.nan]]
+    np.testing.assert_array_equal(tastes.enjoyment, expected)
+    assert tastes.gems.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]
+
+
+def test_truths_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_tastes, "BEST", 2)
+    found = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)
+    assert list(found) == ["taste", "gems"]  # 13 is in the top tenth of nobody
+    taste = found["taste"]
+    assert taste.user_ids == ["b", "new"]
+    assert taste.countries == ["FR", "DE"]
+    # b likes 11 already, and of 12 and 13, enjoyed alike, the first is taken.
+    assert taste.relevant.toarray().tolist() == [[1, 0, 1, 0, 0], [0, 1, 1, 0, 0]]
+    assert taste.histories.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert taste.history_ages_days.tolist() == [0.75]  # liked at 100.25, asked when day 100 is over
+    assert taste.candidates.tolist() == [True, True, True, True, False]
+    # The gem for b is one that b has already.
+    assert found["gems"].user_ids == ["new"]
+    assert found["gems"].relevant.toarray().tolist() == [[0, 0, 1, 0, 0]]
+
+
+def test_new_titles_count_for_whom_they_are_among_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_tastes, "_TOP_SHARE", 0.5)
+    found = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)["releases"]
+    # The medians are 2 and 2.5; 13 gives 2 to either.
+    assert found.user_ids == ["b"]
+    assert found.relevant.toarray().tolist() == [[0, 0, 0, 1, 0]]
+    assert found.candidates.tolist() == [False, False, False, True, False]
+
+
+def test_a_part_of_a_truth_keeps_what_belongs_to_its_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated_tastes, "BEST", 2)
+    asked = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)["taste"]
+    part = simulated_tastes.users_of(asked, np.array([1]))
+    assert (part.user_ids, part.countries, part.history_ages_days.tolist()) == (["new"], ["DE"], [])
+    assert part.relevant.toarray().tolist() == [[0, 1, 1, 0, 0]]
+    assert part.ages_days.tolist() == [101.0, 101.0]
+    assert simulated_tastes.users_of(asked, np.array([0])).history_ages_days.tolist() == [0.75]
+
+
+def test_a_folder_without_truth_is_told(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"expected the truth of jobs\.sources\.simulate"):
+        simulated_tastes.read_tastes(tmp_path, CATALOGUE)
+    with pytest.raises(ModelError, match=r"none of its 4 titles is in the lake's catalogue"):
+        simulated_tastes.read_tastes(folder, catalogue_of(2, [0, 0]).take(np.array([], dtype=np.int64)))
+
+
+def test_only_losses_that_are_no_chance_are_told() -> None:
+    def row(metric: str, high: float, users: int) -> Measured:
+        difference = Difference(-0.1, -0.2, high, users, 0.1, 0.5, 0.4)
+        return Measured("taste", metric, metric, 20, 0.1, 0.0, 0.2, users, 0, difference)
+
+    rows = [row("recall", -0.01, 100), row("ndcg", 0.01, 100), row("recall", -0.01, 99), row("novelty", -0.01, 100)]
+    assert true_taste.worse_segments(rows, 100) == rows[:1]
+
+
+def test_the_command_finds_the_taste_that_was_learnt(
+    registered: Settings, tiny_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users, titles = range(48), range(18)
+    sides = {"taste": [[1 - n % 2, n % 2] for n in users]}
+    people = {"user_id": [f"u{n:03}" for n in users], "country": ["DE"] * 48, "is_niche": [n < 10 for n in users]}
+    films = {
+        "title_id": [100 + n for n in titles],
+        "taste": [[1 - n % 2, n % 2] for n in titles],
+        "quality": [0.0] * 18,
+        "release_date": [date(2024, 1, 1)] * 18,
+    }
+    folder = write_truth(tmp_path / "truth", {**people, **sides}, films, {"title_id": [116], "best_users": [["u000"]]})
+    asked = ["--taste", str(folder), "--out", str(tmp_path), "--dials", "-0.5", "--set", "gate.min_users=5"]
+    assert true_taste.main([*tiny_command, *asked]) == 0
+    rows = pd.read_csv(tmp_path / "true_taste.csv")
+    assert set(rows["model"]) == {f"{m}{d}" for m in ("popularity", "als", "challenger") for d in ("", " -0.50")}
+    own = rows[(rows["model"] == "challenger") & (rows["truth"] == "gems") & (rows["metric"] == "recall")]
+    # The new title of one's own taste is among the first two of four that are left.
+    assert own[own["segment"] == "all"]["mean"].tolist() == [1.0, 1.0]
+    assert set(rows[rows["dimension"] == "taste"]["segment"]) == {"niche", "mainstream"}
+    shown = capsys.readouterr().out
+    assert "gems: challenger against popularity, segments of 5 users or more: nowhere below" in shown
