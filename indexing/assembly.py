@@ -58,14 +58,15 @@ def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version
     made = layout.lay_out(inputs, learnt.titles, learnt.queries, options, plan.dial, as_of)
     expected = _golden(model, plan, inputs, learnt, made)
     balance = coordinates.balance(learnt.titles[:count], learnt.queries)
+    stored = layout.write_vectors(folder / bundle.VECTORS, learnt.titles, balance, made)
     embedded = replace(
         learnt,
-        titles=balance.titles(learnt.titles),
+        titles=stored[:, bundle.BESIDE :],
         query_tower=BalancedTower(learnt.query_tower, balance),
         queries=balance.queries(learnt.queries),
     )
-    del learnt
-    vectors = layout.write_vectors(folder / bundle.VECTORS, embedded.titles, made)[:count]
+    del learnt  # and with it the model's own title vectors, as large as those stored
+    vectors = stored[:count]
     _write_files(folder, inputs, embedded, made, balance, expected)
     index = scann_index.parameters(count, options, bundle.BESIDE + balance.leading(options.leading_share))
     compiled = compile_both(folder, index, options, embedded, inputs.catalogue.title_ids, made, vectors)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from indexing.manifest import Dial
 
 Floats = NDArray[np.float32]
+_BATCH_TITLES = 65_536
 _LEAST = 1e-6  # of a scale, where embeddings or queries are all zeros
 
 
@@ -88,12 +89,21 @@ class Balance:
 def balance(embeddings: Floats, queries: Floats) -> Balance:
     """For `embeddings` [candidates, dim] and `queries` [users, dim]; see the module."""
     # What all titles have alike makes no difference between them.
-    of_titles = _at_least(np.std(embeddings, axis=0, dtype=np.float64))
+    of_titles = _at_least(_deviations(embeddings))
     of_queries = _at_least(np.sqrt(np.mean(np.square(queries, dtype=np.float64), axis=0)))
     energies = np.square(of_titles * of_queries)
     order = np.argsort(-energies, kind="stable")
     factors = np.sqrt(of_queries / of_titles)[order]
     return Balance(order, factors.astype(np.float32), energies[order].astype(np.float32))
+
+
+def _deviations(embeddings: Floats) -> NDArray[np.float64]:
+    """[dim], some titles at a time: in float64 all at once would take three times the room."""
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    squares = np.zeros(embeddings.shape[1])
+    for start in range(0, len(embeddings), _BATCH_TITLES):
+        squares += np.square(embeddings[start : start + _BATCH_TITLES] - mean).sum(axis=0)
+    return np.sqrt(squares / len(embeddings))
 
 
 def _at_least(sizes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from conf.settings import Index
 from indexing import coordinates
 from indexing.bundle import BESIDE, TITLES_SCHEMA, Floats, turned
+from indexing.coordinates import Balance
 from indexing.lake_inputs import LakeInputs
 from indexing.manifest import Coordinate, Dial, Vectors
 from models.standardised import Standardised, log_popularity, standardise
@@ -63,14 +64,14 @@ def lay_out(
     return Layout(vectors, dial, popularity, freshness)
 
 
-def write_vectors(path: Path, embeddings: Floats, layout: Layout) -> np.memmap:
-    """float32 [titles, width], written some titles at a time; as it lies on the disk."""
+def write_vectors(path: Path, embeddings: Floats, balance: Balance, layout: Layout) -> np.memmap:
+    """float32 [titles, width] of the model's `embeddings`, written some titles at a time; as it lies on the disk."""
     shape = (len(embeddings), layout.vectors.width)
     stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     beside = ((layout.popularity, layout.vectors.popularity), (layout.freshness, layout.vectors.freshness))
     for start in range(0, len(embeddings), _BATCH_TITLES):
         batch = slice(start, start + _BATCH_TITLES)
-        stored[batch, BESIDE:] = embeddings[batch]
+        stored[batch, BESIDE:] = balance.titles(embeddings[batch])
         for n, (values, coordinate) in enumerate(beside):
             stored[batch, n] = values.values[batch] * coordinate.scale
     stored.flush()
