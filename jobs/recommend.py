@@ -1,12 +1,16 @@
-"""recommendations: one row per user_id and rank: the best titles for everybody, by a bundle on Spark's executors.
+"""recommendations: the best titles for everybody, by a bundle on Spark's executors; one row per user_id and rank.
 
-Reads user_histories and the live bundle, or --bundle; writes recommendations, whole, and with --out the columns
-user_id, rank, title_id and score as Parquet files in a folder of its own.
+Reads user_histories, interactions and the live bundle, or --bundle; writes recommendations and, with --out, the columns
+user_id, rank, title_id and score as Parquet files in a folder of its own, which is replaced.
 
-A history is as of the end of --ds, by default the newest day that user_histories is built for; its titles are not
-recommended. With --histories training_users it is as of the split of the training examples, to measure what a model
-would have recommended then. --users FILE and --titles FILE are CSV files with a column user_id or title_id: for whom,
-and which titles may be recommended; somebody of whom nothing is known gets what is popular.
+A history is as of the end of --ds, by default the newest day that user_histories is built for; what somebody has met is
+not recommended. With --histories training_users it is as of the split of the training examples, to measure what a model
+would have recommended then. --users FILE and --titles FILE are CSV files, gzipped or not, with a column user_id or
+title_id: for whom (the rows of all others stay), and which titles may be recommended. Somebody of whom nothing is known
+gets what is popular.
+
+Every executor needs this project's environment, and must reach the bundle: a folder that all of them see, or object
+storage, of which each machine makes a copy in <bundles.copies>. A cluster is named by --set spark.master=spark://….
 """
 
 import csv
@@ -14,143 +18,116 @@ import gzip
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from conf.settings import Serving, Settings
-from indexing import publication
-from indexing.bundle import Bundle
+from conf.settings import Settings
 from indexing.errors import BundleError, RequestError
-from indexing.people import History, Person
-from indexing.pointer import Entry
-from indexing.retriever import Lists, Retriever
-from indexing.storage import open_store
-from jobs import built_days, change_rows, command, erasures, histories, tables, training_users, user_histories
+from jobs import (
+    answering,
+    built_days,
+    change_rows,
+    command,
+    erasures,
+    histories,
+    interactions,
+    tables,
+    training_users,
+    user_histories,
+)
+from jobs.answering import Answering
 from jobs.errors import JobError
 from jobs.recommendations import TABLE
-from jobs.session import spark_session
-from models.recommender import NO_TITLE
+from jobs.session import hadoop_path, spark_session
+from jobs.tables import Commit
 
 log = logging.getLogger("marquee")
 
 Value = TypeVar("Value", int, str)
 
-_HISTORY = ("user_id", "country", "history_title_ids", "history_weights", "history_ages_days")
-_ANSWER = "user_id string, rank int, title_id long, score float, is_popular boolean"
 
+def seen_beyond(users: DataFrame, met: DataFrame, max_titles: int) -> DataFrame:
+    """`users` (with `entries`) and the `seen_title_ids` of those whose history was cut to `max_titles`.
 
-class Answering:
-    """Which bundle answers, and how: what every worker gets, and loads the bundle by once for itself."""
-
-    def __init__(self, settings: Settings, folder: str | None, dial: float | str, k: int, titles: Sequence[int] | None):
-        self._root, self._copies = settings.bundles.root, settings.bundles.copies
-        self._options: Serving = settings.serving
-        self._folder = folder
-        # All workers answer by one bundle, though another be published meanwhile.
-        self._entry: Entry | None = None if folder else publication.live_entry(publication.store_of(settings))
-        self.k, self._titles = k, titles
-        opened = self._retriever()
-        self.version = opened.version
-        self.dial = opened.dial_value(dial)
-
-    def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Rows of _HISTORY to rows of _ANSWER, batch by batch."""
-        for batch in batches:
-            people = [_person(row) for row in batch.itertuples(index=False)]
-            lists = self._retriever().recommend_many(people, self.dial, self.k, self._titles)
-            yield as_rows(batch["user_id"].to_numpy(), lists)
-
-    def _retriever(self) -> Retriever:
-        return _load(self._root, self._copies, self._entry, self._folder, self._options)
-
-
-@lru_cache(maxsize=1)
-def _load(root: str, copies: str, entry: Entry | None, folder: str | None, options: Serving) -> Retriever:
-    if folder is not None:
-        return Retriever(Bundle.open(folder), options)
-    if entry is None:
-        raise ValueError("neither a folder nor an entry of the pointer")
-    return Retriever(publication.open_entry(open_store(root, copies), entry), options)
-
-
-def as_rows(user_ids: NDArray[Any], lists: Lists) -> pd.DataFrame:
-    """Lists [users, k] as one row per title, without the places at which a list has none."""
-    users, places = np.nonzero(lists.title_ids != NO_TITLE)
-    return pd.DataFrame(
-        {
-            "user_id": user_ids[users],
-            "rank": (places + 1).astype(np.int32),
-            "title_id": lists.title_ids[users, places],
-            "score": lists.scores[users, places],
-            "is_popular": lists.is_popular[users],
-        }
-    )
-
-
-def _person(row: Any) -> Person:
-    if row.history_title_ids is None:
-        return Person(History.of(()))
-    is_title = np.asarray(row.history_title_ids) != histories.NO_TITLE
-    history = History(
-        np.asarray(row.history_title_ids, dtype=np.int64)[is_title],
-        np.asarray(row.history_weights, dtype=np.float32)[is_title],
-        np.asarray(row.history_ages_days, dtype=np.float32)[is_title],
-    )
-    return Person(history, row.country)
+    `met` are interactions. Null for everybody else: their entries are all that they have seen.
+    """
+    cut = users.where(F.size("entries") >= max_titles).select("user_id")
+    seen = met.join(cut, on="user_id", how="left_semi").groupBy("user_id")
+    return users.join(seen.agg(F.collect_set("title_id").alias("seen_title_ids")), on="user_id", how="left")
 
 
 def read_histories(spark: SparkSession, settings: Settings, source: str, ds: date) -> DataFrame:
-    """`user_id, country` and the history as of the end of `ds`, or as of the split; the newest title first."""
+    """The columns answering.HISTORY as of the end of `ds`, or as of the split; the newest title first."""
     if source == training_users.TABLE.name:
-        return tables.read(spark, settings, training_users.TABLE).select(*_HISTORY)
+        users = tables.read(spark, settings, training_users.TABLE)
+        return users.withColumn("seen_title_ids", F.lit(None).cast("array<long>")).select(*answering.HISTORY)
     known = tables.read(spark, settings, user_histories.TABLE)
     users = change_rows.as_of(known, user_histories.KEYS, ds, settings.change_rows.checkpoint_days)
+    met = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
+    users = seen_beyond(users, met, settings.histories.max_titles)
     moment = F.lit(ds + timedelta(days=1)).cast("timestamp")
     columns = histories.pad(F.col("entries"), moment, settings.histories.max_titles)
-    own = {name: column for name, column in columns.items() if name in _HISTORY}
-    return users.select(
-        "user_id",
-        F.get("entries", F.lit(0))["country"].alias("country"),
-        *[column.alias(name) for name, column in own.items()],
-    )
+    country = F.get("entries", F.lit(0))["country"]
+    return users.withColumns({"country": country, **columns}).select(*answering.HISTORY)
+
+
+def write(rows: DataFrame, asked: DataFrame | None, settings: Settings) -> Commit:
+    """Replace the table by `rows`, or, where only some users were `asked` for, the rows of these."""
+    if asked is None:
+        return tables.replace(rows, settings, TABLE, "true")
+    before = tables.version(settings, TABLE)
+    others = tables.read_version(rows.sparkSession, settings, TABLE, before)
+    kept = others.join(asked, on="user_id", how="left_anti")
+    return tables.replace(rows.unionByName(kept), settings, TABLE, "true", expected_version=before)
 
 
 def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
     """Recommend to everybody, or to those in the file."""
-    newest = max(built_days.read(settings, user_histories.TABLE), default=None)
-    if newest is None:
-        raise JobError(f"{user_histories.TABLE.name} holds nothing yet; run jobs.backfill first")
-    ds = arguments.ds or newest
+    built = built_days.read(settings, user_histories.TABLE)
+    if not built or arguments.ds and arguments.ds not in built:
+        which = f"for ds={arguments.ds}" if arguments.ds else "yet"
+        raise JobError(f"{user_histories.TABLE.name} is not built {which}; run python -m jobs.backfill first")
+    ds = arguments.ds or max(built)
+    if arguments.out:
+        refuse_foreign(spark, arguments.out)
     titles = _column(arguments.titles, "title_id", int) if arguments.titles else None
-    answering = Answering(settings, arguments.bundle, _dial(arguments.dial), arguments.k, titles)
+    by = Answering(settings, arguments.bundle, _dial(arguments.dial), arguments.k, titles, arguments.available)
     people = read_histories(spark, settings, arguments.histories, ds)
+    asked = None
     if arguments.users:
-        asked = spark.createDataFrame(pd.DataFrame({"user_id": _column(arguments.users, "user_id", str)})).distinct()
+        users = pd.DataFrame({"user_id": _column(arguments.users, "user_id", str)})
+        asked = spark.createDataFrame(users, "user_id string").distinct()
         people = asked.join(people, on="user_id", how="left")
     people = people.repartition(spark.sparkContext.defaultParallelism)
-    answers = people.mapInPandas(answering.__call__, _ANSWER)
-    rows = answers.withColumns(
-        {
-            "dial": F.lit(answering.dial).cast("float"),
-            "bundle": F.lit(answering.version),
-            "ds": F.lit(ds),
-        }
+    rows = people.mapInPandas(by.answer, answering.ANSWER).withColumns(
+        {"dial": F.lit(by.dial).cast("float"), "bundle": F.lit(by.version), "ds": F.lit(ds)}
     )
     tables.ensure(spark, settings, TABLE)
     with erasures.none_meanwhile(settings, TABLE):
-        commit = tables.retry_conflicts(settings, TABLE, lambda: tables.replace(rows, settings, TABLE, "true"))
+        commit = tables.retry_conflicts(settings, TABLE, lambda: write(rows, asked, settings))
     if arguments.out:
         written = tables.read_version(spark, settings, TABLE, commit.version)
-        written.select("user_id", "rank", "title_id", "score").write.mode("overwrite").parquet(arguments.out)
+        own = written if asked is None else written.join(asked, on="user_id", how="left_semi")
+        own.select("user_id", "rank", "title_id", "score").write.mode("overwrite").parquet(arguments.out)
+        log.info("%s: written to %s too", TABLE.name, arguments.out)
+
+
+def refuse_foreign(spark: SparkSession, out: str) -> None:
+    """Raise JobError where `out` is a folder with something in it that Spark did not write as a whole."""
+    filesystem, path = hadoop_path(spark, out)
+    if not filesystem.exists(path):
+        return
+    if not filesystem.getFileStatus(path).isDirectory():
+        raise JobError(f"--out {out}: expected a folder, or nothing there yet; this is a file")
+    names = {status.getPath().getName() for status in filesystem.listStatus(path)}
+    if names and "_SUCCESS" not in names:
+        raise JobError(f"--out {out}: there is something in this folder already, and it would be lost: give another")
 
 
 def _dial(text: str) -> float | str:
@@ -163,7 +140,7 @@ def _dial(text: str) -> float | str:
 def _column(file: Path, name: str, of: Callable[[str], Value]) -> list[Value]:
     """A column of a CSV file, gzipped or not."""
     open_text = gzip.open if file.suffix == ".gz" else open
-    with open_text(file, "rt", encoding="utf-8", newline="") as stream:
+    with open_text(file, "rt", encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         if name not in (reader.fieldnames or ()):
             raise JobError(f"{file}: expected a column {name!r}; found {reader.fieldnames}")
@@ -182,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse.add_argument("--users", type=Path, metavar="CSV", help="user_id: for whom (default: all with a history)")
     sources = [user_histories.TABLE.name, training_users.TABLE.name]
     parse.add_argument("--histories", choices=sources, default=sources[0], help=f"default: {sources[0]}")
+    parse.add_argument("--available", action="store_true", help="only what is on offer in the user's country")
     parse.add_argument("--bundle", metavar="FOLDER", help="default: the live one of bundles.root")
     parse.add_argument("--out", metavar="FOLDER", help="Parquet files beside the table")
 

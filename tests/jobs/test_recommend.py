@@ -1,0 +1,233 @@
+"""Lists for everybody: those that the retriever gives, on Spark's workers, with what was seen left out."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings, with_changes
+from indexing import assembly, lake_inputs, publication
+from indexing.assembly import Plan
+from indexing.bundle import Bundle
+from indexing.manifest import ModelSource
+from indexing.people import Entry, History, Person
+from indexing.retriever import Lists, Retriever
+from jobs import (
+    answering,
+    built_days,
+    catalog,
+    erase,
+    erasures,
+    interactions,
+    recommend,
+    recommendations,
+    tables,
+    user_histories,
+)
+from jobs.built_days import Built
+from tests.indexing.conftest import VERSION, SmallModel, write_lake
+
+DAY = date(2024, 5, 14)
+MIDNIGHT = datetime(2024, 5, 15, tzinfo=UTC)
+# By user: title, weight and age in days at the end of DAY, the newest first.
+HISTORIES: dict[str, list[tuple[int, float, float]]] = {
+    "ann": [(1003, 1.0, 2.0), (1010, 0.6, 5.0), (1040, -1.0, 30.0)],
+    "bob": [(1200, 1.0, 1.0)],
+    "cut": [(1100, 1.0, 1.0), (1101, 1.0, 2.0), (1102, 1.0, 3.0), (1103, 0.8, 4.0)],
+    "foe": [(1001, -1.0, 1.0)],
+}
+SHORT = {"histories.max_titles": 4, "examples.history_titles": 4, "examples.user_history_titles": 4}
+FORGOTTEN = {"cut": [1000, 1005]}  # met before what the history still holds
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path], Settings]) -> Bundle:
+    """300 titles of ids from 1000; on offer in DE where even."""
+    folder = tmp_path_factory.mktemp("bundle")
+    write_lake(folder / "lake")
+    settings = with_changes(settings_in(folder), {"index.queries": 32, "index.golden_users": 16})
+    source = ModelSource(name="marquee", version=7, run_id=None, delta_versions={})
+    root = settings.lake.root
+    plan = Plan(source, root, lake_inputs.pin(root), settings.index, None, None, settings.seed)
+    return assembly.build(SmallModel(seed=2), plan, folder / "bundles", VERSION)
+
+
+@pytest.fixture(scope="module")
+def lake(
+    spark: SparkSession,
+    tmp_path_factory: pytest.TempPathFactory,
+    settings_in: Callable[[Path], Settings],
+    small: Bundle,
+) -> Settings:
+    """A lake with the histories and interactions above, where the small bundle is live."""
+    settings = with_changes(settings_in(tmp_path_factory.mktemp("lake")), SHORT)
+
+    def moment(age: float) -> datetime:
+        return MIDNIGHT - timedelta(days=age)
+
+    entries = {
+        user: [(moment(age), title, weight, weight < 0, "DE", None) for title, weight, age in own]
+        for user, own in HISTORIES.items()
+    }
+    rows = [(user, DAY, own, len(own)) for user, own in entries.items()]
+    met = [
+        (user, title, DAY, DAY, weight, "DE", moment(age))
+        for user, own in HISTORIES.items()
+        for title, weight, age in [*own, *[(title, 1.0, 9.0) for title in FORGOTTEN.get(user, [])]]
+    ]
+    columns = ("user_id", "title_id", "ds", "known_ds", "weight", "country", "last_event_time")
+    for table, values, names in (
+        (user_histories.TABLE, rows, user_histories.TABLE.schema.fieldNames()),
+        (interactions.TABLE, met, columns),
+    ):
+        tables.ensure(spark, settings, table)
+        own_schema = [table.schema[name] for name in names]
+        made = spark.createDataFrame(values, type(table.schema)(own_schema))
+        for field in table.schema:
+            if field.name not in names:
+                made = made.selectExpr("*", f"CAST({_default(field)} AS {field.dataType.simpleString()}) {field.name}")
+        tables.replace(made, settings, table, "true")
+    built_days.enter(spark, settings, user_histories.TABLE, {DAY: Built(len(rows), 0, "")})
+    shutil.copytree(small.folder, Path(settings.bundles.root) / small.version)
+    publication.publish(publication.store_of(settings), None)
+    return settings
+
+
+def _default(field: Any) -> str:
+    return "false" if field.dataType.typeName() == "boolean" else "1"
+
+
+@pytest.fixture
+def run(spark: SparkSession, lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """`run(argument, ...)`: the command over the lake, in the tests' session."""
+    monkeypatch.setattr(recommend, "spark_session", lambda *_: nullcontext(spark))
+    values = {"lake.root": lake.lake.root, "bundles.root": lake.bundles.root, **SHORT}
+    overrides = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return lambda *arguments: recommend.main([*overrides, *map(str, arguments)])
+
+
+def lists(found: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
+    """Title ids by user, by rank; ranks must count from 1."""
+    by_user: dict[str, dict[int, int]] = {}
+    for user, rank, title in found:
+        assert rank not in by_user.setdefault(user, {})
+        by_user[user][rank] = title
+    assert all(sorted(own) == list(range(1, len(own) + 1)) for own in by_user.values())
+    return {user: [own[rank] for rank in sorted(own)] for user, own in by_user.items()}
+
+
+def person(user: str) -> Person:
+    entries: list[Entry] = list(HISTORIES[user])
+    return Person(History.of(entries), "DE", np.array(FORGOTTEN.get(user, []), dtype=np.int64))
+
+
+def test_everybody_gets_what_the_retriever_gives(
+    run: Callable[..., int], lake: Settings, small: Bundle, read_rows: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    assert run("--k", 5, "--dial", "popular", "--out", tmp_path / "out") == 0
+
+    titles = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+    assert titles.pop("foe") == [1000, 1002, 1003, 1004, 1005]  # nothing speaks for anything: popular, without 1001
+    people = {user: person(user) for user in ("ann", "bob", "cut")}
+    expected = Retriever(small, lake.serving).recommend_many(list(people.values()), "popular", 5)
+    assert titles == dict(zip(people, expected.title_ids.tolist(), strict=True))
+    assert not {1000, 1005} & set(titles["cut"])
+
+    about = set(read_rows(lake, recommendations.TABLE, "user_id", "is_popular", "bundle", "ds"))
+    assert about == {(user, user == "foe", VERSION, DAY) for user in HISTORIES}
+    written = pd.read_parquet(tmp_path / "out")
+    assert list(written.columns) == ["user_id", "rank", "title_id", "score"]
+    rows = written[["user_id", "rank", "title_id"]].itertuples(index=False, name=None)
+    assert titles.items() < lists(list(rows)).items()
+    assert np.allclose(written[written.user_id == "bob"].sort_values("rank").score, expected.scores[1], atol=1e-5)
+
+
+def test_users_titles_and_offers_restrict_the_run_and_others_stay(
+    run: Callable[..., int], lake: Settings, read_rows: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    assert run("--k", 2) == 0
+    before = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+    (tmp_path / "users.csv").write_text("user_id,n\nbob,1\nnew,2\nbob,3\n")
+    (tmp_path / "titles.csv").write_text("title_id\n1003\n1004\n1006\n1200\n")
+    files = ("--users", tmp_path / "users.csv", "--titles", tmp_path / "titles.csv")
+    assert run("--k", 9, "--available", *files, "--out", tmp_path / "out") == 0
+    after = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+    # 1003 is not on offer in DE, and bob has seen 1200; nothing is known of new, not the country either.
+    assert set(after.pop("bob")) == {1004, 1006}
+    assert after.pop("new") == [1003, 1004, 1006, 1200]
+    assert after == {user: titles for user, titles in before.items() if user != "bob"}
+    assert set(pd.read_parquet(tmp_path / "out").user_id) == {"bob", "new"}
+
+
+def test_erased_person_leaves_the_table(
+    spark: SparkSession,
+    run: Callable[..., int],
+    lake: Settings,
+    read_rows: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run("--k", 1) == 0
+    monkeypatch.setattr(catalog, "TABLES", (recommendations.TABLE,))
+    tables.ensure(spark, lake, erasures.TABLE)
+    spark.createDataFrame([("ann", MIDNIGHT)], "user_id string, requested_at timestamp").createOrReplaceTempView("due")
+    erase._register(spark.table("due"), lake)
+    erased = erase._erase_person_rows(spark, lake, recommendations.TABLE)
+    assert erased.rows_removed == 1
+    left = {user for (user,) in read_rows(lake, recommendations.TABLE, "user_id")}
+    assert left == {"bob", "cut", "foe"}
+    assert recommendations.TABLE.person_column == "user_id"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--dial", "loud"), "dial: no setting 'loud'; there are popular"),
+        (("--k", "0"), "k: expected 1 to 1000 titles, not 0"),
+        (("--ds", "2024-05-20"), "user_histories is not built for ds=2024-05-20; run python -m jobs.backfill first"),
+        (("--bundle", "/nowhere"), "/nowhere: no bundle here"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_spark_works(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert run(*arguments) == 1
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_files_and_folders_are_checked(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "ids.csv").write_text("id\n1\n")
+    (tmp_path / "words.csv").write_text("title_id\nx\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    for arguments, said in (
+        (("--titles", tmp_path / "ids.csv"), "ids.csv: expected a column 'title_id'; found ['id']"),
+        (("--titles", tmp_path / "words.csv"), "words.csv: column 'title_id': invalid literal"),
+        (("--users", tmp_path / "missing.csv"), "missing.csv"),
+        (("--out", tmp_path / "full"), "there is something in this folder already, and it would be lost"),
+    ):
+        assert run(*arguments) == 1
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "full" / "thesis.txt").exists()
+
+
+def test_lists_become_rows_without_their_padding() -> None:
+    found = Lists(
+        np.array([[5, 7], [9, -1]]),
+        np.array([[2.0, 1.0], [3.0, -np.inf]], dtype=np.float32),
+        np.array([False, True]),
+    )
+    rows = answering.as_rows(np.array(["a", "b"]), found)
+    assert list(rows.itertuples(index=False, name=None)) == [
+        ("a", 1, 5, 2.0, False),
+        ("a", 2, 7, 1.0, False),
+        ("b", 1, 9, 3.0, True),
+    ]
