@@ -61,7 +61,7 @@ def read(settings: Settings, table: Table) -> dict[date, Built]:
 
 
 def _read(ledger: DeltaTable, table: Table) -> dict[date, Built]:
-    rows = ledger.to_pyarrow_table(filters=[("table_name", "=", table.name)]).to_pylist()
+    rows = table_log.read(ledger, filters=[("table_name", "=", table.name)]).to_pylist()
     ordered = sorted(rows, key=lambda row: row["ds"])
     return {row["ds"]: Built(row["count_rows"], row["rows_hash"], row["inputs_hash"]) for row in ordered}
 

@@ -52,5 +52,5 @@ def _per_day(settings: Settings, feed: str, column: str) -> dict[date, Any]:
     if not tables.exists(settings, TABLE):
         return {}
     loads = table_log.load(tables.location(settings, TABLE))
-    rows = loads.to_pyarrow_table(filters=[("feed", "=", feed)], columns=["ds", column]).to_pylist()
+    rows = table_log.read(loads, ["ds", column], [("feed", "=", feed)]).to_pylist()
     return {row["ds"]: row[column] for row in rows}

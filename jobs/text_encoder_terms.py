@@ -56,7 +56,7 @@ def load_or_fit(spark: SparkSession, settings: Settings, texts: DataFrame, ds: d
     tables.ensure(spark, settings, TABLE)
     options = settings.title_features.text
     key = settings_hash(options, settings.seed)
-    stored = table_log.load(tables.location(settings, TABLE)).to_pyarrow_table(filters=[("settings_hash", "=", key)])
+    stored = table_log.read(table_log.load(tables.location(settings, TABLE)), filters=[("settings_hash", "=", key)])
     count = texts.count()
     if stored.num_rows:
         newest = max(zip(stored["fit_ds"].to_pylist(), stored["count_texts"].to_pylist(), strict=True))

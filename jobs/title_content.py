@@ -73,8 +73,8 @@ class Catalogue:
         if not tables.exists(settings, title_features.TABLE):
             raise JobError(f"no title_features in {settings.lake.root}; run python -m jobs.backfill first")
         self._rows = _read(settings, [*_COLUMNS, *EMBEDDINGS])
-        staged = table_log.load(tables.location(settings, clean_titles.TABLE)).to_pyarrow_table(
-            columns=["title_id", "title", "release_year"]
+        staged = table_log.read(
+            table_log.load(tables.location(settings, clean_titles.TABLE)), ["title_id", "title", "release_year"]
         )
         named = {row["title_id"]: (row["title"], row["release_year"]) for row in staged.to_pylist()}
         shown = [named[title_id] for title_id in self._rows["title_id"].to_pylist()]
@@ -115,4 +115,4 @@ class Catalogue:
 
 
 def _read(settings: Settings, columns: Sequence[str]) -> pa.Table:
-    return table_log.load(tables.location(settings, title_features.TABLE)).to_pyarrow_table(columns=list(columns))
+    return table_log.read(table_log.load(tables.location(settings, title_features.TABLE)), columns)
