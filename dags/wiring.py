@@ -6,6 +6,7 @@ Imports Airflow and the settings, nothing heavy: what tasks do is done in the pr
 import json
 import logging
 import os
+import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 CONF_FILE = os.environ.get("MARQUEE_CONF", str(DEFAULT_CONF))
 SETTINGS = load_settings(CONF_FILE)
 
-WRONG_ARGUMENTS, GATE_SAID_NO = 2, 3  # exit codes of every command
+FAILED, WRONG_ARGUMENTS, GATE_SAID_NO = 1, 2, 3  # exit codes of every command
 
 log = logging.getLogger("marquee")
 
@@ -59,6 +60,19 @@ def arguments(*own: str, chosen: Callable[[Mapping[str, Any]], Sequence[str]] = 
     return render
 
 
+def failure(code: int, said: str) -> AirflowException:
+    """The exception for a process that ended with an exit code, having said something last.
+
+    That is the reason, unless it was killed: for want of memory, say. Wrong arguments are not tried again.
+    """
+    if code == FAILED and said:
+        return AirflowException(said)
+    if code == WRONG_ARGUMENTS:
+        return AirflowFailException(said)
+    how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    return AirflowException(f"{how}; it said last: {said}")
+
+
 class Command(BaseOperator):
     """Runs `python -m <module>` as a process of its own. Exit code 3 skips what depends on it, 2 is not tried again."""
 
@@ -76,10 +90,8 @@ class Command(BaseOperator):
         ended = self._process.run_command(command, cwd=str(ROOT))
         if ended.exit_code == GATE_SAID_NO:
             raise AirflowSkipException(ended.output)
-        if ended.exit_code == WRONG_ARGUMENTS:
-            raise AirflowFailException(ended.output)
         if ended.exit_code:
-            raise AirflowException(ended.output or f"{self.module} ended with code {ended.exit_code}")
+            raise failure(ended.exit_code, ended.output)
 
     def on_kill(self) -> None:
         """End the process and all that it started."""
@@ -109,8 +121,8 @@ class SparkJob(SparkSubmitOperator):
             super().execute(context)
         except AirflowException as error:
             said = self._hook.said_last if isinstance(self._hook, _ListeningHook) else ""
-            is_hopeless = f"Error code is: {WRONG_ARGUMENTS}." in str(error)
-            raise (AirflowFailException if is_hopeless else AirflowException)(said or str(error)) from error
+            found = re.search(r"Error code is: (-?\d+)", str(error))
+            raise failure(int(found[1]) if found else 1, said or str(error)) from error
 
     def _get_hook(self) -> SparkSubmitHook:
         hook = super()._get_hook()

@@ -7,7 +7,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -146,6 +146,8 @@ def dial(settings: Settings, ds: date) -> Section:
     if not file.exists():
         return Section(title, missing=f"{file.name} was not written on this night")
     rows = pd.read_csv(file)
+    if lacking := {own.name for own in fields(DialPoint)} - set(rows.columns):
+        return Section(title, missing=f"{file.name} is older than its columns {', '.join(sorted(lacking))}")
     points = [DialPoint(**{str(name): value for name, value in row.items()}) for row in rows.to_dict("records")]
     headings = [str(name).replace("_", " ") for name in rows.columns]
     shown = [[f"{value:.3f}" for value in row] for row in rows.to_numpy().tolist()]

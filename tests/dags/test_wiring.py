@@ -73,6 +73,14 @@ def test_exit_code_0_is_success(command: wiring.Command) -> None:
     assert command.execute(context()) is None
 
 
+def test_process_that_was_killed_is_told_as_such(command: wiring.Command, tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(
+        "import os, signal\nprint('at work', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with pytest.raises(AirflowException, match=r"^killed by signal 9; it said last: at work$"):
+        command.execute(context())
+
+
 @pytest.mark.parametrize(("code", "raised"), [(1, AirflowException), (2, AirflowFailException)])
 def test_spark_job_fails_with_what_it_said_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: type[Exception]

@@ -172,3 +172,8 @@ def test_night_that_failed_after_publishing_says_what_is_live() -> None:
     assert night.outcome([done, failed], []) == (
         "The night failed at recommend: out of memory. Tonight's bundle is live already."
     )
+
+
+def test_dial_of_an_older_version_is_told(whole_night: Settings) -> None:
+    pd.DataFrame({"dial": [0.0], "recall": [0.1]}).to_csv(night_files.dial(whole_night, NIGHT), index=False)
+    assert "Not there: dial.csv is older than its columns " in run(whole_night)
