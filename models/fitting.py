@@ -2,11 +2,14 @@
 
 import logging
 import math
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from conf.settings import Training
+from models import workers
 from models.dataset import clear_errors
 from models.errors import ModelError
 from models.legacy_keras import keras, tf
@@ -22,19 +25,6 @@ class EpochResult:
     epoch: int  # from 0
     loss: float
     validation: float | None
-
-
-def strategy(options: Training) -> tf.distribute.Strategy:
-    """Where to train: on all GPUs of this machine where there are any, or as the settings say.
-
-    `multi_worker` takes its cluster from TF_CONFIG, as TensorFlow has it. Must be called before anything else runs.
-    """
-    if options.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    if options.strategy == "mirrored" or (options.strategy == "auto" and has_gpu):
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
 
 
 def use_precision(options: Training) -> None:
@@ -67,29 +57,38 @@ def fit(
     folder: Path,
     validate: Callable[[], float] | None,
     on_epoch: Callable[[EpochResult], None],
+    steps: int | None = None,
 ) -> list[EpochResult]:
     """Train to the last epoch, or till `validate` has not risen for `patience_epochs`; the best weights stay.
 
     After every epoch a checkpoint is written to `folder`; a run that finds one there goes on after it, and since what
-    an epoch draws goes by its number, it ends as it would have without the break. Raises ModelError for a loss that is
-    no finite number.
+    an epoch draws goes by its number, it ends as it would have without the break. `steps` of an epoch are needed where
+    `epoch_data` does not say how long it is. Raises ModelError for a loss that is no finite number.
+
+    Of several workers the chief validates and keeps checkpoints; all go on from its.
     """
+    runs_on = network.distribute_strategy
+    is_chief = runs_on.extended.should_checkpoint
     done = tf.Variable(0, dtype=tf.int64)
     best = tf.Variable(-math.inf, dtype=tf.float64)
     best_epoch = tf.Variable(0, dtype=tf.int64)
     network.optimizer.build(network.trainable_variables)
     state = tf.train.Checkpoint(network=network, done=done, best=best, best_epoch=best_epoch)
-    latest = tf.train.CheckpointManager(state, str(folder / "latest"), max_to_keep=1)
-    at_best = tf.train.CheckpointManager(tf.train.Checkpoint(network=network), str(folder / "best"), max_to_keep=1)
-    if latest.latest_checkpoint:
-        state.restore(latest.latest_checkpoint).assert_existing_objects_matched()
+    if found := tf.train.latest_checkpoint(str(folder / "latest")):
+        state.restore(found).assert_existing_objects_matched()
         log.info("training goes on after epoch %d, from %s", int(done), folder)
+    # Workers must write together, so the others write what nobody reads.
+    kept = folder if is_chief else Path(tempfile.mkdtemp(prefix="marquee-worker-"))
+    latest = tf.train.CheckpointManager(state, str(kept / "latest"), max_to_keep=1)
+    at_best = tf.train.CheckpointManager(tf.train.Checkpoint(network=network), str(kept / "best"), max_to_keep=1)
     results = []
     for epoch in range(int(done), options.epochs):
         if validate and epoch - int(best_epoch) > options.patience_epochs:
             log.info("stopped early: no better since epoch %d", int(best_epoch) + 1)
             break
-        result = EpochResult(epoch, _run_epoch(network, epoch_data(epoch), epoch), validate() if validate else None)
+        loss = _run_epoch(network, epoch_data(epoch), epoch, steps)
+        figure = workers.agreed(runs_on, validate() if is_chief else 0.0) if validate else None
+        result = EpochResult(epoch, loss, figure)
         results.append(result)
         on_epoch(result)
         if result.validation is not None and result.validation > float(best):
@@ -98,15 +97,17 @@ def fit(
             at_best.save()
         done.assign(epoch + 1)
         latest.save()
-    if validate and at_best.latest_checkpoint:
+    if not is_chief:
+        shutil.rmtree(kept)
+    elif validate and at_best.latest_checkpoint:
         tf.train.Checkpoint(network=network).restore(at_best.latest_checkpoint).expect_partial()
     return results
 
 
-def _run_epoch(network: TwoTowerNetwork, data: tf.data.Dataset, epoch: int) -> float:
+def _run_epoch(network: TwoTowerNetwork, data: tf.data.Dataset, epoch: int, steps: int | None) -> float:
     with clear_errors():
-        history = network.fit(data, epochs=1, verbose=0)
-    loss = float(history.history["loss"][0])
+        network.fit(data, epochs=1, steps_per_epoch=steps, verbose=0)
+    loss = network.epoch_loss()
     if not math.isfinite(loss):
         raise ModelError(
             f"epoch {epoch + 1}: the loss is {loss}; lower training.learning_rate, and look for features that are no"

@@ -47,9 +47,14 @@ class TwoTowerNetwork(tfrs.Model):
         self._mean_loss = keras.metrics.Mean("mean_loss")
 
     def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """A step of TFRS; the loss it tells is the mean over the epoch's steps so far, not that of the last one."""
-        self._mean_loss.update_state(super().train_step(inputs)["loss"])
-        return {"loss": self._mean_loss.result()}
+        """A step of TFRS, which tells the loss of this step alone: `epoch_loss` has that of all."""
+        measured = super().train_step(inputs)
+        self._mean_loss.update_state(measured["loss"])
+        return measured
+
+    def epoch_loss(self) -> float:
+        """The mean over steps, replicas and workers since Keras' fit began its last epoch."""
+        return float(self._mean_loss.result())
 
     def scores(self, history: History) -> tf.Tensor:
         """[batch, titles + 1]: the higher the better; of no use for row 0."""

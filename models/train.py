@@ -6,6 +6,9 @@ while it works.
 
 The same training is not done twice: where a version came of the same settings and data, `challenger` points to it.
 A training that was killed goes on after its last epoch when it is started again.
+
+With training.strategy=multi_worker the same command is started on several machines, with TF_CONFIG telling each which
+worker of which cluster it is; they need the same lake, MLflow and training.checkpoints. The first one registers.
 """
 
 import json
@@ -23,7 +26,7 @@ from rich.progress import Progress
 
 from conf import command_line
 from conf.settings import Settings, with_changes
-from models import lake, registry, tracking, training
+from models import lake, registry, tracking, training, workers
 from models.errors import ModelError
 from models.fitting import EpochResult
 from models.model_card import write_card
@@ -48,6 +51,10 @@ def work(settings: Settings, arguments: Namespace) -> None:
         return
     checkpoints = Path(settings.training.checkpoints) / key
     checkpoints.mkdir(parents=True, exist_ok=True)
+    if not workers.is_chief(settings.training):
+        training.help_train(settings, inputs, checkpoints, TwoTower.load(champion.folder) if champion else None)
+        log.info("this worker is done; the first one registers the model")
+        return
     with tracking.start_run(settings, _unfinished_run(checkpoints), arguments.name) as run:
         (checkpoints / _RUN).write_text(json.dumps({"run_id": run.info.run_id}), encoding="utf-8")
         tracking.log_settings(settings, versions, inputs.data_hash)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings
-from models import delta_files, fitting, lake, truth
+from models import delta_files, fitting, lake, truth, workers
 from models.assembly import Part, combine
 from models.baselines.als import Als
 from models.baselines.content_kernel import dense_features, features
@@ -29,6 +29,7 @@ from models.towers import QUERY_WEIGHTS
 from models.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, USER_COLUMNS, InputMaker
 from models.truth import Truth
 from models.two_tower import ColdRidge, LearntTitles, ModelCard, TwoTower
+from models.workers import SharedFeed
 
 log = logging.getLogger("marquee")
 
@@ -94,20 +95,37 @@ def train_model(
     With `warm_start` the towers begin as that model has them. The same seed on the same versions gives the same model
     on a CPU.
     """
+    return _assembled(settings, inputs, *_trained(settings, inputs, checkpoints, on_epoch, warm_start))
+
+
+def help_train(settings: Settings, inputs: Inputs, checkpoints: Path, warm_start: TwoTower | None = None) -> None:
+    """A worker's part in the training of another one, the chief, which alone gets the model."""
+    _trained(settings, inputs, checkpoints, lambda result: None, warm_start)
+
+
+def _trained(
+    settings: Settings,
+    inputs: Inputs,
+    checkpoints: Path,
+    on_epoch: Callable[[EpochResult], None],
+    warm_start: TwoTower | None,
+) -> tuple[TwoTowerNetwork, Floats | None]:
+    """The towers, and the weights of EASE [warm titles, warm titles] where they stand on them."""
+    runs_on = workers.strategy(settings.training)
     keras.utils.set_random_seed(settings.seed)
     loss = loss_for(settings, len(inputs.warm))
     ease = _ease_weights(settings, inputs) if loss == "user_softmax" else None
     fitting.use_precision(settings.training)
-    with fitting.strategy(settings.training).scope():
+    maker = InputMaker(inputs.title_ids, inputs.countries)
+    feed = SharedFeed(feed_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
+    with runs_on.scope():
         network = _network(settings, inputs, loss, ease)
         if warm_start:
             warm_start.give_towers_to(network, inputs.title_ids)
-        feed = feed_for(settings, inputs.root, inputs.versions, loss)
-        fitting.compile_network(network, settings.training, feed.count_batches * settings.training.epochs)
-    maker = InputMaker(inputs.title_ids, inputs.countries)
+        fitting.compile_network(network, settings.training, feed.steps * settings.training.epochs)
     validation = TowerValidation(settings, inputs.held_back, inputs.warm, network) if inputs.held_back else None
-    fitting.fit(network, lambda epoch: maker.dataset(feed, epoch), settings.training, checkpoints, validation, on_epoch)
-    return _assembled(settings, inputs, network, ease)
+    fitting.fit(network, feed.dataset, settings.training, checkpoints, validation, on_epoch, feed.steps_per_epoch)
+    return network, ease
 
 
 def loss_for(settings: Settings, count_titles: int) -> str:
