@@ -90,7 +90,7 @@ def write(rows: DataFrame, asked: DataFrame | None, settings: Settings) -> Commi
 def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
     """Recommend to everybody, or to those in the file."""
     built = built_days.read(settings, user_histories.TABLE)
-    if not built or arguments.ds and arguments.ds not in built:
+    if not built or (arguments.ds and arguments.ds not in built):
         which = f"for ds={arguments.ds}" if arguments.ds else "yet"
         raise JobError(f"{user_histories.TABLE.name} is not built {which}; run python -m jobs.backfill first")
     ds = arguments.ds or max(built)
