@@ -42,7 +42,7 @@ def test_what_was_liked_together_by_hand() -> None:
     assert {name: row.count_pairs for name, row in found.items()} == {"head": 3, "mid": 1, "tail": 1, "all": 5}
     assert found["head"].recall == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
     assert (found["mid"].recall, found["tail"].recall) == (1, 0.5)
-    # Three hits from the head. By chance: both users like 0, half of them 1 and half 2: twice 1 hit from 0, and 1 from 1.
+    # Three hits from the head. By chance: both users like 0, half of them 1 and half 2: 1 hit twice from 0, 1 from 1.
     assert found["head"].lift == pytest.approx(3 / 3)
     assert found["all"].recall == pytest.approx((2 + 1 + 0.5) / 5)
 
