@@ -86,8 +86,9 @@ def fit(
         if validate and epoch - int(best_epoch) > options.patience_epochs:
             log.info("stopped early: no better since epoch %d", int(best_epoch) + 1)
             break
-        loss = _run_epoch(network, epoch_data(epoch), epoch, steps)
-        figure = workers.agreed(runs_on, validate() if is_chief else 0.0) if validate else None
+        with workers.lost_workers_told(runs_on):
+            loss = _run_epoch(network, epoch_data(epoch), epoch, steps)
+            figure = workers.agreed(runs_on, validate() if is_chief else 0.0) if validate else None
         result = EpochResult(epoch, loss, figure)
         results.append(result)
         on_epoch(result)

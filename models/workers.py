@@ -5,7 +5,8 @@ Workers find each other by TF_CONFIG, as TensorFlow has it: the same command is 
 checkpoints and registers the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,17 +102,32 @@ class SharedFeed:
     @property
     def _workers(self) -> int:
         """0 without a cluster: then batches are shared out as they come."""
-        resolver = self.strategy.cluster_resolver
-        if resolver is None or not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            return 0
-        return sum(
-            len(tasks) for name, tasks in resolver.cluster_spec().as_dict().items() if name in ("chief", "worker")
-        )
+        return _count_workers(self.strategy)
+
+
+def _count_workers(own: tf.distribute.Strategy) -> int:
+    resolver = own.cluster_resolver
+    cluster = resolver.cluster_spec().as_dict() if resolver else {}
+    return sum(len(cluster.get(name, [])) for name in ("chief", "worker"))
+
+
+@contextmanager
+def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
+    """Raise ModelError where another worker does not answer any more."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if not _count_workers(own):
+            raise
+        raise ModelError(
+            "another worker is gone or can't be reached; start all of them again, and training goes on from its last"
+            " checkpoint"
+        ) from error
 
 
 def agreed(own: tf.distribute.Strategy, figure: float) -> float:
     """The chief's figure, on every worker: what they decide by it must be the same."""
-    if not isinstance(own, tf.distribute.MultiWorkerMirroredStrategy):
+    if not _count_workers(own):
         return figure
     mine = figure if own.extended.should_checkpoint else 0.0
     count_local = len(own.extended.worker_devices)  # each of which adds it
