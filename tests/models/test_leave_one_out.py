@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from models import leave_one_out, metadata_fields
-from models.baselines.content_kernel import features, fit_kernel_ridge, inner_products, select
+from models.baselines.content_kernel import features, fit_kernel_ridge, select
 from models.content import Content
 
 RANDOM = np.random.default_rng(4)
@@ -42,17 +42,8 @@ def test_the_ridge_is_that_of_the_model(trained: Any) -> None:
     rows, ridge = features(catalogue.content.only(model.card.content_blocks)), model.card.cold
     known, fitted = leave_one_out.of_model(vectors, counts, rows, ridge, 1000)
     assert known.tolist() == list(range(16))
-    # What it predicts for new titles, whom nothing of this leaves out, is what the model has for them.
-    coefficients = fitted.inverse @ (fitted.targets - fitted.targets.mean(axis=0))
-    cold = select(rows, np.array([16, 17]))
-    kernel = np.exp(-0.5 * _squared_distances(cold, fitted.known) / ridge.length_scale**2)
-    predicted = fitted.targets.mean(axis=0) + kernel @ coefficients
+    predicted = fitted.predict_new(select(rows, np.array([16, 17])))
     np.testing.assert_allclose(ridge.scale * predicted, vectors[16:], rtol=1e-4, atol=1e-5)
-
-
-def _squared_distances(left: Any, right: Any) -> np.ndarray:
-    both = [np.diag(inner_products(own, own)) for own in (left, right)]
-    return both[0][:, None] + both[1] - 2 * inner_products(left, right)
 
 
 def test_only_the_most_liked_titles_are_used_where_there_are_many(trained: Any) -> None:
