@@ -1,0 +1,173 @@
+"""One training on one device, on two replicas of this machine, and by two workers: what each comes to, and how fast.
+
+Reads the lake of --set lake.root, which must be a folder; writes to --work alone (default: a temporary folder, removed
+at the end), and prints one JSON line per figure, then all as a table on standard error. Nothing is registered.
+
+  one         training.strategy=none
+  replicas    training.strategy=mirrored, on two logical devices that share this machine's processor
+  workers     training.strategy=multi_worker, two processes that find each other on loopback; each has a shard of the
+              rows, for which the training tables are laid out in row groups of --rows-per-group first
+
+Batches are the same in all, so after as many epochs they must come to much the same NDCG@20 on what is held back: that
+is what the ratios' target is. Two replicas of one processor are no faster than one; times tell what sharing costs.
+"""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+
+from benchmarks.measure import Report, answer_job, reporting
+from conf import command_line
+from conf.loader import load_settings
+from conf.settings import Settings
+from models import lake, training, workers
+from models.errors import ModelError
+from models.fitting import EpochResult
+from models.legacy_keras import tf
+
+_REGROUPED = {"training_users": None, "training_examples": ["split"]}
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train in this process, and say what each epoch came to; nothing where another one is the chief."""
+
+    conf: str
+    overrides: Sequence[str]
+    devices: int
+
+    def run(self) -> dict[str, Any]:
+        if self.devices > 1:
+            processor = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(
+                processor, [tf.config.LogicalDeviceConfiguration() for _ in range(self.devices)]
+            )
+        settings = load_settings(self.conf, self.overrides)
+        checkpoints = Path(settings.training.checkpoints)
+        inputs = training.read_inputs(settings, lake.pin(settings.lake.root))
+        if not workers.is_chief(settings.training):
+            training.help_train(settings, inputs, checkpoints)
+            return {}
+        told: list[tuple[EpochResult, float]] = []
+        training.train_model(settings, inputs, checkpoints, lambda result: told.append((result, perf_counter())))
+        return {
+            "losses": [result.loss for result, _ in told],
+            "ndcg": [result.validation for result, _ in told],
+            "seconds": [later - earlier for (_, earlier), (_, later) in pairwise(told)],
+        }
+
+
+def regrouped(lake_root: Path, work: Path, rows_per_group: int) -> Path:
+    """A lake in `work` with the tables of another one, those for training in row groups of so many rows."""
+    for table in lake.TABLES:
+        if table in _REGROUPED:
+            rows = pa.table(DeltaTable(lake_root / table).to_pyarrow_table())
+            groups = WriterProperties(max_row_group_size=rows_per_group)
+            write_deltalake(str(work / table), rows, partition_by=_REGROUPED[table], writer_properties=groups)
+        else:
+            work.mkdir(parents=True, exist_ok=True)
+            (work / table).symlink_to(lake_root / table)
+    return work
+
+
+def cluster_of(count: int) -> list[dict[str, Any]]:
+    """TF_CONFIG of each of so many workers on free ports of loopback."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{own.getsockname()[1]}" for own in sockets]
+    for own in sockets:
+        own.close()
+    return [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": n}} for n in range(count)]
+
+
+def run_together(jobs: Sequence[Train], configs: Sequence[Mapping[str, Any] | None], limit_s: float) -> dict[str, Any]:
+    """Run jobs at the same time, each in a process of its own with its TF_CONFIG; the first one's answer.
+
+    Raises ModelError where one failed, or all together took longer than `limit_s`.
+    """
+    started = []
+    for job, config in zip(jobs, configs, strict=True):
+        spec = json.dumps({"job": type(job).__name__, **asdict(job)})
+        environment = {**os.environ, **({"TF_CONFIG": json.dumps(config)} if config else {})}
+        command = [sys.executable, "-m", "benchmarks.strategies", "--job", spec]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    try:
+        printed = [process.communicate(timeout=limit_s)[0] for process in started]
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"training took longer than {limit_s:.0f} s; give a larger --limit") from None
+    finally:
+        for process in started:
+            process.kill()
+    if codes := [process.returncode for process in started if process.returncode]:
+        raise ModelError(f"a training's process ended with code {codes[0]}; see above")
+    answer: dict[str, Any] = json.loads(printed[0].splitlines()[-1])
+    return answer
+
+
+def add_training(
+    report: Report, name: str, answer: Mapping[str, Any], against: Mapping[str, Any], least: float
+) -> None:
+    """The figures of one way to train, beside those of another one."""
+    losses = [round(loss, 4) for loss in answer["losses"]]
+    report.add(f"{name}: loss of the last epoch", answer["losses"][-1], "nats", by_epoch=losses)
+    figures = [round(value, 4) for value in answer["ndcg"]]
+    report.add(f"{name}: NDCG@20 after the last epoch", answer["ndcg"][-1], "NDCG", by_epoch=figures)
+    report.add(f"{name}: time of an epoch, median", statistics.median(answer["seconds"]), "s")
+    if answer is not against:
+        ratio = answer["ndcg"][-1] / against["ndcg"][-1]
+        report.add(f"{name}: NDCG@20 over that on one device", ratio, "ratio", at_least=least)
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    """Train each way, and show the table."""
+    with reporting("strategies", ("tensorflow", "tf-keras"), arguments.work) as (report, folder):
+        root = regrouped(Path(settings.lake.root), folder / "lake", arguments.rows_per_group)
+
+        def job(name: str, strategy: str, devices: int = 1) -> Train:
+            values = {
+                "lake.root": root,
+                "training.strategy": strategy,
+                "training.epochs": arguments.epochs,
+                "training.patience_epochs": arguments.epochs,
+                "training.checkpoints": folder / name,
+            }
+            mine = [f"{key}={value}" for key, value in values.items()]
+            return Train(arguments.conf, [*arguments.overrides, *mine], devices)
+
+        one = run_together([job("one", "none")], [None], arguments.limit)
+        add_training(report, "one", one, one, arguments.min_ratio)
+        replicas = run_together([job("replicas", "mirrored", 2)], [None], arguments.limit)
+        add_training(report, "replicas", replicas, one, arguments.min_ratio)
+        both = [job("workers", "multi_worker")] * 2
+        add_training(report, "workers", run_together(both, cluster_of(2), arguments.limit), one, arguments.min_ratio)
+
+
+def _parser() -> ArgumentParser:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rows-per-group", type=int, default=200, metavar="ROWS")
+    parser.add_argument("--min-ratio", type=float, default=0.95, help="target of NDCG@20 beside one device")
+    parser.add_argument("--limit", type=float, default=1800.0, metavar="SECONDS", help="of one training")
+    parser.add_argument("--work", metavar="FOLDER", help="an empty folder to work in, which stays")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return command_line.run(_parser(), work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(answer_job((Train,), sys.argv[2:]) if sys.argv[1:2] == ["--job"] else main())
