@@ -383,6 +383,15 @@ class Dial(Section):
     user_group_share: Annotated[float, Field(gt=0, le=0.5)]  # of users, that love blockbusters, and likewise the niche
 
 
+class Readiness(Section):
+    """How titles are found whose placing by content tells of that of a new one; see models/readiness.py."""
+
+    max_titles: Positive  # known titles, the most liked; memory grows with their square, time with their cube
+    people: Positive  # whose scores are compared
+    kernel_power: Annotated[float, Field(gt=0)]  # of the model's kernel: the higher, the fewer titles count as alike
+    spread_width: Annotated[float, Field(gt=0)]  # how far apart, as a logarithm, predictions as decided may be
+
+
 class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
@@ -488,6 +497,7 @@ class Settings(Section):
     gate: Gate
     report: Report
     dial: Dial
+    readiness: Readiness
     index: Index
     serving: Serving
     backfill: Backfill
