@@ -46,7 +46,7 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """A person as the bundle knows them."""
 
     history: KnownHistory
@@ -64,7 +64,7 @@ class Retriever:
         self._policy = Policy(options.exact_max_titles, options.overfetch, options.exact_price)
         self._by_score = ByScore(opened)
         self._by_likeness = ByLikeness(opened, options.similar_refetch)
-        self._availability = Availability(opened.offers, options.cached_filters)
+        self.availability = Availability(opened.offers, options.cached_filters)
         self._popular = Popular(opened.titles, opened.count_candidates)
         self._presenter = Presenter(opened, Reasons(opened.titles, options.reason_titles, options.reason_names))
         self._warm_up()
@@ -110,7 +110,7 @@ class Retriever:
         turned = self.dial_value(dial)
         allowed, lacking = self._allowed(country, providers, candidates)
         count = self._count(k)
-        known = self._known(person)
+        known = self.known(person)
         if not len(known.history.liked.rows):
             return self._popular_answer(known, lacking, country, allowed, count, _why_popular(person.history, known))
         embeddings = weighing.ask(self.bundle, [known.history], [self._country(country)])
@@ -143,7 +143,7 @@ class Retriever:
         asked = _ids("title_ids", title_ids)
         allowed, lacking = self._allowed(country, providers, candidates)
         count = self._count(k)
-        known = self._known(Person(History.of(asked.tolist()), country, _ids("exclude", exclude)))
+        known = self.known(Person(History.of(asked.tolist()), country, _ids("exclude", exclude)))
         seeds = known.history.rows
         if not len(seeds):
             return self._popular_answer(known, lacking, country, allowed, count, "no known title was asked with")
@@ -209,7 +209,7 @@ class Retriever:
     ) -> None:
         """Write the lists of `people`, who stand at `places` of `lists`."""
         count = lists.title_ids.shape[1]
-        known = [self._known(person) for person in people]
+        known = [self.known(person) for person in people]
         has_likes = np.array([len(own.history.liked.rows) > 0 for own in known])
         rows = np.full((len(people), count), NO_TITLE, dtype=np.int64)
         scores = np.full((len(people), count), -np.inf, dtype=np.float32)
@@ -228,12 +228,13 @@ class Retriever:
     def _rank(self, queries: Floats, allowed: Ids | None, excluded: Sequence[Ids], count: int) -> Ranked:
         return planner.best(self._by_score, queries, allowed, excluded, count, self._policy)
 
-    def _known(self, person: Person) -> _Known:
+    def known(self, person: Person) -> Known:
+        """By rows."""
         history = person.history
         rows = self.bundle.rows(history.title_ids)
         is_known = rows >= 0
         excluded = self.bundle.rows(_NO_IDS if person.excluded is None else person.excluded)
-        return _Known(
+        return Known(
             KnownHistory(rows[is_known], history.weights[is_known], history.ages_days[is_known]),
             np.unique(np.concatenate([rows[is_known], excluded[excluded >= 0]])),
             history.title_ids[~is_known],
@@ -255,7 +256,7 @@ class Retriever:
         """Rows that may be recommended, in order, None for all candidates; and ids that the bundle lacks."""
         if providers is not None and country is None:
             raise RequestError("providers", "expected a country too: what is on offer differs from one to the other")
-        allowed = None if country is None else self._availability.rows(country, providers)
+        allowed = None if country is None else self.availability.rows(country, providers)
         if candidates is None:
             return allowed, _NO_IDS
         ids = _ids("candidates", candidates)
@@ -266,7 +267,7 @@ class Retriever:
         return chosen, ids[rows < 0]
 
     def _popular_answer(
-        self, known: _Known, lacking: Ids, country: str | None, allowed: Ids | None, count: int, reason: str
+        self, known: Known, lacking: Ids, country: str | None, allowed: Ids | None, count: int, reason: str
     ) -> Answer:
         rows, scores = self._popular.best(allowed, [known.excluded], count)
         where = "everywhere" if country is None else f"among what is on offer in {country}"
@@ -294,7 +295,7 @@ def _ids(field: str, values: Iterable[int]) -> Ids:
         raise RequestError(field, "expected ids of titles, whole numbers") from None
 
 
-def _why_popular(history: History, known: _Known) -> str:
+def _why_popular(history: History, known: Known) -> str:
     if not len(history):
         return "no history"
     if not len(known.history.rows):

@@ -1,0 +1,92 @@
+"""A bundle of a multiplied catalogue, so that the retriever can be measured whole: as real as can be, but for its size.
+
+The query tower, countries and golden users are those of the bundle it was made from; offers are of made-up countries
+where a known share of all titles is on offer, drawn at random, and of LEAST_POPULAR, where only those are.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from benchmarks.index_data import Catalogue
+from conf.settings import Index
+from indexing import bundle, golden, scann_index
+from indexing.bundle import OFFERS_SCHEMA, Bundle, Ids
+from indexing.manifest import Form, Manifest
+from indexing.runtime import load_searcher
+
+# By country: the share of titles on offer.
+SHARES: Mapping[str, float] = {"AA": 0.0001, "AB": 0.001, "AC": 0.01, "AD": 0.1, "AE": 1.0}
+LEAST_POPULAR, LEAST_POPULAR_SHARE = "AF", 0.1
+_PROVIDER = "one"
+
+
+def enlarged(source: Bundle, catalogue: Catalogue, scann: Path, options: Index, root: Path, seed: int) -> Bundle:
+    """The bundle `root`/<version>-<titles>, with the searcher stored at `scann`; made where it is not there yet."""
+    vectors = catalogue.vectors
+    version = f"{source.version}-{len(vectors)}"
+    if (root / version).exists():
+        return Bundle.open(root / version, verify=False)
+
+    def fill(folder: Path) -> Manifest:
+        np.save(folder / bundle.VECTORS, vectors)
+        titles = _titles(source, catalogue)
+        pq.write_table(titles, folder / bundle.TITLES)
+        offers = _offers(titles["popularity"].to_numpy(), seed)
+        pq.write_table(offers, folder / bundle.OFFERS)
+        shutil.copytree(scann, folder / bundle.SCANN)
+        for name in (bundle.QUERY_TOWER, bundle.RETRIEVAL):
+            shutil.copytree(source.folder / name, folder / name)
+        for name in (bundle.COUNTRIES, bundle.GOLDEN):
+            shutil.copy(source.folder / name, folder / name)
+        counts = source.manifest.counts
+        sizes = {"titles": len(vectors), "candidates": len(vectors), "offers": len(offers)}
+        forms = source.manifest.forms
+        return source.manifest.model_copy(
+            update={
+                "bundle_version": version,
+                "counts": counts.model_copy(update=sizes),
+                "forms": forms.model_copy(update={"pybind": _tuned(catalogue, scann, options, source)}),
+                "files": {},
+            }
+        )
+
+    return bundle.write_bundle(root, version, fill)
+
+
+def _titles(source: Bundle, catalogue: Catalogue) -> pa.Table:
+    """Facts of the title that each was made from, with an id of its own."""
+    rows = np.load(catalogue.folder / "rows.npy")
+    real = source.count_candidates
+    new = source.title_ids.max() + 1 + np.arange(len(rows) - min(real, len(rows)))
+    ids = np.concatenate([source.title_ids[:real], new])[: len(rows)]
+    titles = source.titles.take(pa.array(rows))
+    return titles.set_column(titles.schema.get_field_index("title_id"), "title_id", pa.array(ids, pa.int64()))
+
+
+def _offers(popularity: np.ndarray, seed: int) -> pa.Table:
+    random = np.random.default_rng(seed)
+    count = len(popularity)
+    rows = {
+        country: np.sort(random.permutation(count)[: max(1, round(share * count))]) for country, share in SHARES.items()
+    }
+    rows[LEAST_POPULAR] = np.sort(np.argsort(popularity, kind="stable")[: round(LEAST_POPULAR_SHARE * count)])
+    columns: list[Ids | list[str]] = [np.concatenate(list(rows.values()))]
+    columns.append([country for country, own in rows.items() for _ in own])
+    columns += [[_PROVIDER] * len(columns[0]), ["flatrate"] * len(columns[0])]
+    return pa.table([pa.array(values) for values in columns], names=OFFERS_SCHEMA.names).cast(OFFERS_SCHEMA)
+
+
+def _tuned(catalogue: Catalogue, scann: Path, options: Index, source: Bundle) -> Form:
+    """How the searcher would be asked if it had been built for a bundle: tuned for the recall that these must have."""
+    search = scann_index.search_pybind(load_searcher(scann))
+    index = scann_index.parameters(len(catalogue.vectors), options, 0)
+    answers = scann_index.exact_answers(catalogue.vectors, catalogue.queries("tuning"), (10, golden.COUNT, 100))
+    wanted = {10: options.min_recall_at_10, golden.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
+    tuned = scann_index.tune(search, catalogue.vectors, index, answers, wanted)
+    form = source.manifest.forms.pybind
+    return form.model_copy(update={"leaves_to_search": tuned.leaves_to_search, "reorder": tuned.reorder})

@@ -1,0 +1,207 @@
+"""The whole call beside the bare search, the recommender being replaced served in the same way, and recall by filter.
+
+Each runs in a process of its own, by one thread: `run_apart` of benchmarks/measure.py starts it.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from numpy.typing import NDArray
+from scipy import sparse
+
+from benchmarks import index_bundle, index_data
+from benchmarks.index_data import COUNT, Catalogue
+from benchmarks.measure import answer_job
+from conf.loader import load_settings
+from conf.settings import Settings
+from indexing import weighing
+from indexing.bundle import Bundle
+from indexing.people import History, Person
+from indexing.retriever import Retriever
+from indexing.threads import limit_threads
+from models.histories import PaddedHistories
+
+K = 20
+_CALLS = 300  # of a kind, at most
+_SECONDS = 20.0  # of a kind, at most
+_BATCH = 256
+_DIAL = "gems"
+_RECALL_CALLS = 200
+
+
+def measure(call: Callable[[int], Any], per_call: int = 1) -> dict[str, float]:
+    """Milliseconds a list of `call(n)`, n = 0, 1, …, which makes `per_call` of them; medians over calls."""
+    call(0)
+    processor, wall = [], []
+    ends = time.monotonic() + _SECONDS
+    for n in range(_CALLS):
+        started, used = time.perf_counter(), time.process_time()
+        call(n)
+        processor.append(time.process_time() - used)
+        wall.append(time.perf_counter() - started)
+        if time.monotonic() > ends:
+            break
+    return {
+        "processor_ms": 1000 * sum(processor) / len(processor) / per_call,
+        "wall_ms": 1000 * float(np.median(wall)) / per_call,
+        "calls": len(wall),
+        "load": os.getloadavg()[0],
+    }
+
+
+@dataclass(frozen=True)
+class _Large:
+    """The enlarged bundle, and people who ask it."""
+
+    conf: str
+    overrides: list[str]
+    source: str
+    catalogue: str
+    scann: str
+    leading_dims: int
+    count_people: int
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load_settings(self.conf, self.overrides)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        catalogue = Catalogue(Path(self.catalogue))
+        root, seed = catalogue.folder / "bundles", self.settings.seed
+        return index_bundle.enlarged(
+            Bundle.open(self.source, verify=False), catalogue, Path(self.scann), self.settings.index, root, seed
+        )
+
+    @cached_property
+    def histories(self) -> list[History]:
+        padded, _ = index_data.people(Bundle.open(self.source, verify=False), self.settings, self.count_people)
+        return [_history(self.bundle, padded, n) for n in range(len(padded))]
+
+
+def _history(opened: Bundle, padded: PaddedHistories, user: int) -> History:
+    is_title = padded.rows[user] > 0
+    ids = opened.title_ids[padded.rows[user][is_title] - 1]
+    return History(ids, padded.weights[user][is_title], padded.ages_days[user][is_title])
+
+
+@dataclass(frozen=True)
+class WholeCall(_Large):
+    """Milliseconds a list by kind of call."""
+
+    def run(self) -> dict[str, Any]:
+        limit_threads(1)
+        retriever = Retriever(self.bundle, self.settings.serving)
+        histories, value = self.histories, retriever.dial_value(_DIAL)
+        known = [retriever.known(Person(history)).history for history in histories]
+        embeddings = np.concatenate([weighing.ask(self.bundle, [own], [0]) for own in known])
+        queries = self.bundle.queries(embeddings, value)
+        people = [Person(history) for history in histories]
+
+        def batch(values: Sequence[Any], n: int) -> Sequence[Any]:
+            return [values[(n * _BATCH + place) % len(values)] for place in range(_BATCH)]
+
+        def one(n: int, **asked: Any) -> Any:
+            return retriever.recommend(histories[n % len(histories)], dial=_DIAL, k=K, **asked)
+
+        wide = queries[np.arange(_BATCH) % len(queries)]
+        found = {
+            "bare search, one at a time": measure(lambda n: self.bundle.search(queries[[n % len(queries)]], K)),
+            "bare search, in batches": measure(lambda _: self.bundle.search(wide, K), _BATCH),
+            "query tower, one at a time": measure(lambda n: weighing.ask(self.bundle, [known[n % len(known)]], [0])),
+            "query tower, in batches": measure(
+                lambda n: weighing.ask(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
+            ),
+            "recommend": measure(lambda n: one(n, why=False)),
+            "recommend, with reasons": measure(one),
+            "recommend, on offer in a country": measure(lambda n: one(n, why=False, country="AD")),
+            "recommend_many": measure(lambda n: retriever.recommend_many(batch(people, n), _DIAL, K), _BATCH),
+            "recommend_many, on offer in a country": measure(
+                lambda n: retriever.recommend_many(
+                    [replace(person, country="AD") for person in batch(people, n)], _DIAL, K, is_available_only=True
+                ),
+                _BATCH,
+            ),
+            "similar": measure(
+                lambda n: retriever.similar(histories[n % len(histories)].title_ids[:1], k=K, why=False)
+            ),
+        }
+        return {"calls": found, "titles_in_history": float(np.mean([len(own.rows) for own in known]))}
+
+
+@dataclass(frozen=True)
+class RecallByFilter(_Large):
+    """Against scoring all that may be recommended: recall@COUNT and milliseconds, by how much of all is on offer."""
+
+    def run(self) -> dict[str, Any]:
+        limit_threads(1)
+        options = self.settings.serving
+        retriever = Retriever(self.bundle, options)
+        exact = Retriever(self.bundle, options.model_copy(update={"exact_max_titles": 2**62}))
+        found = {}
+        for country in (*index_bundle.SHARES, index_bundle.LEAST_POPULAR):
+            shares = []
+            plans = set()
+            for history in self.histories[:_RECALL_CALLS]:
+                asked: dict[str, Any] = {"country": country, "dial": _DIAL, "k": COUNT, "why": False}
+                ours, truth = retriever.recommend(history, **asked), exact.recommend(history, **asked)
+                least = min((item.score for item in truth.items), default=-np.inf)
+                hits = sum(item.score >= least - 1e-4 * abs(least) for item in ours.items)
+                shares.append(hits / max(len(truth.items), 1))
+                plans.add(ours.plan)
+            found[country] = {
+                "recall": float(np.mean(shares)),
+                "plans": sorted(plans),
+                "share": len(exact.availability.rows(country)) / len(self.bundle.title_ids),
+                **measure(
+                    lambda n, country=country: retriever.recommend(  # type: ignore[misc]
+                        self.histories[n % len(self.histories)], country=country, dial=_DIAL, k=COUNT, why=False
+                    )
+                ),
+            }
+        return found
+
+
+@dataclass(frozen=True)
+class OldRecommender(_Large):
+    """`implicit`'s ALS, which scores every title exactly; factors are drawn, for their values cost nothing."""
+
+    def run(self) -> dict[str, Any]:
+        own, count = self.settings.baselines.als, self.bundle.count_candidates
+        random = np.random.default_rng(self.settings.seed)
+        model = AlternatingLeastSquares(
+            factors=own.factors, regularization=own.regularization, alpha=own.alpha, num_threads=1
+        )
+        model.item_factors = random.standard_normal((count, own.factors), dtype=np.float32)
+        model.user_factors = np.zeros((1, own.factors), dtype=np.float32)
+        limit_threads(1)
+        rows = [self.bundle.rows(history.title_ids) for history in self.histories]
+        liked = sparse.csr_matrix(
+            (
+                np.ones(sum(map(len, rows)), dtype=np.float32),
+                np.concatenate(rows),
+                np.concatenate([[0], np.cumsum([len(r) for r in rows])]),
+            ),
+            shape=(len(rows), count),
+        )
+        _ = model.YtY  # made once
+
+        def ask(users: NDArray[np.int64]) -> Any:
+            return model.recommend(users, liked[users], N=K, recalculate_user=True)
+
+        return {
+            "one at a time": measure(lambda n: ask(np.array([n % len(rows)]))),
+            "in batches": measure(lambda n: ask((n * _BATCH + np.arange(_BATCH)) % len(rows)), _BATCH),
+        }
+
+
+if __name__ == "__main__":
+    sys.exit(answer_job([WholeCall, RecallByFilter, OldRecommender], sys.argv[1:]))
