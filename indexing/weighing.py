@@ -5,6 +5,9 @@ titles that are much alike stand in for one another, so that the parts need not 
 only the titles are left out whose vectors have the largest inner product with a recommended one.
 """
 
+import importlib
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,4 +45,17 @@ def ask(opened: Bundle, histories: list[KnownHistory], countries: list[int]) -> 
     """[people, dim]: the query tower's queries, of the newest titles of each history that the model was made for."""
     longest = opened.manifest.history_length
     padded = pad([own.newest(longest) for own in histories], countries)
-    return opened.query_tower(padded.rows, padded.weights, padded.ages_days, padded.countries).numpy()
+    # By its signature: TensorFlow would look for the fitting function anew each time, for as long as that computes.
+    signature = opened.query_tower.signatures["serving_default"]
+    answer = signature(
+        history_rows=_tensor(padded.rows),
+        history_weights=_tensor(padded.weights),
+        history_ages_days=_tensor(padded.ages_days),
+        country=_tensor(padded.countries),
+    )
+    [queries] = answer.values()
+    return queries.numpy()
+
+
+def _tensor(values: NDArray[Any]) -> Any:
+    return importlib.import_module("indexing.runtime").tf.constant(values)
