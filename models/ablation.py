@@ -11,7 +11,8 @@ are, and what content says of titles is solved again.
 In two columns of figures:
 
   as served   titles that somebody liked have what was learnt of them, others what content says
-  no ids      every title has what content says, those that somebody liked as if they had been left out: content alone
+  no ids      every title has what content says, those that somebody liked as if they had been left out: content alone;
+              left out where no candidate is known, since it is the same then
 
 Differences are to the model with all its content, with intervals over users.
 """
@@ -43,7 +44,7 @@ from models.truth import Truth
 from models.two_tower import CatalogueModel, TwoTower
 
 WHOLE = "all content"
-SERVED, NO_IDS = WAYS = ("as served", "no ids")
+SERVED, NO_IDS = ("as served", "no ids")
 _METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
 
 PerUser = NDArray[np.float64]
@@ -88,7 +89,9 @@ def lists_of(
     padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, model.history_length)
     queries = bound.queries(padded)
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
-    vectors = {SERVED: bound.vectors, NO_IDS: content_vectors(model, bound.vectors, content, counts, max_titles)}
+    vectors = {SERVED: bound.vectors}
+    if (counts[asked.candidates] > 0).any():
+        vectors[NO_IDS] = content_vectors(model, bound.vectors, content, counts, max_titles)
     return {way: _recommend(queries, own, asked, k) for way, own in vectors.items()}
 
 
@@ -110,7 +113,7 @@ def measure(lists: Mapping[str, Mapping[str, Positions]], asked: Truth, options:
     """Figures of `lists` by variant and way; the first variant is what the others are compared with."""
     bootstrap = (options.resamples, options.confidence, seed)
     whole, found = next(iter(lists)), []
-    for way in WAYS:
+    for way in lists[whole]:
         for metric, of_lists in _METRICS.items():
             for k in options.k:
                 values = {variant: of_lists(own[way], asked.relevant, k) for variant, own in lists.items()}
@@ -129,7 +132,7 @@ def frame(figures: Sequence[Figure]) -> pd.DataFrame:
 def print_figures(figures: Sequence[Figure], k: int, title: str) -> None:
     """A line per variant; ▲ and ▼ where the interval of the difference lies above or below 0."""
     shown = RichTable(title=title)
-    columns = [(way, metric) for way in WAYS for metric in _METRICS]
+    columns = [(way, metric) for way in dict.fromkeys(own.way for own in figures) for metric in _METRICS]
     shown.add_column("content")
     for way, metric in columns:
         shown.add_column(f"{way}: {metric}@{k}", justify="right")
