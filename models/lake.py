@@ -176,7 +176,11 @@ def read_positives(root: str, versions: Mapping[str, int], split: str, catalogue
     if split not in delta_files.splits(location, versions["training_examples"]):
         empty = sparse.csr_matrix((0, len(catalogue)), dtype=np.float32)
         return Positives([], [], empty, np.empty(0))
-    rows = delta_files.read_table(location, versions["training_examples"], columns, split)
+    return positives_of(delta_files.read_table(location, versions["training_examples"], columns, split), catalogue)
+
+
+def positives_of(rows: pa.Table, catalogue: Catalogue) -> Positives:
+    """Who liked what by rows of training_examples: their `user_id`, `title_id`, `event_time` and `country`."""
     titles = catalogue.positions(rows["title_id"].to_numpy())
     rows, titles = rows.filter(pa.array(titles >= 0)), titles[titles >= 0]
     moments = rows["event_time"].cast(pa.int64()).to_numpy() / 86_400e6
