@@ -47,7 +47,7 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     for later in before[1:]:
         days = days.maximum(later.days_of(held_out.user_ids))
     histories = _ones(days)
-    relevant, kept = _without(held_out.liked, histories, catalogue.is_listed)
+    relevant, kept = without(held_out.liked, histories, catalogue.is_listed)
     if not relevant.nnz:
         raise ModelError(f"split {split!r} has no positives to measure against; see examples.split")
     users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
@@ -117,7 +117,7 @@ def _splits_before(split: str) -> tuple[str, ...]:
     return lake.SPLITS[: lake.SPLITS.index(split)]
 
 
-def _without(
+def without(
     liked: sparse.csr_matrix, histories: sparse.csr_matrix, is_listed: NDArray[np.bool_]
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
     """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""
