@@ -392,6 +392,13 @@ class Readiness(Section):
     spread_width: Annotated[float, Field(gt=0)]  # how far apart, as a logarithm, predictions as decided may be
 
 
+class TimeMachine(Section):
+    """How new titles fare on historical nights; see models/time_machine.py."""
+
+    known_likes: Annotated[Sequence[Count], AfterValidator(tuple)]  # of a title, at which segments of positives begin
+    later_days: Positive  # a title is no longer new so long after its release
+
+
 class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
@@ -498,6 +505,7 @@ class Settings(Section):
     report: Report
     dial: Dial
     readiness: Readiness
+    time_machine: TimeMachine
     index: Index
     serving: Serving
     backfill: Backfill

@@ -112,6 +112,23 @@ def positives_by_age(
     return _segments("title_age_days", relevant, [*younger, *other])
 
 
+def positives_by_known_likes(
+    relevant: sparse.csr_matrix, counts: NDArray[np.int64], first_counts: Sequence[int]
+) -> list[Segment]:
+    """Segments of positives by how many likes of the title were known when the list was made: `counts` [titles].
+
+    `first_counts` are the counts at which segments begin, from 0: (0, 1, 10) makes 0, 1-9 and 10+.
+    """
+    _check_length(counts, relevant.shape[1], "counts", "titles")
+    return _positives("known_likes", relevant, _bands(counts, first_counts))
+
+
+def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Mask) -> list[Segment]:
+    """The segment of the positives `is_in` [positives] says, in the order of `relevant.indices`; none where it is empty."""
+    _check_length(is_in, relevant.nnz, "is_in", "positives")
+    return _segments(dimension, relevant, [(name, is_in)])
+
+
 def positives_by_genre(relevant: sparse.csr_matrix, genres: Block, names: Sequence[str]) -> list[Segment]:
     """Segments of positives by genre of the title: a title of several is in each, one of none in `unknown`.
 
