@@ -124,7 +124,7 @@ def positives_by_known_likes(
 
 
 def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Mask) -> list[Segment]:
-    """The segment of the positives `is_in` [positives] says, in the order of `relevant.indices`; none where it is empty."""
+    """The segment of those positives that `is_in` [positives], by `relevant.indices`, names; none where it is empty."""
     _check_length(is_in, relevant.nnz, "is_in", "positives")
     return _segments(dimension, relevant, [(name, is_in)])
 

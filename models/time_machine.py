@@ -33,11 +33,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from rich.table import Table as RichTable
-from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
@@ -148,12 +146,11 @@ def print_ratios(found: Sequence[Ratio], metric: str) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    known = baselines(settings.baselines, Positives([], [], sparse.csr_matrix((0, 0)), np.empty(0)), settings.seed)
-    for name in arguments.models:
-        if name not in known:
-            raise ModelError(f"no baseline {name!r}; there are {', '.join(known)}")
     history = replay.read_history(settings)
     nights = nights_between(arguments.first, arguments.last, arguments.step_days)
+    makers = baselines(settings.baselines, history.known_by(nights[-1]), settings.seed)
+    if unknown := [name for name in arguments.models if name not in makers]:
+        raise ModelError(f"no baseline {unknown[0]!r}; there are {', '.join(makers)}")
     horizon_days = arguments.horizon_days or arguments.step_days
     values = replay_nights(settings, history, nights, arguments.models, horizon_days, arguments.warm_start)
     found, ratios = cold_start.measured(values, settings), cold_start.compare(values, settings)
