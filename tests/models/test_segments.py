@@ -151,6 +151,26 @@ def test_ages_of_titles_at_one_moment() -> None:
     }
 
 
+def test_known_likes_are_those_of_the_title() -> None:
+    found = segments.positives_by_known_likes(_truth(), np.array([0, 9, 1, 0, 2, 10]), (0, 1, 3, 10))
+    assert [segment.dimension for segment in found] == ["known_likes"] * 4
+    assert _pairs(found) == {
+        "0": [(1, 0), (2, 3)],
+        "1-2": [(0, 2), (2, 2), (3, 4)],
+        "3-9": [(0, 1)],
+        "10+": [(2, 5)],
+    }
+
+
+def test_any_positives_may_be_a_segment() -> None:
+    is_in = np.array([False, True, False, False, True, True, False])
+    [found] = segments.positives_among("new", "later", _truth(), is_in)
+    assert (found.dimension, _pairs([found])) == ("new", {"later": [(0, 2), (2, 3), (2, 5)]})
+    assert segments.positives_among("new", "later", _truth(), np.zeros(7, dtype=np.bool_)) == []
+    with pytest.raises(ValueError, match=r"is_in: expected one for each of 7 positives, found 6"):
+        segments.positives_among("new", "later", _truth(), np.zeros(6, dtype=np.bool_))
+
+
 @pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
 def test_titles_of_several_genres_are_in_each(as_block: Callable[[NDArray[np.float32]], object]) -> None:
     # Title 2 has both genres, 3 none; nobody likes a western.
