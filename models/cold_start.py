@@ -24,6 +24,7 @@ from models.segments import OLDER, Segment
 from models.truth import Truth
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
+FILE = "time_machine.json"  # of `summary`, in a replay's folder
 _METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
 
 # One row per night, model, segment, metric and person: `value`.

@@ -1,26 +1,28 @@
 """The gate: whether tonight's challenger may take the champion's place, in a table and on a page.
 
-Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads and the registry; writes the verdict and every
-check to `gate_results`, and the page <report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only
-what the gate said yes to.
+Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.time_machine last
+wrote to <report.root>/time_machine; writes the verdict and every check to `gate_results`, and the page
+<report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only what the gate said yes to.
 
 Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gate_rules.py, their tolerances in the
 section `gate` of the settings. --override says yes all the same, and why is kept in the table and on the page. Where
 the challenger is the champion already its verdict stands.
 """
 
+import json
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from conf import command_line
 from conf.settings import Settings
-from models import evaluations, feed_days, gate_page, gate_results, night_files, registry
+from models import cold_start, evaluations, feed_days, gate_page, gate_results, night_files, registry
 from models.errors import ModelError
 from models.gate_results import Verdict
-from models.gate_rules import Check, judge_data, judge_models
+from models.gate_rules import Check, judge_cold_start, judge_data, judge_models
 
 log = logging.getLogger("marquee")
 
@@ -41,9 +43,16 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
     options = settings.evaluation
     try:
         checks = judge_models(found[model], found[against], options.k[0], settings.gate, options.confidence)
+        checks += judge_cold_start(replayed(settings), settings.gate)
         return against, [*checks, *judge_data(feed_days.read(settings.lake.root), ds, settings.gate)]
     except ValueError as error:
         raise ModelError(f"the gate can't judge {model} on {ds}: {error}") from error
+
+
+def replayed(settings: Settings) -> Mapping[str, Any]:
+    """What models.time_machine last found of new titles; no ratio before its first run."""
+    file = night_files.time_machine(settings) / cold_start.FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else cold_start.summary(None)
 
 
 def record(settings: Settings, verdict: Verdict) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from statistics import NormalDist, median
+from typing import Any
 
 from conf.settings import Gate
 from models.comparison import Difference
@@ -82,6 +83,31 @@ def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
             _single(DATA, "events", tonight.count_loaded, least, tonight.count_loaded >= least, reason, usual)
         )
     return checks
+
+
+def judge_cold_start(replayed: Mapping[str, Any], options: Gate) -> list[Check]:
+    """What new titles must get beside known ones, by what models.time_machine last found; see `cold_start.summary`.
+
+    It fails where chance is ruled out. No ratio, no check.
+    """
+    ratio, least = replayed["cold_to_warm"], options.min_cold_to_warm
+    if ratio is None:
+        return []
+    nights = f"on replayed nights from {replayed['first_night']} to {replayed['last_night']}"
+    check = _single(
+        *(GUARDRAIL, "cold_to_warm", ratio, least, replayed["high"] >= least),
+        f"on the day they come out titles get {ratio:.0%} of the recall of {replayed['reference']} ones, {nights}",
+    )
+    count = replayed["count_users"]
+    return [
+        replace(
+            check,
+            low=replayed["low"],
+            high=replayed["high"],
+            count_users=count,
+            decides=min(count, replayed["count_reference"]) >= options.min_users,
+        )
+    ]
 
 
 def judge_bundle(figures: Mapping[str, tuple[float, float, bool]]) -> list[Check]:

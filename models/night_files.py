@@ -33,6 +33,11 @@ def report(settings: Settings, ds: date) -> Path:
     return folder(settings, ds) / "report.html"
 
 
+def time_machine(settings: Settings) -> Path:
+    """The folder of the last replay of historical nights."""
+    return Path(settings.report.root) / "time_machine"
+
+
 def stages(settings: Settings, ds: date) -> Path:
     """The folder of how each task ended, a JSON file per task; see `note_stage` in dags/wiring.py."""
     return folder(settings, ds) / "stages"

@@ -63,7 +63,7 @@ def estimate_ratio(above: Sample, below: Sample, resamples: int, confidence: flo
 
 def _by_person(sample: Sample, count: int) -> tuple[Floats, Floats]:
     """[people]: the sum of each person's values, and how many they are."""
-    sums = np.bincount(sample.people, weights=sample.values, minlength=count)
+    sums = np.bincount(sample.people, weights=sample.values, minlength=count).astype(np.float64)
     return sums, np.bincount(sample.people, minlength=count).astype(np.float64)
 
 

@@ -1,9 +1,9 @@
 """Replay historical nights: how new titles fare on the day they come out, and how soon as well as known ones.
 
-    python -m models.time_machine --from 2024-05-04 --to 2024-05-13 --out replay
+    python -m models.time_machine --from 2024-05-04 --to 2024-05-13
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
-writes to the folder --out, and to a run in MLflow:
+writes to the folder --out, by default <report.root>/time_machine, and to a run in MLflow:
 
   time_machine.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
                      known on the night, with intervals over people
@@ -39,7 +39,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import cold_start, evaluation, plots, registry, replay, tracking
+from models import cold_start, evaluation, night_files, plots, registry, replay, tracking
 from models.baselines.build import baselines
 from models.cold_start import AGE, Ratio, Values
 from models.errors import ModelError
@@ -53,7 +53,6 @@ from models.two_tower import CatalogueModel, TwoTower
 log = logging.getLogger("marquee")
 
 OURS = registry.NAME
-_JSON = "time_machine.json"
 
 
 def nights_between(first: date, last: date, step_days: int) -> list[date]:
@@ -173,16 +172,17 @@ def work(settings: Settings, arguments: Namespace) -> None:
         "time_machine.csv": evaluation.frame(found).to_csv(index=False),
         "ratios.csv": cold_start.ratios_frame(ratios).to_csv(index=False),
         "nights.csv": cold_start.nights_frame(values).to_csv(index=False),
-        _JSON: json.dumps(about, indent=1) + "\n",
+        cold_start.FILE: json.dumps(about, indent=1) + "\n",
     }
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    out = arguments.out or night_files.time_machine(settings)
+    out.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        (arguments.out / file).write_text(text, encoding="utf-8")
+        (out / file).write_text(text, encoding="utf-8")
     for metric in ("recall", "ndcg"):
-        plots.by_segment(found, AGE, metric, k).savefig(arguments.out / f"{metric}.png", dpi=120)
+        plots.by_segment(found, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
     with tracking.start_run(settings, None, "time_machine"):
         mlflow.set_tags({"lake": settings.lake.root, "git_commit": tracking.git_commit()})
-        mlflow.log_artifacts(str(arguments.out), "time_machine")
+        mlflow.log_artifacts(str(out), "time_machine")
     print(_told(warmth))
 
 
@@ -206,7 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--models", nargs="*", default=["als", "als_ridge"], metavar="NAME", help="baselines beside ours"
     )
     parser.add_argument("--warm-start", action="store_true", help="begin with the night before's towers")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: where the gate looks, <report.root>/time_machine"
+    )
 
     def checked(settings: Settings, arguments: Namespace) -> None:
         if arguments.last < arguments.first:

@@ -1,5 +1,6 @@
 """The gate as a command: from a night's figures to a verdict in the table, on the page and as an exit code."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Sett
     assert "recall@20 of popularity tail" in page
     assert "-0.0700 to -0.0500" in page
     assert "worse by 0.0600, beyond 0.0200, and not by chance" in page
+
+
+def test_new_titles_that_nobody_gets_stop_a_promotion(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    measured(lake, {"marquee@2": figures(0.02, 0.01), "marquee@1": figures(0.0, 0.0, compared=False)})
+    file = Path(lake.report.root) / "time_machine" / "time_machine.json"
+    file.parent.mkdir(parents=True)
+    about = {"cold_to_warm": 0.01, "low": 0.0, "high": 0.02, "count_users": 150, "reference": "older"}
+    about |= {"count_reference": 900, "first_night": "2024-05-03", "last_night": "2024-05-13"}
+    file.write_text(json.dumps(about))
+    assert run(lake) == 3
+    assert "cold_to_warm" in capsys.readouterr().out
+    file.write_text(json.dumps({"cold_to_warm": None}))
+    assert run(lake) == 0
 
 
 def test_override_is_a_yes_that_says_who_and_against_what(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,6 +143,37 @@ def test_half_a_feed_and_bad_lines_are_told() -> None:
         gate_rules.judge_data(days, NIGHT, options())
 
 
+REPLAYED = {
+    **{"cold_to_warm": 0.04, "low": 0.01, "high": 0.06, "count_users": 150, "reference": "later"},
+    **{"count_reference": 120, "first_night": "2024-05-03", "last_night": "2024-05-13"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "passed", "decides"),
+    [
+        ({}, True, True),  # .05 may be reached: the interval reaches .06
+        ({"high": 0.049}, False, True),
+        ({"high": 0.049, "count_users": 99}, False, False),
+        ({"high": 0.049, "count_reference": 99}, False, False),
+    ],
+)
+def test_new_titles_must_get_a_share_of_what_known_ones_get(
+    changes: dict[str, float], passed: bool, decides: bool
+) -> None:
+    [check] = gate_rules.judge_cold_start({**REPLAYED, **changes}, options(min_cold_to_warm=0.05))
+    assert (check.passed, check.decides) == (passed, decides)
+    assert (check.rule, check.metric, check.value, check.limit) == ("guardrail", "cold_to_warm", 0.04, 0.05)
+    assert check.reason == (
+        "on the day they come out titles get 4% of the recall of later ones, on replayed nights from 2024-05-03 to"
+        " 2024-05-13"
+    )
+
+
+def test_before_a_replay_nothing_is_asked_of_new_titles() -> None:
+    assert gate_rules.judge_cold_start({"cold_to_warm": None}, options(min_cold_to_warm=0.05)) == []
+
+
 def test_index_must_reach_its_figures() -> None:
     checks = gate_rules.judge_bundle({"recall@10": (0.97, 0.98, True), "score_difference": (0.001, 0.01, False)})
     assert failed(checks) == [("all", "recall@10")]
