@@ -69,6 +69,7 @@ def test_ratios_are_of_the_figures_and_judged_by_their_targets(figures: dict[str
         ("(b) our feed, over (a)", "(b) our feed", "(a) raw Petastorm reader", 0.8),
         ("(c) over (d)", "(c) training from the feed", "(d) training from tensors in memory", 0.9),
         ("(c) over (e)", "(c) training from the feed", "(e) TFRS-tutorial style", 5.0),
+        ("(f) over (e)", "(f) softmax over the catalogue, from the feed", "(e) TFRS-tutorial style", 5.0),
     ):
         assert values[name] == pytest.approx(values[above] / values[below], rel=1e-3)
         assert figures[name]["target_at_least"] == least
