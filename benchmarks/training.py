@@ -15,7 +15,8 @@ one JSON line per figure, then all as a table on standard error. All in examples
                   training.max_softmax_titles titles, here of --user-titles: likes that are predicted, as one is by each
                   example of the others
 
-(a) and (b), and then (c) and (d), take turns, so that whatever else the machine does slows both; figures are medians.
+(a) and (b), and then (c) and (d), take turns, so that whatever else the machine does slows both; figures are medians,
+and the ratios of those that take turns medians of the turns' ratios.
 Each network makes its first steps before the clock starts. (e) is timed from its second batch on: what its shuffling
 takes to begin is not held against it.
 
@@ -93,10 +94,10 @@ def add_reading(report: Report, feed: Feed, maker: InputMaker, arguments: Namesp
         feed=lambda: count_a_second(feed.dataset(next(epochs)), feed.batch_size),
         inputs=lambda: count_a_second(maker.dataset(feed, next(epochs)), feed.batch_size),
     )
-    raw = _add(report, "(a) raw Petastorm reader", found["raw"])
+    _add(report, "(a) raw Petastorm reader", found["raw"])
     for name, title in (("feed", "(b) our feed"), ("inputs", "our feed, titles as rows")):
-        own = _add(report, title, found[name])
-        report.add(f"{title}, over (a)", own / raw, "ratio", at_least=arguments.min_feed_ratio)
+        _add(report, title, found[name])
+        _add_turns_ratio(report, f"{title}, over (a)", found[name], found["raw"], arguments.min_feed_ratio)
 
 
 def add_training(
@@ -127,8 +128,8 @@ def add_training(
     )
     how = {"steps": steps, "titles": len(title_ids), "dim": settings.model.dim}
     fed = _add(report, "(c) training from the feed", found["fed"], **how)
-    memory = _add(report, "(d) training from tensors in memory", found["held"], **how)
-    report.add("(c) over (d)", fed / memory, "ratio", at_least=arguments.min_training_ratio)
+    _add(report, "(d) training from tensors in memory", found["held"], **how)
+    _add_turns_ratio(report, "(c) over (d)", found["fed"], found["held"], arguments.min_training_ratio)
     share, step_ms = input_wait(made, maker.dataset(feed, next(epochs)).take(arguments.wait_steps))
     report.add("step, with its wait", step_ms, "ms", steps=min(arguments.wait_steps, steps))
     report.add("input wait, of step time", share, "share", target=arguments.max_wait_share)
@@ -213,6 +214,14 @@ def _add(report: Report, title: str, found: Sequence[float], **context: Any) -> 
     median = statistics.median(found)
     report.add(title, median, "examples/s", one_by_one=[round(value) for value in found], **context)
     return median
+
+
+def _add_turns_ratio(
+    report: Report, title: str, above: Sequence[float], below: Sequence[float], at_least: float
+) -> None:
+    ratios = [over / under for over, under in zip(above, below, strict=True)]
+    turns = [round(ratio, 3) for ratio in ratios]
+    report.add(title, statistics.median(ratios), "ratio", at_least=at_least, turn_by_turn=turns)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
