@@ -378,6 +378,7 @@ class Dial(Section):
     """
 
     values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)]
+    refinements: Count  # how often halfway between a named setting and the next one is measured, too
     popular_max_loss_share: Share  # of the best recall, that each may cost
     discover_max_loss_share: Share
     gems_max_loss_share: Share

@@ -3,8 +3,8 @@
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
 files of --truth, and a registered model in MLflow; writes to the folder --out, and to the model's run under dial/TRUTH:
 
-  dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values; * is on the front of
-                   recall and coverage
+  dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values, and at some settings in
+                   between, where the named ones end; * is on the front of recall and coverage
   calibration.csv  whether lovers of blockbusters, those of the niche and all others get lists as popular as what they
                    like, at each setting; see models/popularity_calibration.py
   dial.json        popular, balanced, discover and gems, chosen by the rule of models/dial_settings.py: what
@@ -56,8 +56,7 @@ def measure(settings: Settings, score: ScoreUsers, asked: Truth, train: Positive
     """Turn one model's dial; `train` is what it was trained on."""
     counts = np.bincount(train.liked.indices, minlength=train.liked.shape[1])
     options, k = settings.evaluation, settings.evaluation.k[0]
-    turned = dial_curve.turn(score, asked, counts, settings.dial.values, k)
-    points = dial_curve.curve(turned, asked, counts, len(train.user_ids), options)
+    turned, points = dial_settings.measure(score, asked, counts, len(train.user_ids), settings)
     titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
     users = popularity_calibration.group_users(asked.histories, counts, titles, settings.dial.user_group_share)
     calibrations = [

@@ -57,6 +57,13 @@ class Turned:
         """What an index multiplies the dial with."""
         return float(np.median(self.spreads))
 
+    def beside(self, other: "Turned") -> "Turned":
+        """Both, of the same users, in the order of dials."""
+        lists = [*self.lists, *other.lists]
+        dials = [*self.dials, *other.dials]
+        order = np.argsort(dials, kind="stable").tolist()
+        return Turned([dials[n] for n in order], [lists[n] for n in order], self.spreads)
+
 
 def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUsers:
     """Scores for the users of a truth, by the model with the ages of their histories and their countries."""

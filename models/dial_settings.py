@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conf.settings import Dial, Settings
-from models import registry
-from models.dial_curve import DialPoint
+from models import dial_curve, registry
+from models.dial_curve import Counts, DialPoint, ScoreUsers, Turned
 from models.errors import ModelError
+from models.truth import Truth
 
 NAMES = (POPULAR, BALANCED, DISCOVER, GEMS) = ("popular", "balanced", "discover", "gems")
 FILE = "dial.json"  # in the run of a registered model
@@ -40,6 +41,39 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
     near = within(options.popular_max_loss_share, lambda point: point.dial >= balanced.dial, balanced)
     popular = _best(near, lambda point: point.mean_popularity)
     return {POPULAR: popular, BALANCED: balanced, DISCOVER: discover, GEMS: gems}
+
+
+def measure(
+    score: ScoreUsers, asked: Truth, counts: Counts, count_users: int, settings: Settings
+) -> tuple[Turned, list[DialPoint]]:
+    """A model at every setting of dial.values, and at some more between them, where the named ones end.
+
+    `counts` [titles] are positives in training, of `count_users`.
+    """
+    k, dials = settings.evaluation.k[0], list(settings.dial.values)
+    turned = dial_curve.turn(score, asked, counts, dials, k)
+    points = dial_curve.curve(turned, asked, counts, count_users, settings.evaluation)
+    for _ in range(settings.dial.refinements):
+        if not (dials := between(points, settings.dial)):
+            break
+        more = dial_curve.turn(score, asked, counts, dials, k)
+        turned = turned.beside(more)
+        points = [*points, *dial_curve.curve(more, asked, counts, count_users, settings.evaluation)]
+        points.sort(key=lambda point: point.dial)
+    return turned, points
+
+
+def between(points: Sequence[DialPoint], options: Dial) -> list[float]:
+    """Dials halfway from each named setting, but for balanced, to the next one that was measured further out."""
+    chosen = choose(points, options)
+    measured = [point.dial for point in points]
+    found = []
+    for name, outwards in ((DISCOVER, -1), (GEMS, -1), (POPULAR, 1)):
+        own = chosen[name].dial
+        beyond = [dial for dial in measured if (dial - own) * outwards > 0]
+        if beyond:
+            found.append((own + min(beyond, key=lambda dial, own=own: abs(dial - own))) / 2)  # type: ignore[misc]
+    return sorted(set(found))
 
 
 def front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool) -> list[bool]:

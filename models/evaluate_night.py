@@ -80,8 +80,7 @@ def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue,
     trained = TwoTower.load(challenger.folder)
     k, counts = settings.evaluation.k[0], np.bincount(train.liked.indices, minlength=len(catalogue))
     score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
-    turned = dial_curve.turn(score, asked, counts, settings.dial.values, k)
-    points = dial_curve.curve(turned, asked, counts, len(train.user_ids), settings.evaluation)
+    turned, points = dial_settings.measure(score, asked, counts, len(train.user_ids), settings)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
     tracking.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
