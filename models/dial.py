@@ -33,7 +33,7 @@ from conf.settings import Settings
 from models import asked as asking
 from models import dial_curve, dial_settings, lake, plots, popularity_calibration, registry, segments, tracking
 from models.baselines.build import baselines
-from models.dial_curve import DialPoint, ScoreUsers, Turned
+from models.dial_curve import Counts, DialPoint, Turned
 from models.errors import ModelError
 from models.lake import Catalogue, Positives
 from models.popularity_calibration import Calibration
@@ -52,29 +52,30 @@ class Dialled:
     calibrations: list[list[Calibration]]
 
 
-def measure(settings: Settings, score: ScoreUsers, asked: Truth, train: Positives) -> Dialled:
-    """Turn one model's dial; `train` is what it was trained on."""
-    counts = np.bincount(train.liked.indices, minlength=train.liked.shape[1])
-    options, k = settings.evaluation, settings.evaluation.k[0]
-    turned, points = dial_settings.measure(score, asked, counts, len(train.user_ids), settings)
-    titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
-    users = popularity_calibration.group_users(asked.histories, counts, titles, settings.dial.user_group_share)
-    calibrations = [
-        popularity_calibration.calibrate(lists, asked.histories, counts, titles, users, k) for lists in turned.lists
-    ]
-    return Dialled(turned, points, calibrations)
-
-
 def measure_both(
     settings: Settings, model: str, catalogue: Catalogue, train: Positives, asked: Truth
 ) -> dict[str, Dialled]:
-    """The registered model, and ALS trained on the same."""
+    """The registered model, and ALS trained on the same, at the same settings."""
+    counts, people = np.bincount(train.liked.indices, minlength=len(catalogue)), len(train.user_ids)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
-    ours = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+    ours, points = dial_settings.measure(score, asked, counts, people, settings)
     als = baselines(settings.baselines, train, settings.seed)[OLD]()
     als.fit(train.liked, catalogue.content)
-    scores: dict[str, ScoreUsers] = {model: ours, OLD: lambda users: als.score(asked.histories[users])}
-    return {name: measure(settings, score, asked, train) for name, score in scores.items()}
+    k = settings.evaluation.k[0]
+    old = dial_curve.turn(lambda users: als.score(asked.histories[users]), asked, counts, ours.dials, k)
+    old_points = dial_curve.curve(old, asked, counts, people, settings.evaluation)
+    return {
+        name: Dialled(turned, found, _calibrations(settings, turned, asked, counts))
+        for name, turned, found in ((model, ours, points), (OLD, old, old_points))
+    }
+
+
+def _calibrations(settings: Settings, turned: Turned, asked: Truth, counts: Counts) -> list[list[Calibration]]:
+    options, k = settings.evaluation, settings.evaluation.k[0]
+    titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
+    users = popularity_calibration.group_users(asked.histories, counts, titles, settings.dial.user_group_share)
+    return [popularity_calibration.calibrate(own, asked.histories, counts, titles, users, k) for own in turned.lists]
 
 
 def points_frame(found: Mapping[str, Dialled], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:

@@ -119,6 +119,40 @@ def test_named_settings_keep_their_order_whatever_noise_says() -> None:
         dial_settings.choose([], SETTINGS.dial)
 
 
+def test_between_a_named_setting_and_the_next_one_further_out_is_measured_too() -> None:
+    points = points_of(
+        (-1.0, 0.250, 0.16, 0.99, 10.0, 5.0),
+        (-0.6, 0.260, 0.17, 0.95, 20.0, 4.5),
+        (-0.4, 0.286, 0.18, 0.90, 30.0, 4.0),
+        (0.0, 0.300, 0.20, 0.70, 50.0, 3.0),
+        (0.5, 0.299, 0.19, 0.60, 60.0, 2.5),
+    )
+    # discover ends at -.4 and gems at -.6; popular is the last that was measured.
+    assert dial_settings.between(points, SETTINGS.dial) == [pytest.approx(-0.8), pytest.approx(-0.5)]
+
+
+def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
+    # One user; popularity pushes the only positive, the least popular title, down the list from some setting on.
+    random = np.random.default_rng(11)
+    scores = random.normal(size=(400, 30)).astype(np.float32)
+    counts = np.arange(30)[::-1] ** 2
+    relevant = np.zeros((400, 30))
+    relevant[np.arange(400), scores.argmax(axis=1)] = 1
+    asked = truth_of(np.zeros((400, 30)), relevant)
+    settings = with_changes(SETTINGS, {"evaluation.k": [5], "dial.values": [-1.0, 0.0, 1.0], "dial.refinements": 4})
+    turned, points = dial_settings.measure(scores.__getitem__, asked, counts, 900, settings)
+    assert [point.dial for point in points] == list(turned.dials) == sorted(turned.dials)
+    assert len(turned.lists) == len(points) == len(set(turned.dials))
+    again = dial_curve.curve(turned, asked, counts, 900, settings.evaluation)
+    assert again == points  # each list stands beside its own dial
+    recalls = {point.dial: point.recall for point in points}
+    popular = dial_settings.choose(points, settings.dial)["popular"].dial
+    further = min(dial for dial in recalls if dial > popular)
+    # A sixteenth of the way from 0 to 1 apart, one costs at most 5 % and the next one more.
+    assert further - popular == pytest.approx(1 / 16)
+    assert recalls[popular] >= 0.95 * max(recalls.values()) > recalls[further]
+
+
 def test_the_front_is_what_nothing_else_beats_in_both() -> None:
     points = points_of(
         (0, 0.3, 0, 0.5, 50, 0), (1, 0.2, 0, 0.4, 20, 0), (2, 0.1, 0, 0.9, 90, 0), (3, 0.1, 0, 0.9, 80, 0)
@@ -156,15 +190,16 @@ def drawn(registered: Settings, tiny_command: list[str], tmp_path_factory: pytes
 
 def test_the_command_writes_both_models_at_every_setting(drawn: Path, trained: Any) -> None:
     points = pd.read_csv(drawn / "dial.csv")
-    assert points.groupby("model")["dial"].apply(list).to_dict() == {
-        "als": list(SETTINGS.dial.values),
-        "challenger": list(SETTINGS.dial.values),
-    }
+    old, ours = points.groupby("model")["dial"].apply(list)
+    assert old == ours == sorted(ours)
+    assert set(SETTINGS.dial.values) <= set(ours)
+    # Each time at most three settings are added: where discover, gems and popular end.
+    assert len(SETTINGS.dial.values) < len(ours) <= len(SETTINGS.dial.values) + 3 * SETTINGS.dial.refinements
     named = points[points["setting"].notna()]
     assert set(named["model"]) == {"challenger"}
     assert sorted(" ".join(named["setting"]).split()) == ["balanced", "discover", "gems", "popular"]
     groups = pd.read_csv(drawn / "calibration.csv")
-    assert len(groups) == 2 * len(SETTINGS.dial.values) * groups["group"].nunique()
+    assert len(groups) == len(points) * groups["group"].nunique()
     everybody = groups[groups["group"] == "all"]
     assert (everybody["count_users"] == trained.lake.users).all()
 
