@@ -1,7 +1,7 @@
 """Draw what the popularity dial trades, for a registered model and for ALS turned alike, and choose named settings.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
-files of --truth, and a registered model in MLflow; writes to the folder --out, and to the model's run under dial/TRUTH:
+files of --truth, and a registered model in MLflow; writes to the model's run under dial/TRUTH, and to the folder --out:
 
   dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values, and at some settings in
                    between, where the named ones end; * is on the front of recall and coverage
@@ -168,12 +168,14 @@ def work(settings: Settings, arguments: Namespace) -> None:
         dial_settings.FILE: for_index,
     }
     figure = plots.dial_front({name: own.points for name, own in found.items()}, chosen, k)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(arguments.out / "dial.png", dpi=120)
     tracking.log_plot(settings, model, f"dial/{asked.name}/dial.png", figure)
     for file, text in texts.items():
-        (arguments.out / file).write_text(text, encoding="utf-8")
         registry.keep_text(settings, model, f"dial/{asked.name}/{file}", text)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        figure.savefig(arguments.out / "dial.png", dpi=120)
+        for file, text in texts.items():
+            (arguments.out / file).write_text(text, encoding="utf-8")
     if arguments.keep:
         dial_settings.keep(settings, model, for_index)
 
@@ -181,7 +183,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where tables and the plot go")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where tables and the plot go, too")
     parser.add_argument("--keep", action="store_true", help="give the chosen settings to the model's bundles")
     asking.add_arguments(parser)
     return command_line.run(parser, work, argv, (ModelError, MlflowException))

@@ -121,15 +121,16 @@ def work(settings: Settings, arguments: Namespace) -> None:
     names = read_names(settings.lake.root, catalogue, counts)
     listed = work_list(judge(evidence, rows, content, new), catalogue, names, evidence.fields)
     print_work(listed, arguments.count)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    losses.to_csv(arguments.out / "fields.csv", index=False)
-    listed.to_csv(arguments.out / "work_list.csv", index=False)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        losses.to_csv(arguments.out / "fields.csv", index=False)
+        listed.to_csv(arguments.out / "work_list.csv", index=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where both tables go")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where both tables go")
     parser.add_argument("--count", type=int, default=20, metavar="N", help="titles to show; default: 20")
     return command_line.run(parser, work, argv, (ModelError, MlflowException))
 
