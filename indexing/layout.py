@@ -57,7 +57,10 @@ def lay_out(
 
     vectors = Vectors(
         embedding_dim=embeddings.shape[1],
-        popularity=coordinate(popularity, f"log(1 + {_PERIOD[options.popularity_count]})"),
+        popularity=coordinate(
+            popularity,
+            f"log(1 + {_PERIOD[options.popularity_count]}), the mean of titles that have any for those without",
+        ),
         freshness=coordinate(freshness, "exp(-days since release / decay)"),
         freshness_decay_days=options.freshness_decay_days,
     )

@@ -5,7 +5,8 @@ standardised log popularity of the title. So the dial counts in standard deviati
 model's scale, and is the same for any model. An index adds one number for everybody, the dial times the median
 deviation: the same where all users' deviations are alike, which `Turned.spreads` shows.
 
-Popularity counts the positives that the model was trained on, not those that it is measured against.
+Popularity counts the positives that the model was trained on, not those that it is measured against. What nobody liked
+yet is moved neither way; see models/standardised.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -30,5 +30,9 @@ def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | sli
 
 
 def log_popularity(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[titles]: log(1 + positives)."""
-    return np.log1p(counts.astype(np.float64))
+    """[titles]: log(1 + positives); NaN, not known, of a title that nobody liked yet.
+
+    Such a title is no hidden gem but a new one. Were it the least popular of all, the dial would bring up new titles,
+    whatever they are, long before titles that few people love.
+    """
+    return np.where(counts > 0, np.log1p(counts.astype(np.float64)), np.nan)

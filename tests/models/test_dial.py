@@ -42,12 +42,14 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     random = np.random.default_rng(1)
     # Users whose scores are on scales of their own are turned alike.
     scores = (random.normal(size=(40, 12)) * random.uniform(0.1, 100, (40, 1))).astype(np.float32)
-    counts = random.integers(0, 100, 12)
+    counts = random.integers(1, 100, 12)
+    counts[7] = 0
     candidates = np.arange(12) != 5
     asked = truth_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
     turned = dial_curve.turn(scores.__getitem__, asked, counts, (-0.8, 0.0, 0.5), 4)
-    logs = np.log(1 + counts.astype(float))
-    standard = (logs - logs[candidates].mean()) / logs[candidates].std()
+    logs, known = np.log(1 + counts.astype(float)), candidates & (counts > 0)
+    standard = (logs - logs[known].mean()) / logs[known].std()
+    standard[7] = 0  # nobody liked it yet
     for dialled, lists in zip(turned.dials, turned.lists, strict=True):
         for user in range(40):
             deviation = scores[user][candidates].astype(float).std()

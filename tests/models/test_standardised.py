@@ -25,5 +25,9 @@ def test_values_all_alike_say_nothing(values: list[float]) -> None:
     assert found.std == 0
 
 
-def test_title_without_positives_has_a_popularity() -> None:
-    assert log_popularity(np.array([0, 9])).tolist() == [0, np.log(10)]
+def test_how_popular_a_title_is_that_nobody_liked_is_not_known() -> None:
+    found = log_popularity(np.array([0, 9, 1]))
+    assert found[1:].tolist() == [np.log(10), np.log(2)]
+    assert np.isnan(found[0])
+    # So it is in the middle, and the dial moves it neither way.
+    assert standardise(found, slice(3)).values.tolist() == [0, 1, -1]
