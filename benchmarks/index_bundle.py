@@ -25,7 +25,9 @@ LEAST_POPULAR, LEAST_POPULAR_SHARE = "AF", 0.1
 _PROVIDER = "one"
 
 
-def enlarged(source: Bundle, catalogue: Catalogue, scann: Path, options: Index, root: Path, seed: int) -> Bundle:
+def enlarged(
+    source: Bundle, catalogue: Catalogue, scann: Path, leading_dims: int, options: Index, root: Path, seed: int
+) -> Bundle:
     """The bundle `root`/<version>-<titles>, with the searcher stored at `scann`; made where it is not there yet."""
     vectors = catalogue.vectors
     version = f"{source.version}-{len(vectors)}"
@@ -51,6 +53,7 @@ def enlarged(source: Bundle, catalogue: Catalogue, scann: Path, options: Index, 
                 "bundle_version": version,
                 "counts": counts.model_copy(update=sizes),
                 "forms": forms.model_copy(update={"pybind": _tuned(catalogue, scann, options, source)}),
+                "index": scann_index.parameters(len(vectors), options, leading_dims),
                 "files": {},
             }
         )

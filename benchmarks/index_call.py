@@ -77,8 +77,9 @@ class _Large:
     def bundle(self) -> Bundle:
         catalogue = Catalogue(Path(self.catalogue))
         root, seed = catalogue.folder / "bundles", self.settings.seed
+        source = Bundle.open(self.source, verify=False)
         return index_bundle.enlarged(
-            Bundle.open(self.source, verify=False), catalogue, Path(self.scann), self.settings.index, root, seed
+            source, catalogue, Path(self.scann), self.leading_dims, self.settings.index, root, seed
         )
 
     @cached_property

@@ -100,8 +100,9 @@ def best(
     count_allowed = everything if allowed is None else len(allowed)
     blocked = [_among(own, allowed, everything) for own in excluded]
     possible = np.array([min(count, count_allowed - len(own)) for own in blocked], dtype=np.int64)
-    most = max((len(own) for own in blocked), default=0)
-    plan = choose(count_allowed, everything, count + most, policy)
+    # What is blocked for one query seldom is all among its best: who gets too few is asked for again.
+    usual = int(np.median([len(own) for own in blocked])) if blocked else 0
+    plan = choose(count_allowed, everything, count + usual, policy)
     rows = np.full((len(queries), count), NO_TITLE, dtype=np.int64)
     scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
     open_lists = np.arange(len(queries))

@@ -105,10 +105,11 @@ def test_what_the_index_never_finds_is_scored_in_the_end() -> None:
 def test_only_lists_that_lack_something_are_asked_again() -> None:
     candidates = Numbers(np.arange(1000)[::-1])
     allowed = np.concatenate([np.arange(10), np.arange(990, 1000)])
-    # The second query excludes the ten best that are allowed: 12 · 1000 / 20 · 1.5 = 900 do not reach the others.
+    # The second query excludes the ten best that are allowed: (2 + 5) · 1000 / 20 · 1.5 = 525, for the five
+    # that are blocked per query in the median, do not reach the others.
     found = planner.best(candidates, np.ones((2, 1), np.float32), allowed, [NONE, np.arange(10)], 2, ALWAYS_SEARCH)
     assert found.rows.tolist() == [[0, 1], [990, 991]]
-    assert candidates.fetched == [900, 3600]
+    assert candidates.fetched == [525, 2100]
 
 
 @pytest.mark.parametrize(
