@@ -26,7 +26,7 @@ from jobs import (
     user_histories,
     vocabularies,
 )
-from jobs.tables import Table
+from jobs.tables import NightTable, Table
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,10 @@ TABLES: tuple[Table, ...] = (
     feed_loads.TABLE,
     built_days.TABLE,
     erasures.TABLE,
+)
+
+# What models.evaluate_night, models.gate and indexing.promote write: declared in models/, which nothing here imports.
+NIGHT_TABLES = (
+    NightTable("evaluations", "one row per night, model, model it is compared with, segment, metric and list length"),
+    NightTable("gate_results", "one row per night, model and check, and one for the verdict"),
 )

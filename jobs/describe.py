@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import zip_longest
 
 import pyarrow as pa
@@ -21,9 +21,9 @@ from rich.table import Table as RichTable
 
 from conf.settings import Settings
 from jobs import built_days, catalog, command, table_log, tables, title_content
-from jobs.tables import Table
+from jobs.tables import AnyTable, Table
 
-_DAY_COLUMN = "partition.ds"
+_DAY = "ds"
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,25 @@ class Description:
     written_at: datetime
 
 
-def describe(settings: Settings, known: Iterable[Table]) -> list[Description]:
+def describe(settings: Settings, known: Iterable[AnyTable]) -> list[Description]:
     """Descriptions of those of the `known` tables that the lake has."""
     found = []
     for table in known:
         location = tables.location(settings, table)
         if table_log.exists(location):
-            found.append(_describe(table, table_log.load(location), list(built_days.read(settings, table))))
+            found.append(_describe(settings, table, table_log.load(location)))
     return found
 
 
-def _describe(table: Table, delta: DeltaTable, built: Sequence[date]) -> Description:
-    """`built` are the days of a derived table; a staging table has them as partitions."""
+def _describe(settings: Settings, table: AnyTable, delta: DeltaTable) -> Description:
+    """A staging table has its days as partitions, a derived one those for which it was built, the gate's in rows."""
     files = pa.table(delta.get_add_actions(flatten=True))
-    found = pc.unique(files[_DAY_COLUMN]).to_pylist() if _DAY_COLUMN in files.column_names else built
+    if f"partition.{_DAY}" in files.column_names:
+        found = pc.unique(files[f"partition.{_DAY}"]).to_pylist()
+    elif isinstance(table, Table):
+        found = list(built_days.read(settings, table))
+    else:
+        found = pc.unique(table_log.read(delta, [_DAY])[_DAY]).to_pylist()
     days = sorted(str(day) for day in found if day is not None)
     [newest] = delta.history(1)
     return Description(
@@ -126,7 +131,7 @@ def work(settings: Settings, arguments: Namespace) -> int:
     if arguments.neighbours:
         print_neighbours(settings, arguments.neighbours, arguments.count)
         return 0
-    descriptions = describe(settings, catalog.TABLES)
+    descriptions = describe(settings, (*catalog.TABLES, *catalog.NIGHT_TABLES))
     if not descriptions:
         print(f"no tables in {settings.lake.root}; run python -m jobs.backfill first", file=sys.stderr)
         return 1

@@ -1,8 +1,9 @@
 """Maintain the lake: merge small files (OPTIMIZE) and remove those that no kept version needs (VACUUM).
 
-Reads and writes the files of every table in <lake.root>; no row changes. Files are kept for
-`maintain.retention_hours` after the last version that needed them, and as long as a version exists that a registered
-model was trained on: the MLflow registry at `mlflow.tracking_uri` names those.
+Reads and writes the files of every table in <lake.root>, those of the gate among them; no row changes. Files are kept
+for `maintain.retention_hours` after the last version that needed them, and as long as somebody names a version that
+needs them: a registered model which was trained on it (the MLflow registry at `mlflow.tracking_uri`), or a bundle in
+<bundles.root> which was made of it (its manifest).
 """
 
 import logging
@@ -18,10 +19,14 @@ from pyspark.sql import SparkSession
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
+from indexing import pins
+from indexing.errors import BundleError
+from indexing.storage import open_store
 from jobs import catalog, command, table_log, tables
+from jobs.errors import JobError
 from jobs.model_inputs import pinned_versions
 from jobs.session import spark_session
-from jobs.tables import Table
+from jobs.tables import AnyTable
 
 log = logging.getLogger("marquee")
 
@@ -49,13 +54,15 @@ def retention_hours(configured: int, pinned_at: datetime | None, now: datetime) 
 
 
 def maintain_table(
-    spark: SparkSession, settings: Settings, table: Table, pinned_version: int | None, now: datetime
+    spark: SparkSession, settings: Settings, table: AnyTable, pinned_version: int | None, now: datetime
 ) -> Maintained:
     """OPTIMIZE, then VACUUM, one table that exists."""
     path = tables.location(settings, table)
     with tables.row_groups(spark, settings, table):
         optimized = DeltaTable.forPath(spark, path).optimize().executeCompaction().select("metrics.*").collect()[0]
     pinned_at = None if pinned_version is None else _written_at(path, pinned_version)
+    if pinned_version is not None and pinned_at is None:
+        log.warning("%s has no version %d: what names it is of another lake", table.name, pinned_version)
     hours = retention_hours(settings.maintain.retention_hours, pinned_at, now)
     removed = tables.vacuum(spark, settings, table, hours)
     log.info(
@@ -65,22 +72,40 @@ def maintain_table(
     return Maintained(table.name, optimized["numFilesRemoved"], removed, hours, pinned_version)
 
 
-def _written_at(path: str, version: int) -> datetime:
-    [commit] = [commit for commit in table_log.commits(path, after=version - 1) if commit.version == version]
-    return datetime.fromtimestamp(commit.timestamp_ms / 1000, tz=UTC)
+def _written_at(path: str, version: int) -> datetime | None:
+    """When a version was written; None where the table has no such version."""
+    if version > table_log.version(path):
+        return None
+    found = [commit for commit in table_log.commits(path, after=version - 1) if commit.version == version]
+    return datetime.fromtimestamp(found[0].timestamp_ms / 1000, tz=UTC) if found else None
+
+
+def named_versions(settings: Settings) -> dict[str, int]:
+    """The oldest version per table that a registered model or a bundle names.
+
+    Raises JobError where the bundles can't be asked, and mlflow.MlflowException where the registry can't.
+    """
+    try:
+        by_bundles = pins.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
+    except BundleError as error:
+        raise JobError(str(error)) from error
+    by_models = pinned_versions(settings.mlflow.tracking_uri)
+    named = by_bundles.keys() | by_models.keys()
+    return {table: min(own[table] for own in (by_bundles, by_models) if table in own) for table in named}
 
 
 def run(spark: SparkSession, settings: Settings, now: datetime) -> list[Maintained]:
     """Maintain every table that exists."""
-    pinned = pinned_versions(settings.mlflow.tracking_uri)
-    present = [table for table in catalog.TABLES if tables.exists(settings, table)]
-    return [maintain_table(spark, settings, table, pinned.get(table.name), now) for table in present]
+    named = named_versions(settings)
+    every: tuple[AnyTable, ...] = (*catalog.TABLES, *catalog.NIGHT_TABLES)
+    present = [table for table in every if tables.exists(settings, table)]
+    return [maintain_table(spark, settings, table, named.get(table.name), now) for table in present]
 
 
 def work(settings: Settings, _: Namespace) -> None:
     with spark_session(settings, "maintain") as spark:
         done = run(spark, settings, datetime.now(UTC))
-    shown = RichTable("table", "files merged", "files removed", "kept for hours", "oldest version of a model")
+    shown = RichTable("table", "files merged", "files removed", "kept for hours", "oldest version that is named")
     for entry in done:
         pinned = "" if entry.pinned_version is None else str(entry.pinned_version)
         numbers = (entry.files_merged, entry.files_removed, entry.retention_hours)

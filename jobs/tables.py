@@ -71,6 +71,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class NightTable:
+    """A small table that is declared and written elsewhere, without Spark: known here by its name and grain."""
+
+    name: str
+    grain: str
+    is_for_training: bool = False
+
+
+AnyTable = Table | NightTable
+
+
+@dataclass(frozen=True)
 class Commit:
     """One write as it landed: the Delta version and the rows written."""
 
@@ -82,15 +94,15 @@ class ConcurrentWriteError(Exception):
     """Another writer changed the table between reading it and writing it."""
 
 
-def location(settings: Settings, table: Table) -> str:
+def location(settings: Settings, table: AnyTable) -> str:
     return f"{settings.lake.root}/{table.name}"
 
 
-def exists(settings: Settings, table: Table) -> bool:
+def exists(settings: Settings, table: AnyTable) -> bool:
     return table_log.exists(location(settings, table))
 
 
-def version(settings: Settings, table: Table) -> int:
+def version(settings: Settings, table: AnyTable) -> int:
     """The table's newest version."""
     return table_log.version(location(settings, table))
 
@@ -278,7 +290,7 @@ def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
 
 
 @contextmanager
-def row_groups(spark: SparkSession, settings: Settings, table: Table) -> Iterator[None]:
+def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iterator[None]:
     """Files of `table` that are written in the block have its row groups: a table for training has small ones."""
     key = "parquet.block.row.count.limit"
     if table.is_for_training:
@@ -311,7 +323,7 @@ def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]
     raise JobError(f"{table.name}: another writer kept changing it through {attempts} attempts; run again later")
 
 
-def vacuum(spark: SparkSession, settings: Settings, table: Table, retention_hours: int, lite: bool = False) -> int:
+def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_hours: int, lite: bool = False) -> int:
     """Remove the files that no version of the last `retention_hours` needs; returns how many.
 
     `lite` removes only files that a version once had, as the log names them: those of a write that is still under way

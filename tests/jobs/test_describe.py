@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from jobs import catalog, clean_events, describe
+from jobs import catalog, clean_events, describe, recommendations, tables
+from models import evaluations, gate_results
+from models.gate_rules import Check
 
 
 def test_lake_is_described_by_table(
@@ -40,6 +43,29 @@ def test_lake_is_described_by_table(
     shown = capsys.readouterr().out
     assert "2024-05-03" in shown
     assert "feed and feed day that was staged" in shown
+
+
+def test_tables_of_the_gate_and_lists_are_described(settings: Settings, spark: SparkSession) -> None:
+    assert {table.name: table.grain for table in catalog.NIGHT_TABLES} == {
+        table.name: table.grain for table in (evaluations.TABLE, gate_results.TABLE)
+    }
+    check = Check(
+        "segment", "popularity", "tail", "recall", 20, 0.1, 0.2, -0.1, -0.2, 0.0, 500, -0.05, False, True, "no"
+    )
+    for day, checks in ((13, [check]), (14, [check, replace(check, segment="head")])):
+        verdict = gate_results.decide(date(2024, 5, day), "marquee@2", "marquee@1", checks)
+        gate_results.write(settings.lake.root, verdict)
+    tables.ensure(spark, settings, recommendations.TABLE)
+    lists = [("u1", rank, rank, 0.5, False, 0.0, "b", date(2024, 5, 14)) for rank in (1, 2, 3)]
+    tables.replace(spark.createDataFrame(lists, recommendations.TABLE.schema), settings, recommendations.TABLE, "true")
+
+    found = {entry.name: entry for entry in describe.describe(settings, (*catalog.TABLES, *catalog.NIGHT_TABLES))}
+    assert {name: entry.rows for name, entry in found.items()} == {
+        "recommendations": 3,
+        "gate_results": 5,  # a check and the verdict, two checks and the verdict
+    }
+    gate = found["gate_results"]
+    assert (gate.count_days, gate.first_day, gate.last_day) == (2, "2024-05-13", "2024-05-14")
 
 
 def test_empty_lake_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

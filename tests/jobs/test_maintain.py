@@ -1,6 +1,7 @@
-"""Maintenance: small files are merged, old ones go, and what a registered model was trained on stays."""
+"""Maintenance: small files are merged, old ones go, and what a registered model or a kept bundle names stays."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,8 +11,11 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
+from indexing import bundle
 from jobs import clean_events, clean_titles, feed_loads, maintain, table_log, tables
+from jobs.errors import JobError
 from jobs.model_inputs import TAG_PREFIX, pinned_versions
+from models import gate_results
 
 NAME = clean_titles.TABLE.name
 
@@ -54,6 +58,57 @@ def test_version_of_a_registered_model_stays_readable(spark: SparkSession, catal
 
     assert done[NAME].pinned_version == 2
     assert titles_of(spark, catalogue, 2) == ["Heat (director's cut)"]
+
+
+def put_manifest(settings: Settings, version: str, built_from: object, trained_on: object) -> None:
+    folder = Path(settings.bundles.root) / version
+    folder.mkdir(parents=True)
+    said = {"delta_versions": built_from, "model": {"delta_versions": trained_on}}
+    (folder / bundle.MANIFEST).write_text(json.dumps(said))
+
+
+def test_versions_that_kept_bundles_name_stay_readable(
+    spark: SparkSession, catalogue: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_manifest(catalogue, "20240503T000000Z-m2", {NAME: 3, "feed_loads": 99}, {})
+    put_manifest(catalogue, "20240502T000000Z-m1", {NAME: 2}, {})
+    done = {entry.table: entry for entry in maintain.run(spark, catalogue, datetime.now(UTC))}
+    assert done[NAME].pinned_version == 2
+    assert titles_of(spark, catalogue, 2) == ["Heat (director's cut)"]
+    # A version that this lake never had keeps nothing, and stops nothing.
+    assert done["feed_loads"].retention_hours == 0
+    assert "feed_loads has no version 99: what names it is of another lake" in caplog.text
+
+
+def test_oldest_of_what_models_and_bundles_name_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintain, "pinned_versions", lambda _: {NAME: 4, "training_examples": 9})
+    assert maintain.named_versions(settings) == {NAME: 4, "training_examples": 9}
+    put_manifest(settings, "20240503T000000Z-m2", {NAME: 3, "stg_offers": 5}, {"training_examples": 8})
+    put_manifest(settings, "20240504T000000Z-m3", {NAME: 6, "stg_offers": 6}, {"training_examples": 10})
+    assert maintain.named_versions(settings) == {NAME: 3, "stg_offers": 5, "training_examples": 8}
+    shutil.rmtree(Path(settings.bundles.root) / "20240503T000000Z-m2")  # gone with the bundle
+    assert maintain.named_versions(settings) == {NAME: 4, "stg_offers": 6, "training_examples": 9}
+
+
+def test_manifest_that_does_not_say_stops_maintenance(settings: Settings) -> None:
+    put_manifest(settings, "20240503T000000Z-m2", None, {})
+    with pytest.raises(JobError, match=r"m2/manifest\.json: expected the Delta versions that it was built from"):
+        maintain.named_versions(settings)
+
+
+def test_tables_of_the_gate_are_merged_too(spark: SparkSession, settings: Settings) -> None:
+    settings = with_changes(settings, {"maintain.retention_hours": 0})
+    for day in (13, 14):
+        verdict = gate_results.decide(date(2024, 5, day), "marquee@2", "marquee@1", [])
+        gate_results.write(settings.lake.root, verdict)
+    [done] = maintain.run(spark, settings, datetime.now(UTC))
+    assert (done.table, done.files_merged, done.files_removed) == ("gate_results", 2, 2)
+    # What wrote it without Spark reads and writes it as before.
+    gate_results.write(settings.lake.root, gate_results.decide(date(2024, 5, 15), "marquee@3", "marquee@1", []))
+    newest = gate_results.newest(settings.lake.root, "marquee@2")
+    assert newest is not None
+    assert newest.ds == date(2024, 5, 14)
+    assert [verdict.model for verdict in gate_results.read(settings.lake.root, date(2024, 5, 15))] == ["marquee@3"]
 
 
 def test_small_files_are_merged_and_rows_stay(
