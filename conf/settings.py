@@ -299,6 +299,13 @@ class PartWeights(Section):
     als: Weight
 
 
+class Recency(Section):
+    """How much a title of a history counts, by how many were liked after it; see `models.query_tower`."""
+
+    half_life_titles: Annotated[float, Field(gt=0)] | None  # none: all count alike
+    floor: Share  # what the oldest one counts beside the newest
+
+
 class Model(Section):
     dim: Positive  # of the towers
     temperature: Annotated[float, Field(gt=0)]
@@ -308,6 +315,7 @@ class Model(Section):
     content_dropout: Annotated[float, Field(ge=0, lt=1)]
     ease: ModelEase
     weights: PartWeights
+    recency: Recency
     compressed_dims: Positive  # of the one vector that a title's parts become
     cold_start: ColdStart
 

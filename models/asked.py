@@ -20,5 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def read(root: str, versions: Mapping[str, int], arguments: Namespace, train: Positives, catalogue: Catalogue) -> Truth:
     """The truth that the arguments name; raises ModelError as `truth.of_split` and `truth.of_files` do."""
     if arguments.truth:
-        return truth.of_files(arguments.truth, arguments.candidates, arguments.ignored, train, catalogue)
+        return truth.of_files(
+            arguments.truth, arguments.candidates, arguments.ignored, root, versions, train, catalogue
+        )
     return truth.of_split(root, versions, arguments.split, catalogue)

@@ -5,7 +5,8 @@ the files of --truth, and registered models; writes to the folder --out, and the
 their plots to the run in MLflow that it came of.
 
 Without --truth, the positives of a split of the lake are the truth. The differences are to the model --against, with
-bootstrap intervals over users; a user without recommendations counts as a miss.
+bootstrap intervals over users; a user without recommendations counts as a miss. No model is to recommend what
+somebody has met, liked or not.
 """
 
 import logging
@@ -21,7 +22,8 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import evaluation, lake, registry, tracking, truth
+from models import asked as asking
+from models import evaluation, lake, registry, tracking
 from models.baselines.build import baselines
 from models.errors import ModelError
 from models.evaluation import Measured
@@ -113,10 +115,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
             registered = f"{', '.join(registry.ALIASES)} and numbers of registered versions"
             raise ModelError(f"no model {name!r}; there are {', '.join(known)}; {registered}")
     names = list(dict.fromkeys([arguments.against, *names]))
-    if arguments.truth:
-        asked = truth.of_files(arguments.truth, arguments.candidates, arguments.ignored, train, catalogue)
-    else:
-        asked = truth.of_split(settings.lake.root, versions, arguments.split, catalogue)
+    asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
     lists = recommend_by_all(settings, names, train, catalogue, asked)
     found = evaluation.measure(
         lists, arguments.against, asked, catalogue, train.liked, settings.evaluation, settings.seed
@@ -145,10 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="baselines, champion, challenger or versions; default: all baselines",
     )
     parser.add_argument("--against", default="als", metavar="NAME", help="what the others are compared with")
-    parser.add_argument("--split", choices=["validation", "test"], default="validation", help="default: validation")
-    parser.add_argument("--truth", type=Path, metavar="CSV", help="user_id, title_id: held-out positives")
-    parser.add_argument("--candidates", type=Path, metavar="CSV", help="title_id: what may be recommended")
-    parser.add_argument("--ignored", type=Path, metavar="CSV", help="user_id, title_id: pairs that count neither way")
+    asking.add_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
     return command_line.run(parser, work, argv, (ModelError,))
 

@@ -197,6 +197,22 @@ def positives_of(rows: pa.Table, catalogue: Catalogue) -> Positives:
     return Positives(user_ids.tolist(), countries[last].tolist(), liked, moments)
 
 
+def turned_down(
+    root: str, versions: Mapping[str, int], users: Sequence[str], catalogue: Catalogue
+) -> sparse.csr_matrix:
+    """[users, titles]: 1 where one of `users` met a title as of the split without any liking: weights of 0 or less."""
+    columns = ("user_id", "history_title_ids", "history_weights")
+    rows = delta_files.read_table(f"{root}/training_users", versions["training_users"], columns)
+    place = {user: n for n, user in enumerate(users)}
+    owners = np.array([place.get(user, -1) for user in rows["user_id"].to_pylist()], dtype=np.int64)
+    lengths = pc.list_value_length(rows["history_title_ids"]).to_numpy()
+    owners = np.repeat(owners, lengths)
+    titles = catalogue.positions(pc.list_flatten(rows["history_title_ids"]).to_numpy())  # padding is no title
+    kept = (owners >= 0) & (titles >= 0) & (pc.list_flatten(rows["history_weights"]).to_numpy() <= 0)
+    ones = np.ones(kept.sum(), dtype=np.float32)
+    return sparse.csr_matrix((ones, (owners[kept], titles[kept])), shape=(len(users), len(catalogue)))
+
+
 def token_names(root: str, versions: Mapping[str, int], kind: str) -> list[str]:
     """The tokens of a kind, the n-th being that of id n + 2."""
     rows = delta_files.read_table(f"{root}/vocabularies", versions["vocabularies"], ("kind", "token", "id"))

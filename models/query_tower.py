@@ -34,6 +34,8 @@ class QueryParameters:
     alpha: float  # weight of a like in the fold-in
     usual_user: Floats  # [factors], for histories without a known title
     positive_min_weight: float  # from here on an interaction is a like
+    recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
+    recency_floor: float = 1.0  # what the oldest like still counts
 
 
 class QueryModule(tf.Module):
@@ -60,6 +62,7 @@ class QueryModule(tf.Module):
         self._parts = dict(parameters.part_weights)
         self._linear_in_towers = parameters.linear_in_towers
         self._least = parameters.positive_min_weight
+        self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
 
     @tf.function(
         input_signature=(
@@ -79,10 +82,11 @@ class QueryModule(tf.Module):
         cut = tf.reduce_max(tf.where(is_reached, tf.range(1, tf.shape(history_rows)[1] + 1), 1))
         history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
         weights = {name: weight.value() for name, weight in self._weights.items()}
-        tower = query_vectors(history, self._tower_table.value(), weights)
         liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
-        count = tf.reduce_sum(liked, axis=1, keepdims=True)
-        linear = weighted_rows(history.rows, liked * tf.math.rsqrt(tf.maximum(count, 1.0)), self._linear_table.value())
+        recency = self._recency(history, liked)
+        tower = query_vectors(history, self._tower_table.value(), weights, recency)
+        liked *= recency
+        linear = weighted_rows(history.rows, unit(liked), self._linear_table.value())
         towers = tf.matmul(tower, self._tower_projection) + self._linear_in_towers * linear
         queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
         if self._factor_table.shape[1]:
@@ -90,11 +94,22 @@ class QueryModule(tf.Module):
             queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
         return queries
 
+    def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
+        """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
+        if not self._half_life:
+            return tf.ones_like(liked)
+        places = tf.range(1, tf.shape(liked)[1] + 1)
+        last = tf.reduce_max(tf.where(history.rows > 0, places, 0), axis=1, keepdims=True)
+        ages = tf.where(places <= last, history.ages_days, np.inf)  # padding is no newest title
+        newer = tf.gather(tf.cumsum(liked, axis=1, exclusive=True), tf.searchsorted(ages, ages), batch_dims=1)
+        return self._floor + (1 - self._floor) * tf.pow(2.0, -newer / self._half_life)
+
     def _folded_in(self, rows: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
-        """[batch, factors]: see `als.fold_in`, whose batched form this is."""
-        own = tf.gather(self._factor_table, rows) * liked[:, :, None]
+        """[batch, factors]: see `als.fold_in`, whose batched form this is; `liked` says what each like counts."""
+        factors = tf.gather(self._factor_table, rows)
+        own = factors * liked[:, :, None]
         is_known = tf.reduce_any(own != 0, axis=[1, 2])
-        systems = self._system + (self._alpha - 1) * tf.matmul(own, own, transpose_a=True)
+        systems = self._system + (self._alpha - 1) * tf.matmul(factors, own, transpose_a=True)
         sums = self._alpha * tf.reduce_sum(own, axis=1)
         # Positive definite, whatever the history: the Gram matrix and its regularisation are.
         users = tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]

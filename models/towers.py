@@ -108,12 +108,18 @@ class QueryTower(keras.layers.Layer):
 QUERY_WEIGHTS = ("of_vector", "of_age", "of_weight", "everybody", "countries")
 
 
-def query_vectors(history: History, table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+def query_vectors(
+    history: History, table: tf.Tensor, weights: dict[str, tf.Tensor], recency: tf.Tensor | None = None
+) -> tf.Tensor:
     """[batch, dim] of QueryTower, from its weights: what training, evaluation and serving all compute.
 
-    Titles of weight 0 or less say what somebody does not want, and are left out.
+    Titles of weight 0 or less say what somebody does not want, and are left out. `recency` [batch, length] is what
+    attention to each title is multiplied by.
     """
     attention = attend(history, table, weights)
+    if recency is not None:
+        attention *= recency
+        attention /= tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
     # 1 / Σ a² titles count as one: with equal attention that is how many there are.
     squares = tf.reduce_sum(tf.square(attention), axis=1, keepdims=True)
     spread = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE)) * tf.cast(squares > 0, attention.dtype)

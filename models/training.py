@@ -114,7 +114,8 @@ def _trained(
     runs_on = workers.strategy(settings.training)
     keras.utils.set_random_seed(settings.seed)
     loss = loss_for(settings, len(inputs.warm))
-    ease = _ease_weights(settings, inputs) if loss == "user_softmax" else None
+    has_ease = settings.model.ease.offset_scale > 0 or settings.model.weights.ease > 0
+    ease = _ease_weights(settings, inputs) if loss == "user_softmax" and has_ease else None
     fitting.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
     feed = SharedFeed(feed_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
@@ -241,6 +242,8 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
         usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
         alpha=settings.baselines.als.alpha,
         positive_min_weight=settings.interactions.positive_min_weight,
+        recency_half_life=settings.model.recency.half_life_titles or 0.0,
+        recency_floor=settings.model.recency.floor,
     )
     return TwoTower(titles, query, _card(settings, inputs))
 

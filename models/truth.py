@@ -30,7 +30,7 @@ class Truth:
     histories: sparse.csr_matrix  # [users, titles], known before
     history_ages_days: NDArray[np.float64]  # in the order of histories.indices, before the moment of asking
     relevant: sparse.csr_matrix  # [users, titles], the held-out positives
-    ignored: sparse.csr_matrix  # [users, titles], pairs that count neither way
+    ignored: sparse.csr_matrix  # [users, titles], not recommended: met without liking, or pairs that count neither way
     ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
     candidates: NDArray[np.bool_]  # [titles] that may be recommended
 
@@ -53,21 +53,28 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
     asked = _first_days(held_out)[users]
     released = catalogue.release_days[held_out.liked.indices[kept]]
+    user_ids = [held_out.user_ids[n] for n in users]
     return Truth(
         name=split,
-        user_ids=[held_out.user_ids[n] for n in users],
+        user_ids=user_ids,
         countries=[held_out.countries[n] for n in users],
         histories=histories[users],
         history_ages_days=_ages(days[users], asked),
         relevant=relevant[users],
-        ignored=sparse.csr_matrix((len(users), len(catalogue)), dtype=np.float32),
+        ignored=lake.turned_down(root, versions, user_ids, catalogue),
         ages_days=held_out.days[kept] - released,
         candidates=catalogue.is_listed,
     )
 
 
 def of_files(
-    truth: Path, candidates: Path | None, ignored: Path | None, train: Positives, catalogue: Catalogue
+    truth: Path,
+    candidates: Path | None,
+    ignored: Path | None,
+    root: str,
+    versions: Mapping[str, int],
+    train: Positives,
+    catalogue: Catalogue,
 ) -> Truth:
     """The pairs of a CSV file with columns user_id and title_id, gzipped or not; histories are all of training.
 
@@ -92,7 +99,8 @@ def of_files(
         histories=_ones(days),
         history_ages_days=_ages(days, asked),
         relevant=relevant,
-        ignored=_matrix(neither, user_ids, catalogue, ignored or truth),
+        ignored=_matrix(neither, user_ids, catalogue, ignored or truth)
+        + lake.turned_down(root, versions, user_ids, catalogue),
         ages_days=np.full(relevant.nnz, np.nan),
         candidates=allowed,
     )

@@ -118,6 +118,36 @@ def test_without_als_there_is_nothing_to_fold_in(own: QueryTables, query: QueryP
     np.testing.assert_allclose(asked(nothing, bare, rows), asked(own, with_zero, rows), atol=1e-5)
 
 
+@pytest.mark.parametrize("part", ["towers", "ease", "als"])
+def test_newer_likes_count_more(own: QueryTables, query: QueryParameters, part: str) -> None:
+    # The second and third are of one age, each with one like that is newer; the fourth is no like, the fifth not known.
+    rows, weights = np.array([[3, 5, 8, 1, 0, 2, 0]]), [[1.0, 1.0, 1.0, 0.1, 0.0, 1.0, 0.0]]
+    ages = [[0.0, 2.0, 2.0, 3.0, 3.0, 9.0, 0.0]]
+    counted = {3: 1.0, 5: 0.3 + 0.7 * 0.5, 8: 0.3 + 0.7 * 0.5, 2: 0.3 + 0.7 * 0.125}
+    fading = only(part, query, recency_half_life=1.0, recency_floor=0.3)
+    found = asked(own, fading, rows, weights, ages=ages)[0]
+    if part == "ease":
+        expected = sum(share * own.linear[row - 1] for row, share in counted.items())
+    elif part == "als":
+        liked = own.factors[[row - 1 for row in counted]].astype(np.float64)
+        shares = np.array(list(counted.values()))
+        system = query.system + (query.alpha - 1) * (liked.T * shares) @ liked
+        expected = np.linalg.solve(system, query.alpha * shares @ liked) @ query.factor_projection
+    else:
+        padded = tf.constant(np.pad(own.tower, ((1, 0), (0, 0))))
+        history = History(*map(tf.constant, (rows, np.float32(weights), np.float32(ages), np.array([0]))))
+        # What is met without liking counts less than it did by the two likes that are newer than it and its own age.
+        shares = np.array([[1.0, 0.65, 0.65, 0.3 + 0.7 * 0.125, 0.0, 0.3 + 0.7 * 0.125, 0.0]], np.float32)
+        tower = query_vectors(history, padded, query.tower, tf.constant(shares)).numpy()[0]
+        linear = sum(share * own.linear[row - 1] for row, share in counted.items())
+        linear /= np.linalg.norm(list(counted.values()))
+        expected = tower @ query.tower_projection + 0.8 * linear
+    np.testing.assert_allclose(found, length_one(expected), atol=1e-4)
+    # Without ages all are of today, and count alike.
+    alike = asked(own, only(part, query), rows, weights)
+    np.testing.assert_allclose(asked(own, fading, rows, weights), alike, atol=1e-5)
+
+
 def test_padding_says_nothing_wherever_it_stands(own: QueryTables, query: QueryParameters) -> None:
     behind = asked(own, query, [[3, 5, 0, 0, 0, 0]])
     np.testing.assert_allclose(asked(own, query, [[0, 3, 0, 0, 0, 5]]), behind, atol=1e-5)

@@ -38,6 +38,16 @@ def positives(day: float = 100.5, **titles_of: list[int]) -> Positives:
     return Positives(users, ["FR"] * len(users), liked, np.full(len(rows), day))
 
 
+@pytest.fixture(autouse=True)
+def _turned_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody but u1 turned the first title down."""
+
+    def of_users(root: str, versions: object, users: list[str], catalogue: Catalogue) -> sparse.csr_matrix:
+        return sparse.csr_matrix([[float(user != "u1"), 0, 0, 0] for user in users], dtype=np.float32)
+
+    monkeypatch.setattr(lake, "turned_down", of_users)
+
+
 @pytest.fixture
 def splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Positives]:
     """What the lake has per split; u2 is new, u3 liked again what is in the history, u4 liked what left."""
@@ -59,6 +69,7 @@ def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, s
     # Before the first positive of test, at noon of day 100.
     assert found.history_ages_days.tolist() == [10.5, 2.5]
     assert found.candidates.tolist() == [True, True, True, False]
+    assert found.ignored.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
     # Noon of day 100 less the day of release: 20 came out that day, 10 five days before, 30 nobody knows when.
     assert np.array_equal(found.ages_days, [0.5, 5.5, np.nan], equal_nan=True)
 
@@ -80,7 +91,7 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
     pairs.write_bytes(gzip.compress(b"user_id,title_id\nu9,20\nu1,30\nu1,20\nu1,20\n"))
     candidates.write_text("title_id\n20\n30\n")
     ignored.write_text("user_id,title_id\nu1,40\nsomebody,10\n")
-    found = truth.of_files(pairs, candidates, ignored, positives(u1=[0], u3=[1]), catalogue)
+    found = truth.of_files(pairs, candidates, ignored, "", {}, positives(u1=[0], u3=[1]), catalogue)
     assert found.name == "truth"
     assert found.user_ids == ["u1", "u9"]
     assert found.countries == ["FR", None]
@@ -88,15 +99,15 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
     assert found.histories.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
     # The end of day 100, whose noon is what training knows last.
     assert found.history_ages_days.tolist() == [0.5]
-    assert found.ignored.toarray().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    # u9 met the first title without liking it.
+    assert found.ignored.toarray().tolist() == [[0, 0, 0, 1], [1, 0, 0, 0]]
     assert found.candidates.tolist() == [False, True, True, False]
 
 
 def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("user_id,title_id\nu1,30\n")
-    found = truth.of_files(tmp_path / "truth.csv", None, None, positives(u1=[0]), catalogue)
+    found = truth.of_files(tmp_path / "truth.csv", None, None, "", {}, positives(u1=[0]), catalogue)
     assert found.candidates.all()
-    assert found.ignored.nnz == 0
 
 
 @pytest.mark.parametrize(
@@ -110,9 +121,9 @@ def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Pa
 def test_file_that_is_no_truth_is_refused(catalogue: Catalogue, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "truth.csv").write_text(text)
     with pytest.raises(ModelError, match=message):
-        truth.of_files(tmp_path / "truth.csv", None, None, positives(u1=[0]), catalogue)
+        truth.of_files(tmp_path / "truth.csv", None, None, "", {}, positives(u1=[0]), catalogue)
 
 
 def test_missing_file_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.csv"):
-        truth.of_files(tmp_path / "none.csv", None, None, positives(u1=[0]), catalogue)
+        truth.of_files(tmp_path / "none.csv", None, None, "", {}, positives(u1=[0]), catalogue)

@@ -201,8 +201,8 @@ def test_what_is_no_model_is_refused(model: TwoTower, tmp_path: Path) -> None:
     model.save(tmp_path)
     file = tmp_path / "model.json"
     known = file.read_text()
-    file.write_text(known.replace('"schema_version": 1', '"schema_version": 99'))
-    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 1"):
+    file.write_text(known.replace('"schema_version": 2', '"schema_version": 99'))
+    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 2"):
         TwoTower.load(tmp_path)
     file.write_text(known[: len(known) // 2])
     with pytest.raises(ModelError, match="no model can be read here"):
