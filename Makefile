@@ -33,13 +33,13 @@ lint: $(BUILT)  ## ruff and mypy
 	$(BIN)/mypy
 
 # FEEDS=folder of raw feeds (simulated ones by default), DS=the night's day (the feeds' last by default), LAKE=folder,
-# SET="key.path=value …"
+# CONF=file laid over conf/local.yaml, SET="key.path=value …"
 # A lake of its own has bundles, models and reports of its own: a champion is one of the data it was trained on.
 LOCAL_LAKE = $(if $(findstring ://,$(LAKE)),,$(abspath $(LAKE)))
 OF_LAKE = --set lake.root=$(LAKE) --set bundles.root=$(LAKE)/bundles $(if $(LOCAL_LAKE),\
 	--set mlflow.tracking_uri=sqlite:///$(LOCAL_LAKE)/mlflow.db --set mlflow.artifacts_root=$(LOCAL_LAKE)/mlartifacts \
 	--set report.root=$(LOCAL_LAKE)/reports)
-SETTINGS = $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),$(OF_LAKE)) $(foreach s,$(SET),--set $(s))
+SETTINGS = $(if $(CONF),--conf $(CONF)) $(if $(FEEDS),--set feeds.root=$(FEEDS)) $(if $(LAKE),$(OF_LAKE)) $(foreach s,$(SET),--set $(s))
 # A person is waiting: what failed is not tried again.
 PLAY = --set airflow.retries=0 --set airflow.feeds_timeout_seconds=1
 

@@ -54,6 +54,14 @@ def test_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert load_settings(_conf(tmp_path, text)).seed == 20240501
 
 
+@pytest.mark.parametrize("name", ["movielens.yaml", "movielens-small.yaml"])
+def test_movielens_files_load_over_local_yaml(name: str) -> None:
+    settings = load_settings(DEFAULT_CONF.with_name(name))
+    assert settings.histories.max_titles == settings.examples.user_history_titles == 1000
+    assert settings.title_features.text.encoder == "sentence"
+    assert settings.model.compressed_dims == 512  # of local.yaml
+
+
 def test_cluster_yaml_loads_over_local_yaml() -> None:
     settings = load_settings(CLUSTER_CONF)
     assert settings.lake.root == "s3a://marquee/lake"
