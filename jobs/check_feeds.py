@@ -1,6 +1,7 @@
 """Check that a day's feeds are there: exit code 0 where they are, 1 with what is missing.
 
 Reads the names of the files in <feeds.root>/events/event_date=DATE, titles/ and offers/, without Spark; writes nothing.
+A guide without offers has neither a folder of them nor any in the lake's stg_offers: of it none are expected.
 Files that changed less than `airflow.feeds_settled_seconds` ago may still be written and count as not there.
 """
 
@@ -14,17 +15,27 @@ from pyarrow import fs
 
 from conf import command_line
 from conf.settings import Settings
-from jobs import command
+from jobs import command, table_log
 from jobs.errors import JobError
 
 _DAY, _SUFFIXES = "event_date=", (".jsonl", ".jsonl.gz")
-SNAPSHOTS = ("titles", "offers")  # without consents a night goes on: nobody new is in an audience
 
 
-def missing(root: str, ds: date, settled: timedelta, now: datetime) -> list[str]:
-    """What is not there yet, each as what was expected; nothing where all feeds of `ds` are."""
-    folders = [f"events/event_date={ds}", *SNAPSHOTS]
+def missing(settings: Settings, ds: date, settled: timedelta, now: datetime) -> list[str]:
+    """What is not there yet, each as what was expected; nothing where all feeds of `ds` are.
+
+    Without consents a night goes on: nobody new is in an audience.
+    """
+    root = settings.feeds.root
+    folders = [f"events/event_date={ds}", "titles", *(["offers"] if has_offers(settings) else [])]
     return [reason for folder in folders if (reason := _reason(root, folder, settled, now))]
+
+
+def has_offers(settings: Settings) -> bool:
+    """Whether the guide says where titles can be watched: now, or on a day that the lake has loaded."""
+    folders = [entry.base_name for entry in _list(settings.feeds.root, fs.FileType.Directory)]
+    stored = f"{settings.lake.root}/stg_offers"
+    return "offers" in folders or (table_log.exists(stored) and table_log.count_rows(stored) > 0)
 
 
 def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | None:
@@ -60,7 +71,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         print(newest_day(settings.feeds.root))
         return
     settled = timedelta(seconds=settings.airflow.feeds_settled_seconds)
-    lacking = missing(settings.feeds.root, arguments.ds, settled, datetime.now(UTC))
+    lacking = missing(settings, arguments.ds, settled, datetime.now(UTC))
     if lacking:
         raise JobError(f"feeds for ds={arguments.ds} are not complete: {'; '.join(lacking)}")
 

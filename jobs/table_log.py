@@ -54,6 +54,12 @@ def version(location: str) -> int:
     return load(location).version()
 
 
+def count_rows(location: str) -> int:
+    """Rows of the newest version, by its log."""
+    counts = pa.table(load(location).get_add_actions(flatten=True))["num_records"]
+    return sum(counts.to_pylist())
+
+
 def commits(location: str, after: int = -1) -> list[LoggedCommit]:
     """The commits after version `after`, newest first."""
     table = load(location)

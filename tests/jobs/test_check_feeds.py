@@ -4,7 +4,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from conf.settings import Settings
 from jobs import check_feeds
@@ -14,7 +16,7 @@ NEVER = timedelta(0)
 
 
 def missing(settings: Settings, settled: timedelta = NEVER, later: timedelta = NEVER) -> list[str]:
-    return check_feeds.missing(settings.feeds.root, NIGHT, settled, datetime.now(UTC) + later)
+    return check_feeds.missing(settings, NIGHT, settled, datetime.now(UTC) + later)
 
 
 @pytest.fixture
@@ -37,6 +39,16 @@ def test_each_missing_feed_is_named(settings: Settings, write_feed: Callable[...
         f"expected {root}/events/event_date=2024-05-14/*.jsonl[.gz], found none",
         f"expected {root}/offers/*.jsonl[.gz], found none",
     ]
+
+
+def test_offers_are_expected_where_there_ever_were_any(settings: Settings, write_feed: Callable[..., Path]) -> None:
+    for path in ("events/event_date=2024-05-14/a.jsonl.gz", "titles/a.jsonl"):
+        write_feed(settings, path)
+    assert missing(settings) == []
+    for rows, expected in (([], 0), ([1, 2], 1)):
+        offers = pa.table({"title_id": pa.array(rows, pa.int64())})
+        write_deltalake(f"{settings.lake.root}/stg_offers", offers, mode="append")
+        assert len(missing(settings)) == expected
 
 
 def test_files_that_just_changed_may_still_be_written(complete: Settings) -> None:
