@@ -82,7 +82,7 @@ RUN: dict[str, list[str]] = {
 SERVED = ("indexing.server", "curl", "mlflow", "moto_server", "python -c", "make airflow")
 PARSED = {
     "spark-submit": "tests/jobs/test_command_lines.py submits a job to a JVM of its own",
-    "spark-class": "tests/jobs/test_recommend.py starts a master and two workers, and has a job run there",
+    "spark-class": "tests/jobs/test_recommend.py starts a master and two workers, where MARQUEE_CLUSTER_TESTS is set",
     "conf.run_airflow": "tests/dags/test_night.py runs a night; another takes minutes",
     "make env": "it built what runs this",
     "make run": "minutes: a night under Airflow, of which tests/dags/test_night.py runs one without feeds",

@@ -1,8 +1,15 @@
 """Lists for everybody: those that the retriever gives, on Spark's workers, with what was seen left out."""
 
+import json
+import os
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +41,7 @@ from jobs import (
 from jobs.built_days import Built
 from tests.indexing.conftest import VERSION, SmallModel, write_lake
 
+ROOT = Path(__file__).parents[2]
 DAY = date(2024, 5, 14)
 MIDNIGHT = datetime(2024, 5, 15, tzinfo=UTC)
 # By user: title, weight and age in days at the end of DAY, the newest first.
@@ -183,6 +191,80 @@ def test_erased_person_leaves_the_table(
     left = {user for (user,) in read_rows(lake, recommendations.TABLE, "user_id")}
     assert left == {"bob", "cut", "foe"}
     assert recommendations.TABLE.person_column == "user_id"
+
+
+@contextmanager
+def daemon(kind: str, *arguments: str) -> Iterator[None]:
+    """A master or worker of a standalone cluster, until the block ends."""
+    command = [str(Path(sys.executable).parent / "spark-class"), f"org.apache.spark.deploy.{kind}", *arguments]
+    small = {**os.environ, "SPARK_DAEMON_MEMORY": "256m", "PYSPARK_PYTHON": sys.executable}
+    process = subprocess.Popen(command, env=small, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def state_of(pages: int) -> dict[str, Any]:
+    """What a master says of itself; nothing while it starts."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{pages}/json/", timeout=5) as answer:
+            return dict(json.load(answer))
+    except OSError:
+        return {}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """A master and two workers of one core each, on loopback: its URL, and the port of its pages."""
+    port, pages = free_port(), free_port()
+    master = f"spark://127.0.0.1:{port}"
+    here = ("--host", "127.0.0.1")
+    worker = ("worker.Worker", *here, "--cores", "1", "--memory", "1g", "--work-dir", str(tmp_path / "work"))
+    with (
+        daemon("master.Master", *here, "--port", str(port), "--webui-port", str(pages)),
+        daemon(*worker, "--webui-port", "0", master),
+        daemon(*worker, "--webui-port", "0", master),
+    ):
+        for _ in range(300):
+            if state_of(pages).get("aliveworkers") == 2:
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail(f"no two workers within a minute: {state_of(pages)}")
+        yield master, pages
+
+
+@pytest.mark.skipif("MARQUEE_CLUSTER_TESTS" not in os.environ, reason="a minute or two of two cores: say when to")
+def test_cluster_gives_the_same_lists(
+    run: Callable[..., int], lake: Settings, read_rows: Callable[..., list[Any]], cluster: tuple[str, int]
+) -> None:
+    assert run("--k", 5, "--dial", "gems") == 0
+    columns = ("user_id", "rank", "title_id", "dial")
+    expected = read_rows(lake, recommendations.TABLE, *columns)
+    assert run("--k", 1) == 0
+    master, pages = cluster
+    conf = {"spark.executor.memory": "1g", "spark.driver.host": "127.0.0.1", "spark.sql.shuffle.partitions": "2"}
+    values = {
+        **{"lake.root": lake.lake.root, "bundles.root": lake.bundles.root, **SHORT, "spark.master": master},
+        **{f"spark.conf.{key}": value for key, value in conf.items()},
+    }
+    overrides = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.recommend", "--k", "5", "--dial", "gems", *overrides],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_rows(lake, recommendations.TABLE, *columns) == expected
+    [ran] = state_of(pages)["completedapps"]
+    assert (ran["name"], ran["state"], ran["cores"]) == ("recommendations", "FINISHED", 2)
 
 
 @pytest.mark.parametrize(
