@@ -131,15 +131,14 @@ def command_lines(text: str) -> list[str]:
 
     Without comments; a line that ends in a backslash goes on in the next.
     """
-    joined = text.replace("\\\n", " ")
-    indented = re.findall(r"^ {4,}(\S.*)$", joined, re.MULTILINE)
-    quoted = re.findall(r"`((?:python -m|make|spark-submit|mlflow) [^`]+)`", joined.replace("\n", " "))
-    found = [shlex.join(shlex.split(line, comments=True)) for line in [*indented, *quoted] if _is_command(line)]
-    return list(dict.fromkeys(found))
+    quoted = re.findall(r"`((?:python -m|make|spark-submit|mlflow) [^`]+)`", text.replace("\n", " "))
+    found = [line for line in [*indented_lines(text), *quoted] if line.split()[0] in PROGRAMS]
+    return list(dict.fromkeys(shlex.join(shlex.split(line, comments=True)) for line in found))
 
 
-def _is_command(line: str) -> bool:
-    return line.split()[0] in PROGRAMS
+def indented_lines(text: str) -> list[str]:
+    """Those of code, without their indentation."""
+    return re.findall(r"^ {4,}(\S.*)$", text.replace("\\\n", " "), re.MULTILINE)
 
 
 def name_of(command: str) -> str:
@@ -164,6 +163,21 @@ def test_every_command_is_named_once_and_no_other() -> None:
     named = [*RUN, *SERVED, *PARSED]
     assert len(set(named)) == len(named)
     assert sorted({name_of(command) for command in COMMANDS}) == sorted(named)
+
+
+def test_no_other_line_could_be_a_command() -> None:
+    """But the picture, which stands before the first section, the snippet, what a shell is told, and lines of feeds."""
+    picture = indented_lines(README.split("\n## ")[0])
+    known = {*picture, *(line.strip() for line in snippet().split("\n"))}
+    others = [line for line in indented_lines(README) if line.split()[0] not in PROGRAMS]
+    unknown = [line for line in others if not line.startswith(("{", "export ")) and line not in known]
+    assert unknown == []
+
+
+def snippet() -> str:
+    """The one piece of Python."""
+    [found] = re.findall(r"^    from indexing.*(?:\n(?:    .*)?)+", README, re.MULTILINE)
+    return dedent(found).strip()
 
 
 def accept(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,10 +351,9 @@ def test_command_runs(command: str, guide: Guide) -> None:
 
 
 def test_snippet_runs(guide: Guide) -> None:
-    snippet = dedent(re.findall(r"^    from indexing.*(?:\n(?:    .*)?)+", README, re.MULTILINE)[0])
-    assert len([line for line in snippet.splitlines() if line]) == 5
-    here = snippet.replace('"data/lake/bundles"', repr(f"{guide.folder}/lake/bundles"))
-    assert here != snippet
+    assert len([line for line in snippet().splitlines() if line]) == 5
+    here = snippet().replace('"data/lake/bundles"', repr(f"{guide.folder}/lake/bundles"))
+    assert here != snippet()
     with redirect_stdout(StringIO()) as said:
         exec(here, {})
     assert said.getvalue().count("\n") > 5
