@@ -23,7 +23,7 @@ import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import date
 from io import StringIO
@@ -46,38 +46,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = ("python", "spark-submit", "spark-class", "make", "mlflow", "moto_server", "curl")
 DAY = "2024-05-14"  # the newest of the simulated days, and of README's
 
-# By module, what makes it small; the arguments that README gives come first.
-RUN: dict[str, list[str]] = {
-    "jobs.backfill": [],
-    "jobs.clean_events": [],
-    "jobs.training_examples": [],
-    "jobs.describe": [],
-    "jobs.check_feeds": [],
-    "jobs.maintain": [],
-    "jobs.erase": [],
-    "jobs.recommend": [],
-    "jobs.sources.simulate": [],
-    "jobs.sources.movielens": [],
-    "models.train": [],
-    "models.evaluate": [],
+RUN = (
+    *("jobs.backfill", "jobs.check_feeds", "jobs.clean_events", "jobs.describe", "jobs.erase", "jobs.maintain"),
+    *("jobs.recommend", "jobs.sources.movielens", "jobs.sources.simulate", "jobs.training_examples"),
+    *("models.ablation", "models.dial", "models.evaluate", "models.evaluate_night", "models.gate", "models.neighbours"),
+    *("models.readiness", "models.time_machine", "models.train", "models.true_taste", "models.tune_als"),
+    *("indexing.build", "indexing.drill", "indexing.promote", "indexing.publish", "indexing.reproduce"),
+    *("indexing.rollback", "indexing.show", "indexing.verify", "review.report"),
+)
+# Arguments that come after README's.
+SMALLER = {
     "models.tune_als": ["--random", "2", "--climbs", "1", "--max-trials", "3"],
-    "models.dial": [],
-    "models.neighbours": [],
-    "models.readiness": [],
-    "models.ablation": [],
     "models.time_machine": ["--step-days", "9"],
-    "models.true_taste": [],
-    "models.evaluate_night": [],
-    "models.gate": [],
-    "indexing.build": [],
-    "indexing.publish": [],
-    "indexing.verify": [],
-    "indexing.reproduce": [],
-    "indexing.rollback": [],
-    "indexing.show": [],
-    "indexing.promote": [],
-    "indexing.drill": [],
-    "review.report": [],
 }
 SERVED = ("indexing.server", "curl", "mlflow", "moto_server", "python -c", "make airflow")
 PARSED = {
@@ -282,7 +262,7 @@ class Guide:
                 self.run(other)
             apart = self._copy(module, f"apart{len(self.ended)}") if module in APART else None
             words = [self._real(word) for word in shlex.split(command)[3:]]
-            argv = [*words, *RUN[module], *self.settings(apart)]
+            argv = [*words, *SMALLER.get(module, ()), *self.settings(apart)]
             self.ended[command] = importlib.import_module(module).main(argv)
         return self.ended[command]
 
@@ -415,8 +395,9 @@ def started(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        # A group of its own: none of the tests' other processes is in it.
-        os.killpg(process.pid, signal.SIGTERM)
+        # A group of its own, which none of the tests' other processes is in, and which is gone where all of it ended.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
