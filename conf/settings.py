@@ -34,6 +34,7 @@ ContentBlock = Literal[
     "year",
     "year_5",
     "year_3",
+    "title",
     "plot",
     "poster",
 ]

@@ -50,6 +50,7 @@ log = logging.getLogger("marquee")
 
 _IDS = ArrayType(IntegerType(), True)
 KINDS = ("plot", "poster")
+ENCODED = ("title", *KINDS)
 _EMBEDDING = ArrayType(FloatType(), True)
 OBJECT_TYPE_IDS = {"movie": 2, "show": 3}
 POSTERS = Feed("posters", ())
@@ -82,6 +83,8 @@ TABLE = Table(
             StructField("release_date", DateType(), True, {"comment": "may lie ahead"}),
             StructField("release_year", IntegerType(), True),
             StructField("runtime_minutes", IntegerType(), True),
+            StructField("has_title", BooleanType(), False, {"comment": "always"}),
+            *_embedding_fields("title", "title and encoder"),
             StructField("has_plot", BooleanType(), False, {"comment": "whether there is a text to encode"}),
             *_embedding_fields("plot", "text and encoder"),
             StructField("has_poster", BooleanType(), False, {"comment": "whether a poster file is named"}),
@@ -97,7 +100,7 @@ TABLE = Table(
     checks={
         f"{kind}_embedding_or_problem": f"IF(has_{kind}, ({kind}_embedding IS NULL) = ({kind}_problem IS NOT NULL), "
         f"{kind}_embedding IS NULL AND {kind}_problem IS NULL)"
-        for kind in KINDS
+        for kind in ENCODED
     },
 )
 
@@ -172,9 +175,9 @@ def poster_files(spark: SparkSession, folder: str) -> DataFrame:
     )
 
 
-def plots_to_encode(titles: DataFrame, options: Text, version: str) -> DataFrame:
+def texts_to_encode(titles: DataFrame, text: Column, version: str) -> DataFrame:
     """`title_id, hash, text` of the titles that have a text."""
-    texts = titles.select("title_id", text_of(options).alias("text")).where("text IS NOT NULL")
+    texts = titles.select("title_id", text.alias("text")).where("text IS NOT NULL")
     return texts.withColumn("hash", F.sha2(F.concat_ws("\n", F.lit(version), "text"), 256))
 
 
@@ -235,7 +238,7 @@ def _embed(
     Raises JobError for an encoder that can't be loaded.
     """
     options = settings.title_features
-    texts = plots_to_encode(titles, options.text, "").select("title_id", "text")
+    texts = texts_to_encode(titles, text_of(options.text), "").select("title_id", "text")
     fitted = text_encoder_terms.load_or_fit(spark, settings, texts, ds) if options.text.encoder == "tfidf" else None
     text_source = title_encoding.text_source(options.text, fitted)
     poster_source = title_encoding.poster_source(options.posters)
@@ -244,9 +247,10 @@ def _embed(
     except EncoderError as error:
         raise JobError(f"{TABLE.name}: {error}") from None
 
-    plots = plots_to_encode(titles, options.text, text_version)
     encode_texts = partial(title_encoding.encode_texts, source=text_source)
-    yield "plot", title_encoding.encode_changed(plots, known, "plot", encode_texts, ds), text_version
+    for kind, text in (("title", F.trim("title")), ("plot", text_of(options.text))):
+        wanted = texts_to_encode(titles, text, text_version)
+        yield kind, title_encoding.encode_changed(wanted, known, kind, encode_texts, ds), text_version
 
     posters = posters_to_encode(titles, poster_files(spark, settings.feeds.posters_dir), poster_version)
     encode_posters = partial(

@@ -30,7 +30,8 @@ _EPOCH = date(1970, 1, 1)
 _YEARS = (1900, 2041)
 _FEATURES = (
     *("title_id", "title_index", "is_listed", "object_type_id", "language_id", "genre_ids", "theme_ids"),
-    *("cast_ids", "director_ids", "release_date", "release_year", "plot_embedding", "poster_embedding"),
+    *("cast_ids", "director_ids", "release_date", "release_year"),
+    *("title_embedding", "plot_embedding", "poster_embedding"),
 )
 
 Ids: TypeAlias = NDArray[np.int64]
@@ -136,18 +137,19 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
     Ids are multi-hot: genres, genre_pairs (two genres that a title has both, or its only one), themes, language, cast,
     directors, people (either), credits (each in its part, a title's all together as long as any other's), lead (the
     first of the cast), month and weekday of release. Fame is how many titles of the catalogue its people are in. A year
-    is in bins of 10, 5 or 3 years: year, year_5, year_3. The plot and the poster are embeddings.
+    is in bins of 10, 5 or 3 years: year, year_5, year_3. The title, the plot and the poster are embeddings. People of a
+    single title are left out, but for fame: nothing is shared with them.
     Raises ModelError for a name that is no block.
     """
     known = {
         "genres": lambda: _id_block(rows, "genre_ids"),
         "themes": lambda: _id_block(rows, "theme_ids"),
         "genre_pairs": lambda: _pair_block(_id_block(rows, "genre_ids")[0]),
-        "people": lambda: _id_block(rows, "cast_ids", "director_ids"),
-        "cast": lambda: _id_block(rows, "cast_ids"),
-        "directors": lambda: _id_block(rows, "director_ids"),
+        "people": lambda: _shared(_id_block(rows, "cast_ids", "director_ids")[0]),
+        "cast": lambda: _shared(_id_block(rows, "cast_ids")[0]),
+        "directors": lambda: _shared(_id_block(rows, "director_ids")[0]),
         "credits": lambda: _credits_block(rows),
-        "lead": lambda: _lead_block(rows),
+        "lead": lambda: _shared(_lead_block(rows)[0]),
         "fame": lambda: _fame_block(rows),
         "language": lambda: _id_block(rows, "language_id"),
         "month": lambda: _month_block(rows),
@@ -155,6 +157,7 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
         "year": lambda: _year_block(rows, 10),
         "year_5": lambda: _year_block(rows, 5),
         "year_3": lambda: _year_block(rows, 3),
+        "title": lambda: _embedding_block(rows["title_embedding"]),
         "plot": lambda: _embedding_block(rows["plot_embedding"]),
         "poster": lambda: _embedding_block(rows["poster_embedding"]),
     }
@@ -235,6 +238,12 @@ def _id_block(rows: pa.Table, *columns: str) -> tuple[Block, NDArray[np.bool_]]:
     return ids, np.diff(ids.indptr) > 0
 
 
+def _shared(ids: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+    """Those columns of multi-hot `ids` that two titles or more have."""
+    found = ids[:, np.bincount(ids.indices, minlength=ids.shape[1]) > 1]
+    return found, np.diff(found.indptr) > 0
+
+
 def _multi_hot(column: pa.ChunkedArray, first_id: int, width: int) -> sparse.csr_matrix:
     """[rows, width]: 1 in column n where a row has id n + `first_id`; padding and ids beyond are left out."""
     ids = column.combine_chunks()
@@ -273,10 +282,11 @@ def _pair_block(ids: sparse.csr_matrix) -> tuple[Block, NDArray[np.bool_]]:
 
 def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
     """Cast and directors side by side, a title's row of length 1: a name says more where few are named."""
-    both = sparse.hstack([_id_block(rows, "cast_ids")[0], _id_block(rows, "director_ids")[0]], format="csr")
+    ids = sparse.hstack([_id_block(rows, "cast_ids")[0], _id_block(rows, "director_ids")[0]], format="csr")
+    both, present = _shared(ids)
     counts = np.diff(both.indptr)
     both.data /= np.repeat(np.sqrt(counts), counts)
-    return both.astype(np.float32), counts > 0
+    return both.astype(np.float32), present
 
 
 def _lead_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:

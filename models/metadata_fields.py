@@ -11,6 +11,7 @@ from models.baselines.content_kernel import Features
 from models.content import Block, Content
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
+    "title": ("title",),
     "plot": ("plot",),
     "poster": ("poster",),
     "people": ("people", "cast", "directors", "credits", "lead", "fame"),

@@ -54,6 +54,7 @@ def write_lake(root: Path, seed: int = 1) -> None:
         "director_ids": (names, [[2 + n % 13] for n in range(count)]),
         "release_date": (pa.date32(), [AS_OF - timedelta(days=10 * (count - n) - 40) for n in range(count)]),
         "release_year": (pa.int32(), [2024] * count),
+        "title_embedding": (pa.list_(pa.float32()), [None] * count),
         "plot_embedding": (pa.list_(pa.float32()), random.normal(size=(count, 6)).tolist()),
         "poster_embedding": (pa.list_(pa.float32()), [None] * count),
         "count_positives_28d": (number, positives // 2),

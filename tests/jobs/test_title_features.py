@@ -94,6 +94,8 @@ def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(
     for row in rows.values():
         assert row["has_plot"]
         assert math.isclose(np.linalg.norm(row["plot_embedding"]), 1, abs_tol=1e-5)
+        # No title of these has a word that the encoder, fitted on titles and plots, met twice.
+        assert (row["title_embedding"], row["title_problem"]) == (None, "no word of it is known")
     of = {n: row["plot_embedding"] for n, row in rows.items()}
     assert cosine(of[1], of[2]) > cosine(of[1], of[3])
     assert cosine(of[3], of[4]) > cosine(of[3], of[2])

@@ -64,6 +64,7 @@ class TinyLake:
             **{name: (IDS, [[0]] * self.titles) for name in ("theme_ids", "cast_ids", "director_ids")},
             "release_date": (pa.date32(), [date(2024, 1, 1) + timedelta(days=n) for n in titles]),
             "release_year": (pa.int32(), [2024] * self.titles),
+            "title_embedding": (VECTOR, [None] * self.titles),
             "plot_embedding": (VECTOR, plots.tolist()),
             "poster_embedding": (VECTOR, [None] * self.titles),
         }

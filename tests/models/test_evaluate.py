@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **{name: (ids, [[0]] * COUNT_TITLES) for name in ("theme_ids", "cast_ids", "director_ids")},
         "release_date": (pa.date32(), [None] * COUNT_TITLES),
         "release_year": (pa.int32(), [2000] * COUNT_TITLES),
-        **{name: (vector, [None] * COUNT_TITLES) for name in ("plot_embedding", "poster_embedding")},
+        **{name: (vector, [None] * COUNT_TITLES) for name in ("title_embedding", "plot_embedding", "poster_embedding")},
     }
     write(folder, "title_features", features)
     tokens = {"kind": (pa.string(), ["genre"] * 2), "token": (pa.string(), ["even", "odd"])}

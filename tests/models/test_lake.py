@@ -34,6 +34,7 @@ TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "director_ids": (IDS, [[6], [0], [0]]),
     "release_date": (pa.date32(), [date(1970, 1, 11), None, None]),
     "release_year": (pa.int32(), [1970, 1971, None]),
+    "title_embedding": (VECTOR, [None, None, None]),
     "plot_embedding": (VECTOR, [[0.6, 0.8], None, [1.0, 0.0]]),
     "poster_embedding": (VECTOR, [None, None, None]),
 }
@@ -99,8 +100,8 @@ def test_release_is_the_date_or_the_middle_of_the_year(catalogue: Catalogue) -> 
 
 def test_a_person_in_two_roles_counts_once(catalogue: Catalogue) -> None:
     people = catalogue.content.blocks["people"].toarray()
-    # Columns from id 2 on: ids 5 and 6 are the fourth and fifth.
-    assert people.tolist() == [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]
+    # Person 6, since person 5 is in one title only.
+    assert people.tolist() == [[1], [1], [0]]
     assert catalogue.content.present["people"].tolist() == [True, True, False]
 
 
@@ -115,11 +116,17 @@ def test_pairs_of_genres_are_those_that_a_title_has_both_of(catalogue: Catalogue
 
 def test_credits_tell_parts_apart_and_are_of_length_one(catalogue: Catalogue) -> None:
     credits = catalogue.content.blocks["credits"].toarray()
-    # 30 has one name in its cast; 10 has two, one of whom directed too.
-    assert sorted(credits[0])[-2:] == pytest.approx([0, 1])
-    assert sorted(credits[1])[-3:] == pytest.approx([3**-0.5] * 3)
-    assert credits.shape[1] == 10
-    assert not credits[2].any()
+    # Person 6 plays in 30 and in 10 and directs one of them; nobody else has one part in two titles.
+    assert credits.tolist() == [[1], [1], [0]]
+
+
+def test_credits_are_of_length_one() -> None:
+    columns = {"cast_ids": [[2, 3], [2, 3], [3, 0]], "director_ids": [[4], [0], [4]]}
+    rows = pa.table({name: pa.array(ids, IDS) for name, ids in columns.items()})
+    credits = lake.content_blocks(rows, {"credits": 1.0}).blocks["credits"].toarray()
+    assert (credits**2).sum(axis=1) == pytest.approx(1)
+    assert credits[0] == pytest.approx(3**-0.5)
+    assert credits[1] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
 
 
 def test_month_is_that_of_the_release(catalogue: Catalogue) -> None:
@@ -128,9 +135,10 @@ def test_month_is_that_of_the_release(catalogue: Catalogue) -> None:
 
 
 def test_lead_is_the_first_of_the_cast(catalogue: Catalogue) -> None:
-    # 30 is led by person 6, 10 by person 5, the fifth and fourth of the columns from id 2 on.
-    assert np.argwhere(catalogue.content.blocks["lead"].toarray()).tolist() == [[0, 4], [1, 3]]
-    assert catalogue.content.present["lead"].tolist() == [True, True, False]
+    # 30 is led by person 6 and 10 by person 5: each leads one title.
+    assert catalogue.content.blocks["lead"].shape == (3, 0)
+    rows = pa.table({"cast_ids": pa.array([[5, 6], [5, 7], [6, 5]], IDS)})
+    assert lake.content_blocks(rows, {"lead": 1.0}).blocks["lead"].toarray().tolist() == [[1], [1], [0]]
 
 
 def test_fame_is_how_many_titles_people_are_in(catalogue: Catalogue) -> None:
