@@ -29,10 +29,11 @@ def fields_of(content: Content) -> dict[str, list[str]]:
 
 
 def presence(content: Content) -> dict[str, NDArray[np.bool_]]:
-    """[titles] by field: whether a title has anything of it."""
-    return {
-        field: np.any([content.present[name] for name in names], axis=0) for field, names in fields_of(content).items()
+    """[titles] by field: whether a title has anything of it. Fame, which every title has, does not tell."""
+    telling = {
+        field: [name for name in names if name != "fame"] or names for field, names in fields_of(content).items()
     }
+    return {field: np.any([content.present[name] for name in names], axis=0) for field, names in telling.items()}
 
 
 def without_field(content: Content, field: str) -> Content:

@@ -141,13 +141,14 @@ def test_lead_is_the_first_of_the_cast(catalogue: Catalogue) -> None:
     assert lake.content_blocks(rows, {"lead": 1.0}).blocks["lead"].toarray().tolist() == [[1], [1], [0]]
 
 
-def test_fame_is_how_many_titles_people_are_in(catalogue: Catalogue) -> None:
-    fame = catalogue.content.blocks["fame"]
-    # Person 6 is in the cast of two titles and 5 of one: 30 has 2 together and at most, 10 has 3 and 2; 10 alone has a
-    # director; the lead of 30 is in two, that of 10 in one; 30 has one genre, 10 two. Two values have deviation 1.
-    assert fame[:2].tolist() == [[-1, 0, -1, 1, -1], [1, 0, 1, -1, 1]]
-    assert not fame[2].any()
-    assert catalogue.content.present["fame"].tolist() == [True, True, False]
+def test_fame_is_how_many_parts_people_have(catalogue: Catalogue) -> None:
+    # Person 6 is in the cast of two titles and directs one, person 5 is in one: three parts and one. 30 is played by 6;
+    # 10 by 5, who leads it, and 6, and 6 directs it; 20 names nobody. 30 has one genre, 10 two, 20 none that is known.
+    counts = np.array([[3, 3, 0, 3], [4, 3, 3, 1], [0, 0, 0, 0]])
+    expected = np.column_stack([np.log1p(counts), [1, 2, 0]])
+    expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
+    assert catalogue.content.blocks["fame"] == pytest.approx(expected, abs=1e-6)
+    assert catalogue.content.present["fame"].all()
 
 
 def test_weekday_is_that_of_the_release(catalogue: Catalogue) -> None:

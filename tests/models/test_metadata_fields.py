@@ -68,3 +68,9 @@ def test_a_field_is_left_out_of_some_titles_alone() -> None:
     assert (found[:, 2:5] == 0).all()  # cast and directors
     np.testing.assert_array_equal(found[:, 5:], whole[:, 5:])
     assert (whole[:, :2] != 0).all()
+
+
+def test_fame_does_not_tell_whether_anybody_is_named() -> None:
+    blocks = {"cast": np.array([[1.0], [0.0]]), "fame": np.ones((2, 5))}
+    present = {"cast": np.array([True, False]), "fame": np.array([True, True])}
+    assert metadata_fields.presence(Content(blocks, present))["people"].tolist() == [True, False]
