@@ -168,6 +168,7 @@ class MinCounts(Section):
 
 class Text(Section):
     encoder: Literal["tfidf", "sentence"]
+    encodes_titles: bool  # the title by itself too, besides the fields together
     fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)]
     max_chars: Positive
     # of tfidf, which is fitted on the catalogue

@@ -83,7 +83,7 @@ TABLE = Table(
             StructField("release_date", DateType(), True, {"comment": "may lie ahead"}),
             StructField("release_year", IntegerType(), True),
             StructField("runtime_minutes", IntegerType(), True),
-            StructField("has_title", BooleanType(), False, {"comment": "always"}),
+            StructField("has_title", BooleanType(), False, {"comment": "whether it is to be encoded by itself"}),
             *_embedding_fields("title", "title and encoder"),
             StructField("has_plot", BooleanType(), False, {"comment": "whether there is a text to encode"}),
             *_embedding_fields("plot", "text and encoder"),
@@ -199,6 +199,12 @@ def with_embeddings(titles: DataFrame, kind: str, embedded: DataFrame, version: 
     return joined.withColumns({f"has_{kind}": has_it, f"{kind}_encoder": F.when(has_it, F.lit(version))})
 
 
+def without_embeddings(titles: DataFrame, kind: str) -> DataFrame:
+    """`titles` with the columns of a kind that is not to be encoded."""
+    nothing = {field.name: F.lit(None).cast(field.dataType) for field in _embedding_fields(kind, "")}
+    return titles.withColumns({f"has_{kind}": F.lit(False), **nothing})
+
+
 def build_features(titles: DataFrame, stats: DataFrame) -> DataFrame:
     """Rows of the table, but for `updated_ds`, from titles that have ids and embeddings; `stats` as of one day."""
     overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
@@ -248,7 +254,10 @@ def _embed(
         raise JobError(f"{TABLE.name}: {error}") from None
 
     encode_texts = partial(title_encoding.encode_texts, source=text_source)
-    for kind, text in (("title", F.trim("title")), ("plot", text_of(options.text))):
+    texts_by_kind = {"plot": text_of(options.text)}
+    if options.text.encodes_titles:
+        texts_by_kind["title"] = F.trim("title")
+    for kind, text in texts_by_kind.items():
         wanted = texts_to_encode(titles, text, text_version)
         yield kind, title_encoding.encode_changed(wanted, known, kind, encode_texts, ds), text_version
 
@@ -276,6 +285,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, settings.change_rows.checkpoint_days
     )
     with_everything = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE), options)
+    if not options.text.encodes_titles:
+        with_everything = without_embeddings(with_everything, "title")
     for kind, embedded, version in _embed(spark, settings, titles, known, ds):
         with_everything = with_embeddings(with_everything, kind, embedded, version)
     # Encoded once: what follows reads the rows several times.

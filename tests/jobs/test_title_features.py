@@ -94,11 +94,23 @@ def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(
     for row in rows.values():
         assert row["has_plot"]
         assert math.isclose(np.linalg.norm(row["plot_embedding"]), 1, abs_tol=1e-5)
-        # No title of these has a word that the encoder, fitted on titles and plots, met twice.
-        assert (row["title_embedding"], row["title_problem"]) == (None, "no word of it is known")
+        assert (row["has_title"], row["title_embedding"], row["title_problem"]) == (False, None, None)
     of = {n: row["plot_embedding"] for n, row in rows.items()}
     assert cosine(of[1], of[2]) > cosine(of[1], of[3])
     assert cosine(of[3], of[4]) > cosine(of[3], of[2])
+
+
+def test_titles_are_encoded_by_themselves_where_that_is_asked_for(
+    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+) -> None:
+    named = {1: {**TITLES[1], "title": "Whale"}, 3: {**TITLES[3], "title": "Murder"}, 4: {**TITLES[4], "title": "Zzz"}}
+    night(MAY_1, named, {"title_features.text.encodes_titles": True})
+    rows = features()
+    assert [rows[n]["has_title"] for n in (1, 3, 4)] == [True] * 3
+    assert cosine(rows[1]["title_embedding"], rows[1]["plot_embedding"]) > cosine(
+        rows[1]["title_embedding"], rows[3]["plot_embedding"]
+    )
+    assert (rows[4]["title_embedding"], rows[4]["title_problem"]) == (None, "no word of it is known")
 
 
 def test_missing_plot_and_poster_are_absences_not_zeros(

@@ -60,7 +60,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     examples = {name: (type_, [row[n] for row in rows]) for n, (name, type_) in enumerate(types.items())}
     write(folder, "training_examples", examples, ["split"])
-    write(folder, "training_users", {"user_id": (pa.string(), ["u00"])})
+    # u00 turned down a title, which is not of its taste.
+    met = {"history_title_ids": (pa.list_(pa.int64()), [[0, 1]]), "history_weights": (vector, [[1.0, 0.0]])}
+    write(folder, "training_users", {"user_id": (pa.string(), ["u00"]), **met})
     return folder
 
 
