@@ -72,7 +72,7 @@ def between(points: Sequence[DialPoint], options: Dial) -> list[float]:
         own = chosen[name].dial
         beyond = [dial for dial in measured if (dial - own) * outwards > 0]
         if beyond:
-            found.append((own + min(beyond, key=lambda dial, own=own: abs(dial - own))) / 2)  # type: ignore[misc]
+            found.append((own + (min(beyond) if outwards > 0 else max(beyond))) / 2)
     return sorted(set(found))
 
 

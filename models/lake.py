@@ -136,7 +136,7 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
 
     Ids are multi-hot: genres, genre_pairs (two genres that a title has both, or its only one), themes, language, cast,
     directors, people (either), credits (each in its part, a title's all together as long as any other's), lead (the
-    first of the cast), month and weekday of release. Fame is how many titles of the catalogue its people are in. A year
+    first of the cast), month and weekday of release. Fame is how many parts in the catalogue its people have. A year
     is in bins of 10, 5 or 3 years: year, year_5, year_3. The title, the plot and the poster are embeddings. People of a
     single title are left out, but for fame: nothing is shared with them.
     Raises ModelError for a name that is no block.
@@ -149,7 +149,7 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
         "cast": lambda: _shared(_id_block(rows, "cast_ids")[0]),
         "directors": lambda: _shared(_id_block(rows, "director_ids")[0]),
         "credits": lambda: _credits_block(rows),
-        "lead": lambda: _shared(_lead_block(rows)[0]),
+        "lead": lambda: _shared(_lead_ids(rows)),
         "fame": lambda: _fame_block(rows),
         "language": lambda: _id_block(rows, "language_id"),
         "month": lambda: _month_block(rows),
@@ -288,16 +288,10 @@ def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
     return both.astype(np.float32), present
 
 
-def _lead_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
+def _lead_ids(rows: pa.Table) -> sparse.csr_matrix:
     """One-hot over who comes first in the cast."""
-    first = _first(rows["cast_ids"])
-    ids = _multi_hot(first, 0, _largest(first) + 1)[:, _FIRST_ID:].tocsr()
-    return ids, np.diff(ids.indptr) > 0
-
-
-def _first(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """[rows]: of lists of ids the first each."""
-    return pa.chunked_array([pc.list_element(column.combine_chunks(), 0)])
+    first = pa.chunked_array([pc.list_element(rows["cast_ids"].combine_chunks(), 0)])
+    return _multi_hot(first, 0, _largest(first) + 1)[:, _FIRST_ID:]
 
 
 def _fame_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
@@ -310,11 +304,11 @@ def _fame_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
     people = ("cast_ids", "director_ids")
     width = max(_largest(rows[column]) for column in people) + 1
     cast, directors = (_multi_hot(rows[column], 0, width)[:, _FIRST_ID:] for column in people)
-    lead = _multi_hot(_first(rows["cast_ids"]), 0, width)[:, _FIRST_ID:]
+    lead = _lead_ids(rows)
     parts = np.asarray((cast + directors).sum(axis=0)).ravel()
     most = (cast @ sparse.diags(parts)).max(axis=1).toarray().ravel()
     genres = np.asarray(_id_block(rows, "genre_ids")[0].sum(axis=1)).ravel()
-    counts = np.column_stack([cast @ parts, most, directors @ parts, lead @ parts])
+    counts = np.column_stack([cast @ parts, most, directors @ parts, lead @ parts[: lead.shape[1]]])
     block = np.column_stack([np.log1p(counts), genres]).astype(np.float64)
     block = (block - block.mean(axis=0)) / np.maximum(block.std(axis=0), 1e-9)
     return block.astype(np.float32), np.ones(len(rows), dtype=np.bool_)

@@ -83,9 +83,10 @@ class QueryModule(tf.Module):
         history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
         weights = {name: weight.value() for name, weight in self._weights.items()}
         liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
-        recency = self._recency(history, liked)
+        recency = self._recency(history, liked) if self._half_life else None
         tower = query_vectors(history, self._tower_table.value(), weights, recency)
-        liked *= recency
+        if recency is not None:
+            liked *= recency
         linear = weighted_rows(history.rows, unit(liked), self._linear_table.value())
         towers = tf.matmul(tower, self._tower_projection) + self._linear_in_towers * linear
         queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
@@ -96,8 +97,6 @@ class QueryModule(tf.Module):
 
     def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
         """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
-        if not self._half_life:
-            return tf.ones_like(liked)
         places = tf.range(1, tf.shape(liked)[1] + 1)
         last = tf.reduce_max(tf.where(history.rows > 0, places, 0), axis=1, keepdims=True)
         ages = tf.where(places <= last, history.ages_days, np.inf)  # padding is no newest title

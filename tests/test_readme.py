@@ -15,7 +15,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from pyspark.sql import SparkSession
 from conf import command_line
 from conf.loader import load_settings
 from jobs import catalog, clean_consents, clean_events, clean_offers, clean_titles, erase, table_log
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -417,12 +417,6 @@ def ask(process: subprocess.Popen[str], request: str | urllib.request.Request, s
         if process.poll() is not None:
             pytest.fail(f"it ended by itself: {process.communicate()[0]}")
     pytest.fail(f"no answer within {seconds} seconds")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def the_one(name: str) -> list[str]:

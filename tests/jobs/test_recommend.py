@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from jobs import (
 )
 from jobs.built_days import Built
 from tests.indexing.conftest import VERSION, SmallModel, write_lake
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DAY = date(2024, 5, 14)
@@ -213,12 +213,6 @@ def state_of(pages: int) -> dict[str, Any]:
             return dict(json.load(answer))
     except OSError:
         return {}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

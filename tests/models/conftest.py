@@ -169,7 +169,13 @@ def tiny_options() -> Callable[[Path, Path], dict[str, Any]]:
             "baselines.als.regularization": 0.1,
             "baselines.als.alpha": 2.0,
             "model.dim": 8,
+            # All parts are in it, the towers on top of EASE, whatever the defaults leave out.
+            "model.temperature": 0.15,
             "model.ease.regularization": 5.0,
+            "model.ease.offset_scale": 15.0,
+            "model.weights.ease": 0.5,
+            "model.weights.als": 0.5,
+            "model.cold_start.scale": 1.2,
             "training.epochs": 5,
             "training.users_per_batch": 16,
             "training.examples_per_batch": 32,

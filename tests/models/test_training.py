@@ -34,7 +34,7 @@ def is_own_taste(lists: np.ndarray) -> np.ndarray:
 def test_it_learns_tastes_and_where_new_titles_belong(trained: Any) -> None:
     # Of eight titles of their side users liked five; a new one is of it besides.
     lists = recommended(trained.model, trained.inputs, 4)
-    assert is_own_taste(lists).mean() > 0.95
+    assert is_own_taste(lists).mean() > 0.98
     assert (lists >= 16).mean() == pytest.approx(0.25, abs=0.02)
     losses = [result.loss for result in trained.results]
     assert losses[-1] < losses[0]

@@ -108,6 +108,7 @@ def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Pa
     (tmp_path / "truth.csv").write_text("user_id,title_id\nu1,30\n")
     found = truth.of_files(tmp_path / "truth.csv", None, None, "", {}, positives(u1=[0]), catalogue)
     assert found.candidates.all()
+    assert found.ignored.nnz == 0
 
 
 @pytest.mark.parametrize(
