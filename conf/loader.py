@@ -1,4 +1,7 @@
-"""Load the settings: local.yaml, the overrides of `--conf`, then every `--set`; errors name the file and the key."""
+"""Load the settings: local.yaml, the overrides of `--conf`, then every `--set`; errors name the file and the key.
+
+A file of overrides may say `over: FILE`, another one beside it that it is laid over.
+"""
 
 import difflib
 from collections.abc import Hashable, Mapping, Sequence
@@ -11,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from conf.settings import Settings
 
 DEFAULT_CONF = Path(__file__).parent / "local.yaml"
+_OVER = "over"
 
 
 class ConfigError(ValueError):
@@ -31,13 +35,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def load_settings(conf: str | Path = DEFAULT_CONF, overrides: Sequence[str] = ()) -> Settings:
     """Settings from `conf` laid over local.yaml, then `key.path=value` overrides, the last one winning.
 
-    Raises ConfigError for a file that is missing or no YAML mapping, an unknown key, a wrong type or an
-    impossible value.
+    Raises ConfigError for a file that is missing, no YAML mapping or laid over itself, an unknown key, a wrong type or
+    an impossible value.
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for path in dict.fromkeys((DEFAULT_CONF, Path(conf).absolute())):
-        _lay_over(values, _read_yaml(path), str(path), sources)
+    for path, changes in {DEFAULT_CONF: _read_yaml(DEFAULT_CONF), **_read_layers(Path(conf).absolute())}.items():
+        _lay_over(values, changes, str(path), sources)
     for override in overrides:
         _lay_over(values, _parse_override(override), f"--set {override}", sources)
     try:
@@ -45,6 +49,23 @@ def load_settings(conf: str | Path = DEFAULT_CONF, overrides: Sequence[str] = ()
     except ValidationError as error:
         problems = [_describe(dict(problem), sources) for problem in error.errors()]
         raise ConfigError("; ".join(problems)) from None
+
+
+def _read_layers(top: Path) -> dict[Path, dict[str, Any]]:
+    """What `top` and the files below it hold, the lowest first."""
+    layers: dict[Path, dict[str, Any]] = {}
+    path = top
+    while True:
+        values = _read_yaml(path)
+        below = values.pop(_OVER, None)
+        layers[path] = values
+        if below is None:
+            return dict(reversed(layers.items()))
+        if not isinstance(below, str):
+            raise ConfigError(f"{path}: {_OVER}: expected the name of a file, not {below!r}")
+        path = (path.parent / below).resolve()
+        if path in layers:
+            raise ConfigError(f"{path}: is laid over itself")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -17,7 +17,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
-TextField = Literal["title", "plot", "genres", "themes", "cast", "directors"]
+TextField = Literal[
+    "title", "title_and_year", "plot", "genres", "themes", "cast", "starring", "directors", "directed_by"
+]
 ContentBlock = Literal[
     "genres",
     "genre_pairs",
@@ -169,6 +171,7 @@ class MinCounts(Section):
 class Text(Section):
     encoder: Literal["tfidf", "sentence"]
     encodes_titles: bool  # the title by itself too, besides the fields together
+    # what is read, in this order, each a sentence: starring and directed_by are cast and directors as one would say it
     fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)]
     max_chars: Positive
     # of tfidf, which is fitted on the catalogue

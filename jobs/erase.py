@@ -1,12 +1,14 @@
 """Erase people: take everyone in the `erasures` feed out of every table and out of the files' history.
 
 Reads <feeds.root>/erasures/*.jsonl[.gz], requests made up to the end of --ds; writes `erasures` (a hash of each id,
-which keeps that person out of all later loads), every table that names people, rejected_rows and feed_loads. Then the
-files that older versions had of these tables are removed, so that no version can bring a person back: versions before
-this run can no longer be read in full, those that a model was trained on among them. Erasing goes first.
+which keeps that person out of all later loads), every table that names people, rejected_rows, feed_loads and the lists
+of recommendations that nights keep for their reports. Then the files that older versions had of these tables are
+removed, so that no version can bring a person back: versions before this run can no longer be read in full, those that
+a model was trained on among them. Erasing goes first.
 
 Files of a write that was killed before it landed are not in any version; `maintain` removes them when
-`maintain.retention_hours` have passed. The raw feeds belong to their producer and are not touched.
+`maintain.retention_hours` have passed. The raw feeds belong to their producer and are not touched, nor is what
+`jobs.recommend --out` wrote.
 """
 
 import logging
@@ -39,16 +41,18 @@ from jobs.parsing import Field
 from jobs.session import spark_session
 from jobs.staging import Feed
 from jobs.tables import Table
+from models import night_files
 
 log = logging.getLogger("marquee")
 
 FEED = "erasures"
+NIGHT_LISTS = "lists of past nights"
 _FEEDS_WITH_PEOPLE = ("events", "consents", FEED)
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What was done to one table."""
+    """What was done to one table, or to the nights' lists."""
 
     table: str
     rows_removed: int
@@ -93,6 +97,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
         present = [table for table in catalog.TABLES if table.person_column and tables.exists(settings, table)]
         done = [_erase_person_rows(spark, settings, table) for table in present]
         done.append(_erase_rejects(people, settings))
+        done.append(_erase_night_lists(spark, settings))
     _recount_loads(spark, settings)
     return done
 
@@ -117,6 +122,21 @@ def _erase_rejects(people: DataFrame, settings: Settings) -> Erased:
     is_theirs = names_person(F.col("line"), F.col("user_id"))
     theirs = rejects.join(F.broadcast(people), on=is_theirs, how="left_semi").select("feed", "ds", "line").distinct()
     return _erase_from(settings, rejected_rows.TABLE, theirs, tables.same_columns("t", "s", ("feed", "ds", "line")))
+
+
+def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
+    files = night_files.all_lists(settings)
+    if not files:
+        return Erased(NIGHT_LISTS, 0, 0, 0)
+    erased = tables.read(spark, settings, erasures.TABLE)
+    listed = spark.read.parquet(*[file.absolute().as_uri() for file in files])
+    is_erased = erasures.user_hash(F.col("user_id")) == F.col("user_hash")
+    # The few that are in both: reports measure some of the users, and most of those erased are long gone from them.
+    theirs = listed.join(erased, on=is_erased, how="left_semi").select("user_id").distinct().collect()
+    removed = [night_files.erase_people(file, [row["user_id"] for row in theirs]) for file in files] if theirs else []
+    rewritten = sum(rows > 0 for rows in removed)
+    log.info("%s: removed %d rows; rewrote %d files", NIGHT_LISTS, sum(removed), rewritten)
+    return Erased(NIGHT_LISTS, sum(removed), rewritten, rewritten)
 
 
 def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Column) -> Erased:

@@ -27,7 +27,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from conf.settings import Settings, Text, TitleFeatures
+from conf.settings import Settings, Text, TextField, TitleFeatures
 from jobs import (
     built_days,
     change_rows,
@@ -148,13 +148,28 @@ def _padded(ids: Column, length: int) -> Column:
 
 def text_of(options: Text) -> Column:
     """What the text encoder reads of a row of stg_titles; null where that is nothing, or a wanted plot is missing."""
-    lists = {"genres", "themes", "cast", "directors"}
-    parts = [F.concat_ws(", ", name) if name in lists else F.trim(name) for name in options.fields]
-    text = F.substring(F.concat_ws(". ", *[F.nullif(part, F.lit("")) for part in parts]), 1, options.max_chars)
+    text = F.substring(F.concat_ws(". ", *[_sentence(field) for field in options.fields]), 1, options.max_chars)
     is_there = F.trim(text) != ""
     if "plot" in options.fields:
         is_there &= F.trim(F.coalesce("plot", F.lit(""))) != ""
     return F.when(is_there, text)
+
+
+def _sentence(field: TextField) -> Column:
+    """What a field says; null where a title lacks it."""
+    match field:
+        case "title" | "plot":
+            said = F.trim(field)
+        case "title_and_year":
+            year = F.concat(F.lit(" ("), "release_year", F.lit(")"))
+            said = F.concat(_sentence("title"), F.coalesce(year, F.lit("")))
+        case "directed_by":
+            said = F.concat(F.lit("Directed by "), _sentence("directors"))
+        case "starring":
+            said = F.concat(F.lit("Starring "), _sentence("cast"))
+        case _:
+            said = F.concat_ws(", ", field)
+    return F.nullif(said, F.lit(""))
 
 
 def poster_files(spark: SparkSession, folder: str) -> DataFrame:

@@ -1,7 +1,11 @@
 """What a night leaves beside its tables, for its report: files below <report.root>/DATE."""
 
+import os
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
+
+import pandas as pd
 
 from conf.settings import Settings
 
@@ -16,6 +20,22 @@ def folder(settings: Settings, ds: date) -> Path:
 def lists(settings: Settings, ds: date) -> Path:
     """The folder of each model's recommendations, a Parquet file per model."""
     return folder(settings, ds) / "lists"
+
+
+def all_lists(settings: Settings) -> list[Path]:
+    """The files of recommendations of all nights."""
+    return sorted(Path(settings.report.root).glob("*/lists/*.parquet"))
+
+
+def erase_people(file: Path, user_ids: Collection[str]) -> int:
+    """Take users out of a file of recommendations, all or nothing; returns how many rows that were."""
+    rows = pd.read_parquet(file)
+    is_theirs = rows["user_id"].isin(list(user_ids))
+    if is_theirs.any():
+        unfinished = file.with_suffix(".unfinished")
+        rows[~is_theirs].to_parquet(unfinished, index=False)
+        os.replace(unfinished, file)
+    return int(is_theirs.sum())
 
 
 def dial(settings: Settings, ds: date) -> Path:

@@ -47,6 +47,7 @@ def settings_in() -> Callable[[Path], Settings]:
             "feeds.posters_dir": str(folder / "feeds" / "posters"),
             "bundles.root": str(folder / "lake" / "bundles"),
             "mlflow.tracking_uri": f"sqlite:///{folder}/mlflow.db",
+            "report.root": str(folder / "reports"),
         }
         return with_changes(load_settings(), changes)
 

@@ -49,6 +49,33 @@ def test_set_wins_over_the_file_and_the_last_set_over_all(tmp_path: Path) -> Non
     assert load_settings(path, ["seed=9", "seed=8"]).seed == 8
 
 
+def test_file_may_be_laid_over_another(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "lowest.yaml").write_text("seed: 7\nstaging: {max_rejected_share: 0.5}\n", encoding="utf-8")
+    between = "over: ../lowest.yaml\nstaging: {max_rejected_share: 0.25}\n"
+    (tmp_path / "sub" / "between.yaml").write_text(between, encoding="utf-8")
+    settings = load_settings(_conf(tmp_path, "over: sub/between.yaml\ntraining: {epochs: 9}\n"), ["seed=8"])
+    assert (settings.seed, settings.staging.max_rejected_share, settings.training.epochs) == (8, 0.25, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("over: my.yaml\n", "my.yaml: is laid over itself"),
+        ("over: ../{folder}/my.yaml\n", "my.yaml: is laid over itself"),
+        ("over: [a.yaml]\n", "my.yaml: over: expected the name of a file, not ['a.yaml']"),
+    ],
+)
+def test_file_laid_over_itself_or_no_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    assert _error_of_file(tmp_path, text.format(folder=tmp_path.name)) == message
+
+
+def test_error_in_the_file_below_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "below.yaml").write_text("sed: 7\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"below\.yaml: unknown key 'sed'; did you mean 'seed'"):
+        load_settings(_conf(tmp_path, "over: below.yaml\n"))
+
+
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n"])
 def test_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert load_settings(_conf(tmp_path, text)).seed == 20240501

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +29,7 @@ from jobs import (
 )
 from jobs.erase import Erased
 from jobs.errors import JobError
+from models import night_files
 
 DAY, NEXT_DAY = date(2024, 5, 1), date(2024, 5, 2)
 LEAVER = "leaver-7"
@@ -84,6 +86,7 @@ def test_person_leaves_every_table_and_every_file(
         ("stg_events", 2),
         ("stg_consents", 1),
         ("rejected_rows", 2),
+        (erase.NIGHT_LISTS, 0),
     ]
     assert files_naming(loaded.lake.root, LEAVER) == []
     assert len(read_rows(loaded, clean_events.TABLE)) == 40
@@ -121,6 +124,24 @@ def test_person_leaves_the_derived_tables(
     assert {table.name: read_rows(loaded, table) for table in derived} == stayers
 
 
+def test_person_leaves_the_lists_of_past_nights(spark: SparkSession, loaded: Settings) -> None:
+    for night in (DAY, NEXT_DAY):
+        night_files.lists(loaded, night).mkdir(parents=True)
+    with_leaver = night_files.lists(loaded, DAY) / "als.parquet"
+    without = night_files.lists(loaded, NEXT_DAY) / "als.parquet"
+    rows = {"user_id": ["stayer-1", LEAVER, LEAVER, "stayer-1"], "title_id": [1, 1, 2, 2], "rank": [1, 1, 2, 2]}
+    pd.DataFrame(rows).to_parquet(with_leaver, index=False)
+    pd.DataFrame(rows).query("user_id == 'stayer-1'").to_parquet(without, index=False)
+    untouched = without.stat().st_mtime_ns
+
+    done = erase.run(spark, loaded, NEXT_DAY)
+
+    assert done[-1] == Erased(erase.NIGHT_LISTS, 2, 1, 1)
+    assert files_naming(loaded.report.root, LEAVER) == []
+    assert pd.read_parquet(with_leaver).values.tolist() == [["stayer-1", 1, 1], ["stayer-1", 2, 2]]
+    assert without.stat().st_mtime_ns == untouched
+
+
 def test_erased_person_does_not_come_back_with_a_rerun(
     spark: SparkSession, loaded: Settings, read_rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
@@ -139,7 +160,8 @@ def test_request_of_a_later_day_waits(
     spark: SparkSession, loaded: Settings, read_rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     done = erase.run(spark, loaded, DAY)
-    assert done == [Erased(name, 0, 0, 0) for name in ("stg_events", "stg_consents", "rejected_rows")]
+    names = ("stg_events", "stg_consents", "rejected_rows", erase.NIGHT_LISTS)
+    assert done == [Erased(name, 0, 0, 0) for name in names]
     assert read_rows(loaded, erasures.TABLE) == []
     assert len(read_rows(loaded, clean_events.TABLE)) == 42
 

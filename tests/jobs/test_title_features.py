@@ -86,6 +86,32 @@ def mark_embedding(spark: SparkSession, settings: Settings, title_id: int) -> li
     return [9.0] * 4
 
 
+def test_text_is_a_sentence_for_each_field_that_a_title_has(spark: SparkSession, settings: Settings) -> None:
+    names = "genres array<string>, cast array<string>, directors array<string>"
+    schema = f"title string, release_year int, {names}, plot string"
+    titles = spark.createDataFrame(
+        [
+            ("Up ", 2009, ["Family", "Comedy"], ["Ed Asner"], ["Pete Docter", "Bob Peterson"], "A house flies."),
+            ("Up", None, [], None, [], "A house flies."),
+            ("Up", 2009, ["Family"], ["Ed Asner"], ["Pete Docter"], " "),
+        ],
+        schema,
+    )
+    fields = ["title_and_year", "genres", "directed_by", "starring", "plot"]
+    text = title_features.text_of(with_changes(settings, {"title_features.text.fields": fields}).title_features.text)
+    plain = ["title", "cast", "directors"]
+    without_plot = with_changes(settings, {"title_features.text.fields": plain}).title_features.text
+    rows = titles.select(text, title_features.text_of(without_plot)).collect()
+    assert [tuple(row) for row in rows] == [
+        (
+            "Up (2009). Family, Comedy. Directed by Pete Docter, Bob Peterson. Starring Ed Asner. A house flies.",
+            "Up. Ed Asner. Pete Docter, Bob Peterson",
+        ),
+        ("Up. A house flies.", "Up"),
+        (None, "Up. Ed Asner. Pete Docter"),
+    ]
+
+
 def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(
     night: Callable[..., None], features: Callable[[], dict[int, Any]]
 ) -> None:

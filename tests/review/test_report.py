@@ -25,7 +25,7 @@ NIGHT = date(2024, 5, 14)
 
 @pytest.fixture
 def settings(tmp_path: Path, settings_in: Callable[[Path], Settings]) -> Settings:
-    return with_changes(settings_in(tmp_path), {"report.root": str(tmp_path / "reports"), "report.price_per_hour": 3.6})
+    return with_changes(settings_in(tmp_path), {"report.price_per_hour": 3.6})
 
 
 def write(
