@@ -33,7 +33,7 @@ from benchmarks.measure import Report, answer_job, reporting
 from conf import command_line
 from conf.loader import load_settings
 from conf.settings import Settings
-from models import lake, training, workers
+from models import training, workers
 from models.errors import ModelError
 from models.fitting import EpochResult
 from models.legacy_keras import tf
@@ -57,7 +57,7 @@ class Train:
             )
         settings = load_settings(self.conf, self.overrides)
         checkpoints = Path(settings.training.checkpoints)
-        inputs = training.read_inputs(settings, lake.pin(settings.lake.root))
+        inputs = training.read_inputs(settings, training.pin(settings.lake.root))
         if not workers.is_chief(settings.training):
             training.help_train(settings, inputs, checkpoints)
             return {}
@@ -72,7 +72,7 @@ class Train:
 
 def regrouped(lake_root: Path, work: Path, rows_per_group: int) -> Path:
     """A lake in `work` with the tables of another one, those for training in row groups of so many rows."""
-    for table in lake.TABLES:
+    for table in training.TABLES:
         if table in _REGROUPED:
             rows = pa.table(DeltaTable(lake_root / table).to_pyarrow_table())
             groups = WriterProperties(max_row_group_size=rows_per_group)

@@ -148,6 +148,16 @@ class Interactions(Section):
     positive_min_weight: Annotated[float, Field(gt=0)]
 
 
+class PositionBias(Section):
+    """What a title's place in a list does to its clicks; see models/position_bias.py."""
+
+    random_variant: str  # of events whose titles stood in random order
+    max_weight: Annotated[
+        float, Field(ge=1)
+    ]  # of a click in training, for the place it was made at; 1 corrects nothing
+    min_clicks: Positive  # in random order, for the correction to be made
+
+
 class ChangeRows(Section):
     checkpoint_days: Positive  # every so many days each key has a row, so that an as-of read goes back no further
 
@@ -506,6 +516,7 @@ class Settings(Section):
     spark: Spark
     staging: Staging
     interactions: Interactions
+    position_bias: PositionBias
     change_rows: ChangeRows
     histories: Histories
     vocabulary_min_counts: MinCounts

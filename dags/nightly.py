@@ -33,7 +33,7 @@ from wiring import (
 )
 
 STAGING = ("stg_events", "stg_titles", "stg_offers", "stg_consents")
-FEATURES = ("interactions", "title_stats", "vocabularies", "title_features", "user_histories")
+FEATURES = ("interactions", "click_ranks", "title_stats", "vocabularies", "title_features", "user_histories")
 EXAMPLES = ("training_examples", "training_users")
 OWN = SETTINGS.airflow
 

@@ -13,6 +13,7 @@ from jobs import (
     clean_events,
     clean_offers,
     clean_titles,
+    click_ranks,
     erasures,
     feed_loads,
     interactions,
@@ -75,6 +76,7 @@ STAGING_JOBS: tuple[DailyJob | SnapshotJob, ...] = (
 # Each after those that it reads.
 DERIVED_JOBS: tuple[DerivedJob | AsOfJob, ...] = (
     DerivedJob(interactions.TABLE, interactions.plan, interactions.run),
+    DerivedJob(click_ranks.TABLE, click_ranks.plan, click_ranks.run),
     DerivedJob(title_stats.TABLE, title_stats.plan, title_stats.run),
     AsOfJob(vocabularies.TABLE, vocabularies.run),
     AsOfJob(title_features.TABLE, title_features.run),

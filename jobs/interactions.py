@@ -9,7 +9,7 @@ other event. A rating weighs (rating - rating_neutral) / (max_rating - rating_ne
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -96,14 +96,18 @@ def with_known_ds(events: DataFrame) -> DataFrame:
 
 
 def inputs(settings: Settings) -> dict[date, str]:
-    """Per loaded feed day a hash of what its interactions are made of.
+    """Per loaded feed day a hash of what its interactions are made of."""
+    return inputs_of_events(settings, built_days.hash_inputs(TABLE, settings.interactions, settings.staging.max_rating))
+
+
+def inputs_of_events(settings: Settings, start: str) -> dict[date, str]:
+    """Per loaded feed day a hash of `start` and the events that are known from it.
 
     Events of one day are delivered before or on it, and an earlier feed day within the copy window may take a copy
     away from it, so the files of that window count.
     """
     fingerprints = feed_loads.fingerprints(settings, "events")
     window = settings.staging.copy_window_days + settings.staging.max_days_ahead
-    start = built_days.hash_inputs(TABLE, settings.interactions, settings.staging.max_rating)
     return {
         ds: built_days.hash_inputs(
             start, *[fingerprints.get(ds - timedelta(days=n), "not loaded") for n in range(window, -1, -1)]
@@ -114,14 +118,20 @@ def inputs(settings: Settings) -> dict[date, str]:
 
 def plan(settings: Settings, days: Sequence[date], skip_complete: bool) -> list[date]:
     """The days to build for a request of `days`; raises JobError for one whose events are not loaded."""
-    expected = inputs(settings)
+    return plan_of_events(settings, TABLE, inputs(settings), days, skip_complete)
+
+
+def plan_of_events(
+    settings: Settings, table: Table, expected: Mapping[date, str], days: Sequence[date], skip_complete: bool
+) -> list[date]:
+    """`plan` for a table made of events alone, whose days have the inputs `expected`."""
     missing = built_days.unknown_days(days, expected)
     if missing:
         raise JobError(
-            f"{TABLE.name} for ds={missing[0]}: {clean_events.TABLE.name} has no such feed day; run python -m "
+            f"{table.name} for ds={missing[0]}: {clean_events.TABLE.name} has no such feed day; run python -m "
             f"jobs.clean_events --ds {missing[0]} first"
         )
-    built = built_days.read(settings, TABLE)
+    built = built_days.read(settings, table)
     is_stale = {ds for ds in days if ds not in built or built[ds].inputs_hash != expected[ds]}
     return [ds for ds in days if not skip_complete or ds in is_stale]
 

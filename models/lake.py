@@ -110,9 +110,9 @@ def recent_counts(positives: Positives, days: int) -> NDArray[np.int64]:
     return np.bincount(positives.liked.indices[is_recent], minlength=positives.liked.shape[1])
 
 
-def pin(root: str) -> dict[str, int]:
-    """The newest version of every table that a run reads. Raises ModelError where the lake lacks one."""
-    return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
+def pin(root: str, tables: Sequence[str] = TABLES) -> dict[str, int]:
+    """The newest version of each of `tables`. Raises ModelError where the lake lacks one."""
+    return {table: delta_files.newest_version(f"{root}/{table}") for table in tables}
 
 
 def read_catalogue(root: str, versions: Mapping[str, int], blocks: Mapping[str, float]) -> Catalogue:

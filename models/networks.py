@@ -28,6 +28,7 @@ class NetworkOptions:
     id_dropout: float
     content_dropout: float
     seed: int
+    title_weights: NDArray[np.float32] | None = None  # [titles], of a like in the loss; 1 each where None
 
 
 class TwoTowerNetwork(tfrs.Model):
@@ -44,6 +45,8 @@ class TwoTowerNetwork(tfrs.Model):
             np.log(options.temperature), dtype=tf.float32, trainable=options.learn_temperature, name="log_temperature"
         )
         self._seed = options.seed
+        weights = np.ones(len(content), np.float32) if options.title_weights is None else options.title_weights
+        self._title_weights = tf.constant(np.append(np.float32(0), weights))
         self._mean_loss = keras.metrics.Mean("mean_loss")
 
     def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -99,7 +102,7 @@ class UserSoftmax(TwoTowerNetwork):
         self._positive_min_weight = positive_min_weight
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """The mean over users of the mean of -log p over their targets, weighted; a scalar."""
+        """The mean over users of the mean of -log p over their targets, both weighed; a scalar."""
         history = History(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
         table = self.titles.table(self.draw(2))
@@ -107,7 +110,7 @@ class UserSoftmax(TwoTowerNetwork):
         # Padding is no title: row 0 is out as well as what the history has.
         logits += _NEVER * tf.maximum(is_kept, tf.one_hot([0], table.shape[0]))
         targets = tf.minimum(scattered(history.rows, is_target, table.shape[0]), 1.0) * (1 - is_kept)
-        return _mean_over_users(logits, targets, self._target_power)
+        return _mean_over_users(logits, targets, self._title_weights, self._target_power)
 
     def scores(self, history: History) -> tf.Tensor:
         """[batch, titles + 1] of the towers and the fixed part together; of no use for row 0."""
@@ -139,9 +142,10 @@ class UserSoftmax(TwoTowerNetwork):
         return kept, tf.cast(is_dropped & is_liked, tf.float32)
 
 
-def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, target_power: float) -> tf.Tensor:
+def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, title_weights: tf.Tensor, target_power: float) -> tf.Tensor:
     counts = tf.reduce_sum(targets, axis=1)
-    losses = -tf.reduce_sum(targets * tf.nn.log_softmax(logits), axis=1) / tf.maximum(counts, 1.0)
+    weighed = targets * title_weights
+    losses = -tf.reduce_sum(weighed * tf.nn.log_softmax(logits), axis=1) / tf.maximum(counts, 1.0)
     weights = tf.where(counts > 0, counts**target_power, 0.0)
     return tf.reduce_sum(weights * losses) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
@@ -173,7 +177,7 @@ class SampledSoftmax(TwoTowerNetwork):
         self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """The mean over examples of -log p of the liked title; a scalar."""
+        """The mean over examples of -log p of the liked title, weighed; a scalar."""
         own = inputs["title_row"]  # int64 [batch]
         drawn = tf.random.stateless_uniform(
             [self._uniform_negatives], self.draw(3), 1, self._count_titles + 1, own.dtype
@@ -190,7 +194,7 @@ class SampledSoftmax(TwoTowerNetwork):
             score_mask=_may_stand_against(rows, columns, tf.shape(table)[0]),
             compute_metrics=False,
         )
-        return tf.reduce_mean(losses)
+        return tf.reduce_mean(losses * tf.gather(self._title_weights, own))
 
     def _local_table(self, rows: tf.Tensor, candidates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Vectors [titles here, dim], and where `rows` and `candidates` stand in them; padding stays row 0.

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings, with_changes
-from models import delta_files, lake, training, truth
+from models import delta_files, lake, position_bias, training, truth
 from models.histories import pad_newest_first
 from models.lake import Catalogue, Positives
 from models.legacy_keras import keras
+from models.position_bias import ClickRanks
 from models.training import Inputs
 from models.training_inputs import EXAMPLE_COLUMNS
 from models.truth import Truth
@@ -41,6 +42,7 @@ class History:
     catalogue: Catalogue
     countries: list[str]
     rows: pa.Table  # of _POSITIVE and known_ds
+    ranks: ClickRanks
 
     def known_by(self, night: date) -> Positives:
         """What was known at the end of a night."""
@@ -82,11 +84,12 @@ class History:
 def read_history(settings: Settings) -> History:
     """Everything a replay needs of the lake, at its newest versions."""
     root = settings.lake.root
-    versions = lake.pin(root)
+    versions = training.pin(root)
     blocks = dict.fromkeys(settings.model.content_blocks, 1.0) | dict(settings.content.blocks)
     catalogue = lake.read_catalogue(root, versions, blocks)
     rows = delta_files.read_table(f"{root}/training_examples", versions["training_examples"], (*_POSITIVE, "known_ds"))
-    return History(root, versions, catalogue, lake.token_names(root, versions, "country"), rows)
+    countries = lake.token_names(root, versions, "country")
+    return History(root, versions, catalogue, countries, rows, position_bias.read(root, versions))
 
 
 def train_night(
@@ -98,10 +101,13 @@ def train_night(
     """
     if warm_start:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
-    warm = np.flatnonzero(np.bincount(known.liked.indices, minlength=len(history.catalogue)))
+    likes = np.bincount(known.liked.indices, minlength=len(history.catalogue))
+    warm = np.flatnonzero(likes)
+    ranks = history.ranks.until(day_number(night))
+    weights = position_bias.title_weights(ranks, history.catalogue, likes, settings.position_bias)
     with TemporaryDirectory(prefix="marquee-night-") as folder:
         versions = {**history.versions, "training_users": 0, "training_examples": 0}
-        inputs = Inputs(folder, versions, history.catalogue, known, history.countries, warm, None)
+        inputs = Inputs(folder, versions, history.catalogue, known, history.countries, warm, weights, None)
         if training.loss_for(settings, len(warm)) == "user_softmax":
             _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         else:

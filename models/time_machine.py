@@ -2,8 +2,8 @@
 
     python -m models.time_machine --from 2024-05-04 --to 2024-05-13
 
-Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
-writes to the folder --out, by default <report.root>/time_machine, and to a run in MLflow:
+Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
+versions; writes to the folder --out, by default <report.root>/time_machine, and to a run in MLflow:
 
   time_machine.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
                      known on the night, with intervals over people

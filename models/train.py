@@ -1,8 +1,8 @@
 """Train the two towers on the lake and register the model as the challenger.
 
-Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
-writes an MLflow run and a model version, to which `challenger` points then, and checkpoints in training.checkpoints
-while it works.
+Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
+versions; writes an MLflow run and a model version, to which `challenger` points then, and checkpoints in
+training.checkpoints while it works.
 
 The same training is not done twice: where a version came of the same settings and data, `challenger` points to it.
 A training that was killed goes on after its last epoch when it is started again.
@@ -26,7 +26,7 @@ from rich.progress import Progress
 
 from conf import command_line
 from conf.settings import Settings, with_changes
-from models import lake, registry, tracking, training, workers
+from models import registry, tracking, training, workers
 from models.errors import ModelError
 from models.fitting import EpochResult
 from models.model_card import write_card
@@ -38,7 +38,7 @@ _RUN = "run.json"
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
+    versions = training.pin(settings.lake.root)
     inputs = training.read_inputs(settings, versions)
     champion = registry.champion_or_none(settings) if settings.training.warm_start else None
     if champion:

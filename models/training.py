@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings
-from models import delta_files, fitting, lake, truth, workers
+from models import delta_files, fitting, lake, position_bias, truth, workers
 from models.assembly import Part, combine
 from models.baselines.als import Als
 from models.baselines.content_kernel import dense_features, features
@@ -33,6 +33,7 @@ from models.workers import SharedFeed
 
 log = logging.getLogger("marquee")
 
+TABLES = (*lake.TABLES, position_bias.TABLE)
 Floats = NDArray[np.float32]
 _MAX_SAMPLED_USERS = 10_000  # whose scores say which directions to keep
 
@@ -47,6 +48,7 @@ class Inputs:
     train: Positives
     countries: Sequence[str]
     warm: NDArray[np.int64]  # positions in the catalogue
+    title_weights: Floats | None  # [titles], of a like in the loss; see models/position_bias.py
     held_back: Truth | None  # what early stopping is measured with
 
     @property
@@ -56,16 +58,23 @@ class Inputs:
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 of who liked what, by ids: the same for the same data, whatever files hold it."""
+        """SHA-256 of who liked what, by ids, and what likes weigh: the same for the same data in whatever files."""
         digest = hashlib.sha256("\n".join(self.train.user_ids).encode())
         for values in (self.catalogue.title_ids, self.train.liked.indptr, self.train.liked.indices, self.train.days):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+        if self.title_weights is not None:
+            digest.update(np.ascontiguousarray(self.title_weights, dtype="<f8").tobytes())
         return digest.hexdigest()
 
     @property
     def liked(self) -> sparse.csr_matrix:
         """[users, warm titles]."""
         return self.train.liked[:, self.warm].tocsr()
+
+
+def pin(root: str) -> dict[str, int]:
+    """The newest version of each of TABLES. Raises ModelError where the lake lacks one."""
+    return lake.pin(root, TABLES)
 
 
 def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
@@ -76,11 +85,15 @@ def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
     train = lake.read_positives(root, versions, "train", catalogue)
     if not train.liked.nnz:
         raise ModelError(f"{root}/training_examples version {versions['training_examples']}: nothing to train on")
-    warm = np.flatnonzero(np.bincount(train.liked.indices, minlength=len(catalogue)))
+    likes = np.bincount(train.liked.indices, minlength=len(catalogue))
+    warm = np.flatnonzero(likes)
+    # Nothing of the days that are held out.
+    known = position_bias.read(root, versions).until(np.floor(train.days.max()))
+    title_weights = position_bias.title_weights(known, catalogue, likes, settings.position_bias)
     countries = lake.token_names(root, versions, "country")
     splits = delta_files.splits(f"{root}/training_examples", versions["training_examples"])
     held_back = truth.of_split(root, versions, "validation", catalogue) if "validation" in splits else None
-    return Inputs(root, versions, catalogue, train, countries, warm, held_back)
+    return Inputs(root, versions, catalogue, train, countries, warm, title_weights, held_back)
 
 
 def train_model(
@@ -176,6 +189,7 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
         id_dropout=model.id_dropout,
         content_dropout=model.content_dropout,
         seed=settings.seed,
+        title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],
     )
     content = _tower_content(inputs, model.content_blocks)
     if loss == "sampled_softmax":

@@ -50,7 +50,8 @@ RUN = (
     *("jobs.backfill", "jobs.check_feeds", "jobs.clean_events", "jobs.describe", "jobs.erase", "jobs.maintain"),
     *("jobs.recommend", "jobs.sources.movielens", "jobs.sources.simulate", "jobs.training_examples"),
     *("models.ablation", "models.dial", "models.evaluate", "models.evaluate_night", "models.gate", "models.neighbours"),
-    *("models.readiness", "models.time_machine", "models.train", "models.true_taste", "models.tune_als"),
+    *("models.position_bias", "models.readiness", "models.time_machine", "models.train", "models.true_taste"),
+    "models.tune_als",
     *("indexing.build", "indexing.drill", "indexing.promote", "indexing.publish", "indexing.reproduce"),
     *("indexing.rollback", "indexing.show", "indexing.verify", "review.report"),
 )
@@ -74,6 +75,8 @@ PARSED = {
     "benchmarks.training": "tests/benchmarks/test_training.py",
     "benchmarks.strategies": "tests/benchmarks/test_strategies.py",
     "benchmarks.index_build": "tests/indexing/test_index_build.py",
+    "benchmarks.index": "minutes an engine; its parts run on what tests/indexing/test_scann_index.py tests",
+    "benchmarks.swaps": "minutes of load; tests/indexing/test_live.py and test_server.py swap bundles under requests",
     "benchmarks.night_after_night": "half an hour of nights",
 }
 
@@ -279,6 +282,7 @@ class Guide:
         places = {
             **{"my/ml-25m": folder / "movielens", "my/truth.csv": folder / "asked.csv"},
             **{"my/candidates.csv": folder / "asked.csv", "data/feeds/truth": folder / "feeds" / "truth"},
+            "data/feeds/truth/position_bias.json": folder / "feeds" / "truth" / "position_bias.json",
             **{"Toy Story": liked[0], "Heat (1995)": liked[1]},
         }
         return str(places.get(word, folder / f"out{len(self.ended)}" if word.startswith("my/") else word))

@@ -79,7 +79,15 @@ class TinyLake:
         likes = [random.permutation(np.arange(n % 2, self.warm, 2))[:LIKES] + 100 for n in range(self.users)]
         self._write_examples(likes)
         self._write_users(likes)
+        self.write_click_ranks([])
         return self
+
+    def write_click_ranks(self, rows: Sequence[tuple[int, date, bool, int, int, int]]) -> None:
+        """Title, day, whether in random order, rank, impressions, clicks."""
+        names = ("title_id", "ds", "is_random", "rank", "count_impressions", "count_clicks")
+        types = (pa.int64(), pa.date32(), pa.bool_(), pa.int32(), pa.int64(), pa.int64())
+        values = zip(*rows, strict=True) if rows else [()] * len(names)
+        write(self.root, "click_ranks", dict(zip(names, zip(types, values, strict=True), strict=True)))
 
     def _write_examples(self, likes: Sequence[np.ndarray]) -> None:
         counts = np.bincount(np.concatenate([own[:-1] for own in likes]) - 100, minlength=self.titles)
@@ -218,11 +226,11 @@ def trained(
     tiny_lake: Callable[..., TinyLake],
     tiny_settings: Callable[..., Settings],
 ) -> Trained:
-    from models import lake, training  # TensorFlow is slow to import, and not all tests here need it
+    from models import training  # TensorFlow is slow to import, and not all tests here need it
 
     work = tmp_path_factory.mktemp("trained")
     settings = tiny_settings(tiny_lake(work / "lake").root, work)
-    inputs = training.read_inputs(settings, lake.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
     results: list[Any] = []
     model = training.train_model(settings, inputs, work / "checkpoints", results.append)
     return Trained(TinyLake(work / "lake"), settings, inputs, model, results)

@@ -60,7 +60,10 @@ def dropped(network: UserSoftmax, share: tuple[float, float]) -> NDArray[np.bool
     return tf.random.stateless_uniform([users, length], network.draw(1)).numpy() < shares
 
 
-def expected_user_loss(network: UserSoftmax, is_dropped: NDArray[np.bool_], power: float, offset: Any) -> float:
+def expected_user_loss(
+    network: UserSoftmax, is_dropped: NDArray[np.bool_], power: float, offset: Any, title_weights: Any = None
+) -> float:
+    of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
     table = network.titles.table(network.draw(2)).numpy()
     losses, counts = [], []
     for user, rows in enumerate(USERS["rows"]):
@@ -80,7 +83,7 @@ def expected_user_loss(network: UserSoftmax, is_dropped: NDArray[np.bool_], powe
                     added = sum(offset[met - 1, title - 1] for met in kept_liked) / np.sqrt(len(kept_liked))
                     logits[title] += float(network.offset_scale) * added
         total = np.log(np.sum(np.exp(list(logits.values()))))
-        losses.append(-np.mean([logits[title] - total for title in targets]))
+        losses.append(-np.mean([of_title[title - 1] * (logits[title] - total) for title in targets]))
         counts.append(len(targets))
     weights = np.array(counts) ** power
     return float(np.sum(weights * losses) / np.sum(weights))
@@ -94,6 +97,7 @@ def expected_user_loss(network: UserSoftmax, is_dropped: NDArray[np.bool_], powe
         ((0.3, 0.7), 0.5, True, {}),
         ((0.3, 0.7), 1.0, True, {"id_dropout": 0.4, "content_dropout": 0.2}),
         ((0.5, 0.5), 0.5, False, {"seed": 5}),
+        ((0.5, 0.5), 0.5, True, {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)}),
     ],
 )
 def test_user_softmax_is_that_of_a_loop(
@@ -103,7 +107,7 @@ def test_user_softmax_is_that_of_a_loop(
     linear = np.random.default_rng(2)
     linear.normal(size=(COUNT_TITLES, 3))
     fixed = linear.normal(size=(COUNT_TITLES, COUNT_TITLES)) if offset else None
-    expected = expected_user_loss(network, dropped(network, share), power, fixed)
+    expected = expected_user_loss(network, dropped(network, share), power, fixed, changes.get("title_weights"))
     assert float(network.compute_loss(tensors(USERS), training=True)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -159,7 +163,8 @@ def of_examples(correct: bool = True, **changes: Any) -> SampledSoftmax:
     return ready(SampledSoftmax(options(**changes), content, POPULARITY, UNIFORM, correct))
 
 
-def expected_example_loss(network: SampledSoftmax, correct: bool) -> float:
+def expected_example_loss(network: SampledSoftmax, correct: bool, title_weights: Any = None) -> float:
+    of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
     table = network.titles.table(network.draw(2)).numpy()
     history = History(*(tf.constant(EXAMPLES[name]) for name in ("rows", "weights", "ages_days", "country")))
     queries = network.query(history, tf.constant(table)).numpy()
@@ -176,15 +181,22 @@ def expected_example_loss(network: SampledSoftmax, correct: bool) -> float:
             logits.append(queries[example] @ table[title] / TEMPERATURE - (np.log(met) if correct else 0))
             if place == example:
                 liked = logits[-1]
-        losses.append(np.log(np.sum(np.exp(logits))) - liked)
+        losses.append(of_title[own - 1] * (np.log(np.sum(np.exp(logits))) - liked))
     return float(np.mean(losses))
 
 
 @pytest.mark.parametrize("correct", [True, False])
-@pytest.mark.parametrize("changes", [{}, {"id_dropout": 0.5, "content_dropout": 0.2, "seed": 4}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"id_dropout": 0.5, "content_dropout": 0.2, "seed": 4},
+        {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)},
+    ],
+)
 def test_sampled_softmax_is_that_of_a_loop(correct: bool, changes: dict[str, Any]) -> None:
     network = of_examples(correct, **changes)
-    expected = expected_example_loss(network, correct)
+    expected = expected_example_loss(network, correct, changes.get("title_weights"))
     assert float(network.compute_loss(tensors(EXAMPLES), training=True)) == pytest.approx(expected, rel=1e-4)
 
 

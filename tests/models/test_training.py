@@ -1,6 +1,7 @@
 """Training on a lake of two tastes: what it learns, twice the same, from where another one ended, with more titles."""
 
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from models import lake, training
+from models import training
 from models.errors import ModelError
 from models.fitting import EpochResult
 from models.recommender import recommend
@@ -16,7 +17,7 @@ from models.two_tower import CatalogueModel, TwoTower
 
 
 def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[EpochResult], training.Inputs]:
-    inputs = training.read_inputs(settings, lake.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
     results: list[EpochResult] = []
     model = training.train_model(settings, inputs, folder, results.append, **more)
     return model, results, inputs
@@ -105,12 +106,33 @@ def test_what_nobody_liked_is_nothing_to_train_on(
 ) -> None:
     lonely = tiny_lake(tmp_path / "lake", users=1)
     settings = tiny_settings(lonely.root, tmp_path)
-    versions = lake.pin(settings.lake.root)
+    versions = training.pin(settings.lake.root)
     assert training.read_inputs(settings, versions).train.liked.nnz == 5
     # The titles that were liked are in no catalogue any more.
     versions["title_features"] = _written_anew(lonely.root)
     with pytest.raises(ModelError, match="nothing to train on"):
         training.read_inputs(settings, versions)
+
+
+def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
+    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    own = tiny_lake(tmp_path / "lake")
+    settings = tiny_settings(own.root, tmp_path, **{"position_bias.min_clicks": 100})
+    last = date(1970, 1, 1) + timedelta(days=int(trained.inputs.train.days.max()))
+    shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
+    clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]
+    own.write_click_ranks([*shown, *clicked])
+    inputs = training.read_inputs(settings, training.pin(str(own.root)))
+    weights = inputs.title_weights
+    assert weights is not None
+    assert weights[0] > weights[2] > weights[1]  # clicked at rank 4, never, mostly at rank 1
+    assert inputs.data_hash != trained.inputs.data_hash
+    _, results, _ = train(settings, tmp_path / "checkpoints")
+    assert results[0].loss != trained.results[0].loss
+    # A day that is held out says nothing.
+    own.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
+    np.testing.assert_array_equal(training.read_inputs(settings, training.pin(str(own.root))).title_weights, weights)
 
 
 def _written_anew(root: Path) -> int:
@@ -127,5 +149,5 @@ def test_data_has_one_hash_whatever_files_hold_it(
     hashes = []
     for name, seed in (("same", 1), ("other", 2)):
         settings = tiny_settings(tiny_lake(tmp_path / name, seed=seed).root, tmp_path)
-        hashes.append(training.read_inputs(settings, lake.pin(settings.lake.root)).data_hash)
+        hashes.append(training.read_inputs(settings, training.pin(settings.lake.root)).data_hash)
     assert hashes[0] == trained.inputs.data_hash != hashes[1]

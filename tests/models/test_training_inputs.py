@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import lake, training
+from models import training
 from models.legacy_keras import tf
 from models.training_inputs import InputMaker
 
@@ -69,4 +69,4 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
         known = [set(likes[user].indices) for user in range(48)]
         assert len(histories) == 40
         assert all(own in known for own in histories)
-    assert lake.pin(settings.lake.root) == inputs.versions
+    assert training.pin(settings.lake.root) == inputs.versions

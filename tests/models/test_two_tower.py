@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models import lake, training
+from models import training
 from models.baselines.als import Als
 from models.baselines.ease import Ease
 from models.content import Content
@@ -253,7 +253,7 @@ def test_at_full_rank_scores_are_the_sum_of_the_parts(
     """Each part's scores at standard deviation 1 over the liked titles: towers on EASE, half of EASE, half of ALS."""
     alone = {"model.weights.ease": 0.0, "model.weights.als": 0.0}
     settings = tiny_settings(trained.lake.root, tmp_path, **alone)
-    inputs = training.read_inputs(settings, lake.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
     towers = training.train_model(settings, inputs, tmp_path, lambda result: None)
     liked, content = inputs.liked, inputs.catalogue.content
     options = trained.settings.model.ease

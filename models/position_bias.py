@@ -1,0 +1,163 @@
+"""What a title's place in a list does to its clicks, and how much its likes weigh in training for it.
+
+    python -m models.position_bias --truth data/feeds/truth/position_bias.json
+
+Reads click_ranks in <lake.root>, at its newest version; writes nothing. A line per rank: how often it was clicked in
+random order beside the first, what the fitted curve says, and the same of all other lists, whose order was not chance.
+
+A click needs two things: that the title is looked at, and that it appeals. In random order appeal is the same at every
+rank, so that clicks fall with the rank as looking does: a title at rank r is looked at with probability r ** -decay,
+fitted by maximum likelihood. Sources: Craswell et al. 2008, An experimental comparison of click position-bias models
+(the examination hypothesis); Joachims et al. 2017, Unbiased learning-to-rank with biased feedback (the power of the
+rank, and clicks weighed by its inverse, clipped).
+
+The weights are means per title: those of single clicks, tried on the simulated guide, add more noise than they mend.
+"""
+
+import json
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import PositionBias, Settings
+from models import delta_files
+from models.errors import ModelError
+from models.lake import Catalogue
+
+log = logging.getLogger("marquee")
+
+TABLE = "click_ranks"
+_COLUMNS = ("title_id", "ds", "is_random", "rank", "count_impressions", "count_clicks")
+_STEPS, _ENOUGH = 50, 1e-10  # of Newton's method
+
+Counts = NDArray[np.int64]
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClickRanks:
+    """Rows of click_ranks: arrays of one length."""
+
+    title_ids: Counts
+    days: Counts  # since 1970-01-01
+    is_random: NDArray[np.bool_]
+    ranks: Counts
+    impressions: Counts
+    clicks: Counts
+
+    def where(self, chosen: NDArray[np.bool_]) -> "ClickRanks":
+        """Some of the rows."""
+        return ClickRanks(*(values[chosen] for values in vars(self).values()))
+
+    def until(self, day: float) -> "ClickRanks":
+        """What was known at the end of a day, counted from 1970-01-01."""
+        return self.where(self.days <= day)
+
+    def by_rank(self) -> tuple[Counts, Counts, Counts]:
+        """Each rank with its impressions and clicks; ranks never shown are left out."""
+        impressions = np.bincount(self.ranks, weights=self.impressions).astype(np.int64)
+        clicks = np.bincount(self.ranks, weights=self.clicks).astype(np.int64)
+        shown = np.flatnonzero(impressions)
+        return shown, impressions[shown], clicks[shown]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A title at rank r is looked at with probability r ** -decay."""
+
+    decay: float
+    error: float  # standard error of decay
+    clicks: int  # that it was fitted to
+
+
+def read(root: str, versions: Mapping[str, int]) -> ClickRanks:
+    """The table of a lake; raises ModelError where it isn't there."""
+    rows = delta_files.read_table(f"{root}/{TABLE}", versions[TABLE], _COLUMNS)
+    columns = {name: rows[name].to_numpy() for name in _COLUMNS}
+    columns["ds"] = columns["ds"].astype("datetime64[D]").astype(np.int64)
+    return ClickRanks(*columns.values())
+
+
+def examination(found: ClickRanks) -> Examination | None:
+    """The decay by which lists in random order were clicked; None where no two ranks had a click.
+
+    Poisson regression of clicks on log rank, with impressions as exposure, by Newton's method.
+    """
+    ranks, impressions, clicks = found.where(found.is_random).by_rank()
+    if np.count_nonzero(clicks) < 2:
+        return None
+    x = np.stack([np.ones(len(ranks)), np.log(ranks)], axis=1)
+    fitted = np.array([np.log(clicks.sum() / impressions.sum()), 0.0])
+    for _ in range(_STEPS):
+        expected = impressions * np.exp(x @ fitted)
+        information = x.T @ (expected[:, None] * x)
+        step = np.linalg.solve(information, x.T @ (clicks - expected))
+        fitted += step
+        if np.abs(step).max() < _ENOUGH:
+            break
+    error = float(np.sqrt(np.linalg.inv(information)[1, 1]))
+    return Examination(max(-float(fitted[1]), 0.0), error, int(clicks.sum()))
+
+
+def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, options: PositionBias) -> Weights | None:
+    """What a like of each title of the catalogue weighs, [titles]: the mean over its clicks of 1 / chance of a look.
+
+    A click weighs `options.max_weight` at most, a title without clicks what the mean click does; the mean over `likes`
+    [titles], how often each was liked, is 1. None, all the same, where random order had too few clicks to tell by.
+    """
+    curve = examination(found) if options.max_weight > 1 else None
+    if curve is None or curve.clicks < options.min_clicks:
+        return None
+    clicked = found.where(found.clicks > 0)
+    per_click = np.minimum(clicked.ranks.astype(np.float64) ** curve.decay, options.max_weight)
+    places = catalogue.positions(clicked.title_ids)
+    is_known, count = places >= 0, len(catalogue)
+    clicks = np.bincount(places[is_known], weights=clicked.clicks[is_known], minlength=count)
+    summed = np.bincount(places[is_known], weights=(per_click * clicked.clicks)[is_known], minlength=count)
+    mean = np.average(per_click, weights=clicked.clicks)
+    weights = np.where(clicks > 0, summed / np.maximum(clicks, 1), mean)
+    log.info("position bias: decay %.3f ± %.3f, of %d clicks", curve.decay, curve.error, curve.clicks)
+    return (weights * likes.sum() / (weights @ likes)).astype(np.float32)
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    root = settings.lake.root
+    found = read(root, {TABLE: delta_files.newest_version(f"{root}/{TABLE}")})
+    curve = examination(found)
+    if curve is None:
+        raise ModelError(f"{root}/{TABLE}: no two ranks were clicked in random order; see position_bias.random_variant")
+    truth = json.loads(arguments.truth.read_text(encoding="utf-8")) if arguments.truth else {}
+    title = f"looked at: rank ** -{curve.decay:.3f} ± {curve.error:.3f}; {curve.clicks:,} clicks"
+    shown = RichTable("rank", "in random order", "fitted", "in other lists", *(["truth"] if truth else []), title=title)
+    columns = [_beside_first(found.where(found.is_random)), _beside_first(found.where(~found.is_random))]
+    for rank in sorted(columns[0]):
+        other = columns[1].get(rank)
+        values = [columns[0][rank], rank**-curve.decay, other, *([truth.get(str(rank))] if truth else [])]
+        shown.add_row(str(rank), *["" if value is None else f"{value:.3f}" for value in values])
+    command_line.console().print(shown)
+
+
+def _beside_first(found: ClickRanks) -> dict[int, float]:
+    """Clicks an impression by rank, over those of the first rank that has any."""
+    ranks, impressions, clicks = found.by_rank()
+    rates = clicks / impressions
+    first = next((rate for rate in rates if rate > 0), np.nan)
+    return dict(zip(ranks.tolist(), (rates / first).tolist(), strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--truth", type=Path, metavar="JSON", help="chance of a look by rank, to show beside")
+    return command_line.run(parser, work, argv, (ModelError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
