@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scipy import sparse
 from models import replay
 from models.content import Content
 from models.lake import Catalogue
+from models.position_bias import ClickRanks
 from models.replay import History
 
 NIGHT = date(2024, 5, 10)
@@ -57,11 +59,17 @@ ROWS = [
 ]
 
 
+def ranks_of(*rows: tuple[int, int, bool, int, int, int]) -> ClickRanks:
+    """Title, day, whether in random order, rank, impressions, clicks."""
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 6).T
+    return ClickRanks(columns[0], columns[1], columns[2].astype(np.bool_), *columns[3:])
+
+
 def history_of(rows: list[dict[str, Any]]) -> History:
     types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
     types |= {"country": pa.string(), "known_ds": pa.date32()}
     columns = {name: pa.array([own[name] for own in rows], type_) for name, type_ in types.items()}
-    return History("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns))
+    return History("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
 
 
 def test_a_night_knows_what_came_in_by_its_end() -> None:
@@ -112,12 +120,16 @@ def settings_of(tiny_settings: Callable[..., Any], dated: Path, tmp_path_factory
 
 def without_later(history: History, night: date) -> History:
     kept = history.rows.filter(pa.array([day <= night for day in history.rows["known_ds"].to_pylist()]))
-    return History(history.root, history.versions, history.catalogue, history.countries, kept)
+    return replace(history, rows=kept, ranks=history.ranks.until(replay.day_number(night)))
 
 
 def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -> None:
     settings, night = settings_of(), date(2024, 5, 3)
-    history = replay.read_history(settings)
+    day = replay.day_number(night)
+    # By night the first title was clicked at rank 4; by the morning after at rank 1, and looks fall no more.
+    by_night = ((101, day, True, 1, 1000, 200), (101, day, True, 4, 1000, 100), (100, day, False, 4, 90, 50))
+    after = ((101, day + 1, True, 4, 1000, 300), (100, day + 1, False, 1, 90, 50))
+    history = replace(replay.read_history(settings), ranks=ranks_of(*by_night, *after))
     models = [
         replay.train_night(settings, own, night, own.known_by(night), None)
         for own in (history, without_later(history, night))
@@ -125,6 +137,8 @@ def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -
     assert len(history.known_by(night).days) == 48 * 3  # a like a day, of six
     vectors = [model.title_vectors(history.catalogue) for model in models]
     np.testing.assert_array_equal(vectors[0], vectors[1])
+    uncorrected = replay.train_night(settings, replace(history, ranks=ranks_of()), night, history.known_by(night), None)
+    assert not np.array_equal(uncorrected.title_vectors(history.catalogue), vectors[0])
     later = replay.train_night(settings, history, date(2024, 5, 4), history.known_by(date(2024, 5, 4)), None)
     assert not np.array_equal(later.title_vectors(history.catalogue), vectors[0])
 
