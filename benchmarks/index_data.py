@@ -18,6 +18,7 @@ from benchmarks.index_build import multiplied
 from conf.settings import Settings
 from indexing import golden, histories
 from indexing.bundle import Bundle
+from jobs.errors import JobError
 from models import delta_files
 from models.errors import ModelError
 from models.histories import PaddedHistories
@@ -57,9 +58,14 @@ class Catalogue:
 
 
 def prepare(folder: Path, source: Bundle, settings: Settings, count_titles: int, count_queries: int) -> Catalogue:
-    """The catalogue of `count_titles` in a folder, made where it is not there yet; queries for each dial and use."""
+    """The catalogue of `count_titles` in a folder, made where it is not there yet; queries for each dial and use.
+
+    Raises JobError where the folder holds that of another bundle, whose query tower speaks of other vectors.
+    """
     made = Catalogue(folder)
     if (folder / "about.json").exists():
+        if (other := made.about["bundle"]) != source.version:
+            raise JobError(f"{folder} was made of bundle {other}, not {source.version}; give another --work")
         return made
     folder.mkdir(parents=True, exist_ok=True)
     vectors, rows = multiplied(source, count_titles, NOISE, settings.seed)
