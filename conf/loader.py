@@ -40,7 +40,10 @@ def load_settings(conf: str | Path = DEFAULT_CONF, overrides: Sequence[str] = ()
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for path, changes in {DEFAULT_CONF: _read_yaml(DEFAULT_CONF), **_read_layers(Path(conf).absolute())}.items():
+    layers = _read_layers(Path(conf).absolute())
+    if DEFAULT_CONF not in layers:
+        layers = {DEFAULT_CONF: _read_yaml(DEFAULT_CONF), **layers}
+    for path, changes in layers.items():
         _lay_over(values, changes, str(path), sources)
     for override in overrides:
         _lay_over(values, _parse_override(override), f"--set {override}", sources)

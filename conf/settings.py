@@ -152,9 +152,7 @@ class PositionBias(Section):
     """What a title's place in a list does to its clicks; see models/position_bias.py."""
 
     random_variant: str  # of events whose titles stood in random order
-    max_weight: Annotated[
-        float, Field(ge=1)
-    ]  # of a click in training, for the place it was made at; 1 corrects nothing
+    max_weight: Annotated[float, Field(ge=1)]  # of a click in training, for its place in the list; 1 corrects nothing
     min_clicks: Positive  # in random order, for the correction to be made
 
 
