@@ -1,12 +1,15 @@
 """A bundle of a multiplied catalogue, so that the retriever can be measured whole: as real as can be, but for its size.
 
-The query tower, countries and golden users are those of the bundle it was made from; offers are of made-up countries
-where a known share of all titles is on offer, drawn at random, and of LEAST_POPULAR, where only those are.
+The query tower is that of the bundle it was made from, its tables as long as the catalogue: a copy of a title brings
+into a query what the title does. Countries and golden users are the bundle's; offers are of made-up countries where a
+known share of all titles is on offer, drawn at random, and of LEAST_POPULAR, where only those are. The SavedModel from
+features to titles is missing: the retriever does not ask it.
 """
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +20,8 @@ from conf.settings import Index
 from indexing import bundle, golden, scann_index
 from indexing.bundle import OFFERS_SCHEMA, Bundle, Ids
 from indexing.manifest import Form, Manifest
-from indexing.runtime import load_searcher
+from indexing.runtime import load_saved_model, load_searcher, save_module
+from jobs.errors import JobError
 
 # By country: the share of titles on offer.
 SHARES: Mapping[str, float] = {"AA": 0.0001, "AB": 0.001, "AC": 0.01, "AD": 0.1, "AE": 1.0}
@@ -41,8 +45,7 @@ def enlarged(
         offers = _offers(titles["popularity"].to_numpy(), seed)
         pq.write_table(offers, folder / bundle.OFFERS)
         shutil.copytree(scann, folder / bundle.SCANN)
-        for name in (bundle.QUERY_TOWER, bundle.RETRIEVAL):
-            shutil.copytree(source.folder / name, folder / name)
+        save_module(_tower(source, catalogue), folder / bundle.QUERY_TOWER)
         for name in (bundle.COUNTRIES, bundle.GOLDEN):
             shutil.copy(source.folder / name, folder / name)
         counts = source.manifest.counts
@@ -61,9 +64,21 @@ def enlarged(
     return bundle.write_bundle(root, version, fill)
 
 
+def _tower(source: Bundle, catalogue: Catalogue) -> Any:
+    tower = load_saved_model(source.folder / bundle.QUERY_TOWER)
+    variables = tower.signatures["serving_default"].variables
+    tables = [variable for variable in variables if variable.shape[:1] == [None]]
+    if not tables:
+        raise JobError(f"{source.folder}: its query tower is of an older version; build the bundle anew")
+    places = np.concatenate([[0], catalogue.rows + 1])
+    for table in tables:
+        table.assign(table.numpy()[places])
+    return tower
+
+
 def _titles(source: Bundle, catalogue: Catalogue) -> pa.Table:
     """Facts of the title that each was made from, with an id of its own."""
-    rows = np.load(catalogue.folder / "rows.npy")
+    rows = catalogue.rows
     real = source.count_candidates
     new = source.title_ids.max() + 1 + np.arange(len(rows) - min(real, len(rows)))
     ids = np.concatenate([source.title_ids[:real], new])[: len(rows)]

@@ -84,13 +84,31 @@ class _Large:
 
     @cached_property
     def histories(self) -> list[History]:
+        """Of people, each title any of its copies: what a query is made of lies all over the tables."""
         padded, _ = index_data.people(Bundle.open(self.source, verify=False), self.settings, self.count_people)
-        return [_history(self.bundle, padded, n) for n in range(len(padded))]
+        copies = Copies(Catalogue(Path(self.catalogue)).rows)
+        random = np.random.default_rng(self.settings.seed)
+        return [_history(self.bundle, padded, n, copies, random) for n in range(len(padded))]
 
 
-def _history(opened: Bundle, padded: PaddedHistories, user: int) -> History:
+class Copies:
+    """The titles of a multiplied catalogue by the row of the one that they were made from."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        """`rows` [titles] as Catalogue has them."""
+        self._order = np.argsort(rows, kind="stable")
+        self._starts = np.searchsorted(rows[self._order], np.arange(rows.max() + 2))
+
+    def draw(self, rows: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """One copy of each of `rows` [length]."""
+        return self._order[random.integers(self._starts[rows], self._starts[rows + 1])]
+
+
+def _history(
+    opened: Bundle, padded: PaddedHistories, user: int, copies: Copies, random: np.random.Generator
+) -> History:
     is_title = padded.rows[user] > 0
-    ids = opened.title_ids[padded.rows[user][is_title] - 1]
+    ids = opened.title_ids[copies.draw(padded.rows[user][is_title] - 1, random)]
     return History(ids, padded.weights[user][is_title], padded.ages_days[user][is_title])
 
 

@@ -43,6 +43,11 @@ class Catalogue:
         return np.load(self.folder / "vectors.npy")
 
     @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """[titles]: of the bundle's title that each was made from."""
+        return np.load(self.folder / "rows.npy")
+
+    @cached_property
     def about(self) -> dict[str, Any]:
         return json.loads((self.folder / "about.json").read_text(encoding="utf-8"))
 

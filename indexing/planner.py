@@ -137,8 +137,8 @@ def _exact(
 ) -> tuple[Ids, Floats]:
     """Every allowed title is scored, some at a time."""
     count_allowed = len(candidates) if allowed is None else len(allowed)
-    rows = np.empty((len(queries), 0), dtype=np.int64)
-    scores = np.empty((len(queries), 0), dtype=np.float32)
+    rows = np.full((len(queries), count), NO_TITLE, dtype=np.int64)
+    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
     step = max(_MAX_NUMBERS // max(len(queries), 1), count, 1)
     for start in range(0, count_allowed, step):
         part = slice(start, min(start + step, count_allowed))
@@ -151,7 +151,7 @@ def _exact(
         rows = np.hstack([rows, np.where(is_found, own[best_here], NO_TITLE)])
         scores = np.hstack([scores, np.where(is_found, np.take_along_axis(found, best_here, axis=1), -np.inf)])
         rows, scores = _first(rows, scores, count)
-    return _first(rows, scores, count)
+    return rows, scores
 
 
 def _search(
@@ -176,9 +176,8 @@ def _search(
 def _first(rows: Ids, scores: Floats, count: int) -> tuple[Ids, Floats]:
     """The `count` best of lists, of equal scores the lower row first; shorter lists are padded."""
     order = np.lexsort((rows, -scores), axis=1)[:, :count]
-    rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    lacking = ((0, 0), (0, count - rows.shape[1]))
-    return (
-        np.pad(rows, lacking, constant_values=NO_TITLE),
-        np.pad(scores.astype(np.float32), lacking, constant_values=-np.inf),
-    )
+    first_rows = np.full((len(rows), count), NO_TITLE, dtype=np.int64)
+    first_scores = np.full((len(rows), count), -np.inf, dtype=np.float32)
+    first_rows[:, : order.shape[1]] = np.take_along_axis(rows, order, axis=1)
+    first_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
+    return first_rows, first_scores

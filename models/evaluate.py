@@ -36,21 +36,23 @@ log = logging.getLogger("marquee")
 
 
 def recommend_by_all(
-    settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue, asked: Truth
-) -> dict[str, Positions]:
-    """[users, longest list measured] by name of model: a baseline fitted on `train`, or a registered model."""
+    settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue, asked: Sequence[Truth]
+) -> list[dict[str, Positions]]:
+    """Per truth, [users, longest list measured] by name of model: a baseline fitted on `train`, or a registered one."""
     makers = baselines(settings.baselines, train, settings.seed)
     count = max(settings.evaluation.k)
-    lists = {}
+    lists: list[dict[str, Positions]] = [{} for _ in asked]
     for name in names:
         started = time.monotonic()
         if name in makers:
             model = makers[name]()
             model.fit(train.liked, catalogue.content)
-            lists[name] = recommend(model, asked.histories, count, asked.candidates, asked.ignored)
+            for own, truth in zip(lists, asked, strict=True):
+                own[name] = recommend(model, truth.histories, count, truth.candidates, truth.ignored)
         else:
-            trained = TwoTower.load(registry.fetch(settings, name).folder)
-            lists[name] = CatalogueModel(trained, catalogue).recommend_asked(asked, count)
+            trained = CatalogueModel(TwoTower.load(registry.fetch(settings, name).folder), catalogue)
+            for own, truth in zip(lists, asked, strict=True):
+                own[name] = trained.recommend_asked(truth, count)
         log.info("%s: fitted and asked in %.1f s", name, time.monotonic() - started)
     return lists
 
@@ -116,7 +118,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
             raise ModelError(f"no model {name!r}; there are {', '.join(known)}; {registered}")
     names = list(dict.fromkeys([arguments.against, *names]))
     asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
-    lists = recommend_by_all(settings, names, train, catalogue, asked)
+    [lists] = recommend_by_all(settings, names, train, catalogue, [asked])
     found = evaluation.measure(
         lists, arguments.against, asked, catalogue, train.liked, settings.evaluation, settings.seed
     )

@@ -6,6 +6,10 @@ what the challenger's dial trades to <report.root>/DATE/dial.csv; figures and pl
 the named settings of its dial.
 
 The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
+
+Titles that nobody has met by this night can only be misses, for the one model that can recommend them at all. So what
+is judged are lists without them (condensed lists: Sakai 2007, Alternatives to bpref), of every model. That favours who
+recommends such titles: how many places they take, and accuracy where they count as misses, stand beside it.
 """
 
 import logging
@@ -56,9 +60,14 @@ def work(settings: Settings, arguments: Namespace) -> None:
     catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
     held_out = truth.of_split(settings.lake.root, versions, settings.gate.split, catalogue)
-    lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, held_out)
-    named = {name: lists[own] for name, own in asked.items()}
-    found = evaluation.measure(named, against, held_out, catalogue, train.liked, settings.evaluation, settings.seed)
+    is_met = lake.met(settings.lake.root, versions, catalogue)
+    judged = held_out.among(is_met)
+    lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
+    named, condensed = ({name: lists_of[own] for name, own in asked.items()} for lists_of in lists)
+    options, seed = settings.evaluation, settings.seed
+    found = evaluation.measure(condensed, against, judged, catalogue, train.liked, options, seed)
+    unmet = evaluation.measure_unmet(named, against, held_out, is_met, options, seed)
+    found = {name: [*rows, *unmet[name]] for name, rows in found.items()}
     evaluations.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
     folder = lists_folder(settings, arguments.ds)
     folder.mkdir(parents=True, exist_ok=True)

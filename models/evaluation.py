@@ -17,6 +17,8 @@ from models.truth import Truth
 
 PerUser = NDArray[np.float64]
 
+AMONG_ALL = "_among_all"  # ends the name of a metric of lists among all titles, where others are of judged ones alone
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -84,6 +86,31 @@ def measure(
             _add(found, values, against, everybody, metric, k, options, seed)
         for model, own in recommended.items():
             found[model] += _totals(own, truth.candidates, k)
+    return found
+
+
+def measure_unmet(
+    recommended: Mapping[str, Positions],
+    against: str,
+    truth: Truth,
+    is_met: NDArray[np.bool_],
+    options: Evaluation,
+    seed: int,
+) -> dict[str, list[Measured]]:
+    """What titles do that nobody has met, and of which held-out positives can say nothing: over everybody.
+
+    `recommended` [users, titles] are lists among all titles, `is_met` [titles] those that somebody has met. Per model
+    the share of its places that others have (`unmet_share`), and accuracy where these count as misses
+    (`recall_among_all`, `ndcg_among_all`, `mrr_among_all`).
+    """
+    everybody = segments.everybody(truth.relevant)
+    found: dict[str, list[Measured]] = {model: [] for model in recommended}
+    for k in options.k:
+        for metric, of_hits in _ACCURACY.items():
+            values = {model: of_hits(own, truth.relevant, k) for model, own in recommended.items()}
+            _add(found, values, against, everybody, f"{metric}{AMONG_ALL}", k, options, seed)
+        shares = {model: metrics.cold_share_at_k(own, is_met.astype(np.int64), k) for model, own in recommended.items()}
+        _add(found, shares, against, everybody, "unmet_share", k, options, seed)
     return found
 
 

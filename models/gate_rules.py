@@ -15,7 +15,7 @@ from typing import Any
 
 from conf.settings import Gate
 from models.comparison import Difference
-from models.evaluation import Measured
+from models.evaluation import AMONG_ALL, Measured
 from models.feed_days import FeedDay
 
 OVERALL, SEGMENT, GUARDRAIL, DATA, BUNDLE = RULES = ("overall", "segment", "guardrail", "data", "bundle")
@@ -222,6 +222,7 @@ def _judge_guardrails(
     most = (1 + options.max_popularity_gain_share) * its[popularity].mean
     shown, liked = own[coverage].mean, own[popularity].mean
     return [
+        *_judge_unmet(own, its, options),
         _single(
             *(GUARDRAIL, "coverage", shown, least, shown >= least),
             f"{shown:.1%} of the titles are recommended to somebody, {its[coverage].mean:.1%} by the other",
@@ -235,6 +236,26 @@ def _judge_guardrails(
             own[popularity].k,
         ),
     ]
+
+
+def _judge_unmet(
+    own: Mapping[tuple[str, str, str], Measured], its: Mapping[tuple[str, str, str], Measured], options: Gate
+) -> list[Check]:
+    """What the accuracy that is judged does not see: places of titles that nobody has met, and what they cost."""
+    key = ("all", "all", "unmet_share")
+    share, most = _measured(own, key), options.max_unmet_share
+    checks = [
+        _single(
+            *(GUARDRAIL, "unmet_share", share.mean, most, share.mean <= most),
+            f"{share.mean:.1%} of the places go to titles that nobody has met, of which likes can say nothing",
+            _measured(its, key).mean,
+            share.k,
+        )
+    ]
+    for metric in ACCURACY:
+        check = _of_difference(GUARDRAIL, _measured(own, ("all", "all", f"{metric}{AMONG_ALL}")), 0.0)
+        checks.append(replace(check, decides=False, reason="where titles that nobody has met count as misses"))
+    return checks
 
 
 def _single(

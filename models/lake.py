@@ -216,6 +216,19 @@ def turned_down(
     return sparse.csr_matrix((ones, (owners[kept], titles[kept])), shape=(len(users), len(catalogue)))
 
 
+def met(root: str, versions: Mapping[str, int], catalogue: Catalogue) -> NDArray[np.bool_]:
+    """[titles]: whether somebody has met it: liked it by the newest night, or has it in a history of training_users."""
+    columns = ("title_id", "count_positives_ever")
+    rows = delta_files.read_table(f"{root}/title_features", versions["title_features"], columns)
+    liked = rows.filter(pc.greater(rows["count_positives_ever"], 0))["title_id"]
+    users = delta_files.read_table(f"{root}/training_users", versions["training_users"], ("history_title_ids",))
+    found = np.zeros(len(catalogue), dtype=np.bool_)
+    for ids in (liked, pc.list_flatten(users["history_title_ids"])):
+        titles = catalogue.positions(pc.unique(ids).to_numpy())
+        found[titles[titles >= 0]] = True  # padding is no title
+    return found
+
+
 def token_names(root: str, versions: Mapping[str, int], kind: str) -> list[str]:
     """The tokens of a kind, the n-th being that of id n + 2."""
     rows = delta_files.read_table(f"{root}/vocabularies", versions["vocabularies"], ("kind", "token", "id"))

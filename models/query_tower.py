@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.legacy_keras import tf
-from models.towers import History, query_vectors, unit, weighted_rows
+from models.towers import History, attention_by_title, query_vectors, unit, weighted_rows
 
 Floats = NDArray[np.float32]
 
@@ -48,19 +48,24 @@ class QueryModule(tf.Module):
             return tf.Variable(values, dtype=tf.float32, trainable=False)
 
         def padded(values: Floats) -> tf.Variable:
-            return fixed(np.pad(values, ((1, 0), (0, 0))))
+            # Of no fixed length: what was loaded takes the tables of a catalogue of another size.
+            table = np.pad(values, ((1, 0), (0, 0)))
+            return tf.Variable(table, dtype=tf.float32, trainable=False, shape=[None, table.shape[1]])
 
+        self._parts = dict(parameters.part_weights)
+        self._linear_in_towers = parameters.linear_in_towers
         self._tower_table = padded(tables.tower)
-        self._linear_table = padded(tables.linear)
+        if self._is_linear_used:
+            self._linear_table = padded(tables.linear)
         self._factor_table = padded(tables.factors)
         self._weights = {name: fixed(weight) for name, weight in parameters.tower.items()}
+        by_title = attention_by_title(self._tower_table, self._weights)
+        self._by_title = tf.Variable(by_title, trainable=False, shape=[None])
         self._tower_projection = fixed(parameters.tower_projection)
         self._factor_projection = fixed(parameters.factor_projection)
         self._system = fixed(parameters.system)
         self._usual_user = fixed(parameters.usual_user)
         self._alpha = parameters.alpha
-        self._parts = dict(parameters.part_weights)
-        self._linear_in_towers = parameters.linear_in_towers
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
 
@@ -84,16 +89,25 @@ class QueryModule(tf.Module):
         weights = {name: weight.value() for name, weight in self._weights.items()}
         liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
         recency = self._recency(history, liked) if self._half_life else None
-        tower = query_vectors(history, self._tower_table.value(), weights, recency)
+        tower = query_vectors(history, self._tower_table.value(), weights, recency, self._by_title.value())
         if recency is not None:
             liked *= recency
-        linear = weighted_rows(history.rows, unit(liked), self._linear_table.value())
-        towers = tf.matmul(tower, self._tower_projection) + self._linear_in_towers * linear
-        queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
+        towers = tf.matmul(tower, self._tower_projection)
+        if self._is_linear_used:
+            linear = weighted_rows(history.rows, unit(liked), self._linear_table.value())
+            towers += self._linear_in_towers * linear
+            queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
+        else:
+            queries = self._parts["towers"] * unit(towers)
         if self._factor_table.shape[1]:
             factors = self._folded_in(history.rows, liked)
             queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
         return queries
+
+    @property
+    def _is_linear_used(self) -> bool:
+        """A table as large as the vectors that no score goes by need not be served."""
+        return self._linear_in_towers != 0 or self._parts["ease"] != 0
 
     def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
         """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""

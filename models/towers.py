@@ -109,14 +109,20 @@ QUERY_WEIGHTS = ("of_vector", "of_age", "of_weight", "everybody", "countries")
 
 
 def query_vectors(
-    history: History, table: tf.Tensor, weights: dict[str, tf.Tensor], recency: tf.Tensor | None = None
+    history: History,
+    table: tf.Tensor,
+    weights: dict[str, tf.Tensor],
+    recency: tf.Tensor | None = None,
+    by_title: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """[batch, dim] of QueryTower, from its weights: what training, evaluation and serving all compute.
 
     Titles of weight 0 or less say what somebody does not want, and are left out. `recency` [batch, length] is what
-    attention to each title is multiplied by.
+    attention to each title is multiplied by; `by_title` is `attention_by_title`, where that is kept.
     """
-    attention = attend(history, table, weights)
+    if by_title is None:
+        by_title = attention_by_title(table, weights)
+    attention = attend(history, by_title, weights)
     if recency is not None:
         attention *= recency
         attention /= tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
@@ -128,12 +134,20 @@ def query_vectors(
     return unit(pooled + weights["everybody"] + tf.gather(weights["countries"], known))
 
 
-def attend(history: History, table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+def attention_by_title(table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+    """[titles + 1]: the part of attention's logits that goes by a title's vector, for all of `table` [titles + 1, dim].
+
+    As much work as the catalogue is large: training does it in each step, serving once.
+    """
+    return tf.linalg.matvec(table, weights["of_vector"])
+
+
+def attend(history: History, by_title: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
     """[batch, length]: how much of the pooled history each title is; sums to 1, or to 0 where there is no title."""
-    logits = tf.gather(tf.linalg.matvec(table, weights["of_vector"]), history.rows)
-    logits += weights["of_age"] * tf.cast(tf.math.log1p(tf.maximum(history.ages_days, 0)), table.dtype)
-    logits += weights["of_weight"] * tf.cast(history.weights - 1, table.dtype)
-    counts = tf.cast((history.rows > 0) & (history.weights > 0), table.dtype)
+    logits = tf.gather(by_title, history.rows)
+    logits += weights["of_age"] * tf.cast(tf.math.log1p(tf.maximum(history.ages_days, 0)), logits.dtype)
+    logits += weights["of_weight"] * tf.cast(history.weights - 1, logits.dtype)
+    counts = tf.cast((history.rows > 0) & (history.weights > 0), logits.dtype)
     logits -= (1 - counts) * 1e4
     attention = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)) * counts
     return attention / tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
@@ -146,7 +160,7 @@ def weighted_rows(rows: tf.Tensor, weights: tf.Tensor, table: tf.Tensor) -> tf.T
     """
     if table.shape[0] is not None and rows.shape[1] is not None and table.shape[0] <= 8 * rows.shape[1]:
         return tf.matmul(scattered(rows, weights, table.shape[0]), table)
-    return tf.einsum("bl,blw->bw", weights, tf.gather(table, rows))
+    return tf.linalg.matvec(tf.gather(table, rows), weights, transpose_a=True)
 
 
 def scattered(rows: tf.Tensor, values: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:

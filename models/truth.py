@@ -4,7 +4,7 @@ Either a split of the lake's training examples, or a file, where the truth lies 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ class Truth:
     ignored: sparse.csr_matrix  # [users, titles], not recommended: met without liking, or pairs that count neither way
     ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
     candidates: NDArray[np.bool_]  # [titles] that may be recommended
+
+    def among(self, titles: NDArray[np.bool_]) -> "Truth":
+        """The same where none but `titles` [titles] may be recommended."""
+        return replace(self, candidates=self.candidates & titles)
 
 
 def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> Truth:

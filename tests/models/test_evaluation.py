@@ -115,3 +115,21 @@ def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measur
     assert diversity.difference is not None
     assert diversity.difference.count_users == 1
     assert one(found["old"], "calibration", "all").count_left_out == 1
+
+
+def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, truth: Truth) -> None:
+    recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
+    is_met = np.array([True, True, False, True])
+    found = evaluation.measure_unmet(recommended, "old", truth, is_met, options, seed=7)
+    # Title 2 has one of two places for u1 in both, none for u2.
+    assert one(found["new"], "unmet_share", "all").mean == 0.25
+    recall = one(found["new"], "recall_among_all", "all")
+    assert recall.mean == 0.75
+    assert recall.difference is not None
+    assert recall.difference.mean == 0.25
+
+
+def test_among_some_titles_others_are_no_candidates(truth: Truth) -> None:
+    among = truth.among(np.array([True, False, True, True])).among(np.array([True, True, False, True]))
+    assert among.candidates.tolist() == [True, False, False, True]
+    assert truth.candidates.all()

@@ -51,8 +51,12 @@ def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measur
         difference = Difference(own, own - 0.01, own + 0.01, 500, 0.4, 0.3, 0.3) if compared else None
         return Measured(dimension, segment, metric, 20, 0.2 + own, 0.19, 0.21, 500, 0, difference)
 
-    totals = [Measured("all", "all", name, 20, 0.5, None, None, 500, 0) for name in ("coverage", "mean_popularity")]
-    return [row(s, m, g) for m in ("recall", "ndcg") for s, g in (("all", gain), ("tail", tail_gain))] + totals
+    totals = [
+        Measured("all", "all", name, 20, value, None, None, 500, 0)
+        for name, value in (("coverage", 0.5), ("mean_popularity", 0.5), ("unmet_share", 0.1))
+    ]
+    accuracy = [row(s, m, g) for m in ("recall", "ndcg") for s, g in (("all", gain), ("tail", tail_gain))]
+    return accuracy + [row("all", f"{m}_among_all", gain) for m in ("recall", "ndcg")] + totals
 
 
 def measured(settings: Settings, found: Mapping[str, Sequence[Measured]]) -> None:
@@ -83,10 +87,10 @@ def test_better_challenger_is_let_through_and_promotes_nothing_itself(
     measured(lake, {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
     assert run(lake) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "promote marquee@2, measured against marquee@1: all 8 checks passed"
+        "promote marquee@2, measured against marquee@1: all 11 checks passed"
     )
     [verdict] = gate_results.read(lake.lake.root, NIGHT)
-    assert (verdict.decision, verdict.is_yes, len(verdict.checks)) == ("promote", True, 8)
+    assert (verdict.decision, verdict.is_yes, len(verdict.checks)) == ("promote", True, 11)
     assert aliases == {"challenger": 2, "champion": 1}
 
 

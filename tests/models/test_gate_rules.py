@@ -20,7 +20,7 @@ def options(**changes: object) -> Gate:
     # Of the figures below: a tenth of .2 is a loss of .02, and 100 users are enough.
     fixed = {"confidence": 0.95, "min_users": 100, "min_gain": 0.0, "max_overall_loss_share": 0.1}
     fixed |= {"max_segment_loss_share": 0.1, "max_coverage_loss_share": 0.1, "max_popularity_gain_share": 0.25}
-    fixed |= {"max_rejected_share": 0.02, "min_events_share": 0.5, "events_days": 7}
+    fixed |= {"max_unmet_share": 0.4, "max_rejected_share": 0.02, "min_events_share": 0.5, "events_days": 7}
     return with_changes(load_settings(), {f"gate.{key}": value for key, value in (fixed | changes).items()}).gate
 
 
@@ -37,11 +37,19 @@ def total(metric: str, value: float) -> Measured:
     return Measured("all", "all", metric, 20, value, None, None, 1000, 0)
 
 
-REFERENCE = [total("coverage", 0.5), total("mean_popularity", 100.0)]
+REFERENCE = [total("coverage", 0.5), total("mean_popularity", 100.0), total("unmet_share", 0.0)]
 
 
-def judge(rows: Sequence[Measured], coverage: float = 0.5, popularity: float = 100.0, **changes: object) -> list[Check]:
-    challenger = [*rows, total("coverage", coverage), total("mean_popularity", popularity)]
+def judge(
+    rows: Sequence[Measured],
+    coverage: float = 0.5,
+    popularity: float = 100.0,
+    unmet: float = 0.1,
+    **changes: object,
+) -> list[Check]:
+    challenger = [*rows, total("coverage", coverage), total("mean_popularity", popularity), total("unmet_share", unmet)]
+    # Where titles that nobody has met count as misses it loses, and that decides nothing.
+    challenger += [row("all", f"{metric}_among_all", -0.1) for metric in ("recall", "ndcg")]
     return gate_rules.judge_models(challenger, REFERENCE, 20, options(**changes), 0.95)
 
 
@@ -56,7 +64,7 @@ def failed(checks: Sequence[Check]) -> list[tuple[str, str]]:
 def test_better_everywhere_passes() -> None:
     checks = judge(better(row("tail", "recall", 0.0), row("tail", "ndcg", 0.0)))
     assert failed(checks) == []
-    assert [check.rule for check in checks] == ["overall"] * 2 + ["segment"] * 2 + ["guardrail"] * 2
+    assert [check.rule for check in checks] == ["overall"] * 2 + ["segment"] * 2 + ["guardrail"] * 5
 
 
 @pytest.mark.parametrize(
@@ -105,15 +113,21 @@ def test_segment_where_the_reference_never_hits_can_only_gain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coverage", "popularity", "expected"),
+    ("coverage", "popularity", "unmet", "expected"),
     [
-        (0.45, 125.0, []),
-        (0.44, 100.0, [("all", "coverage")]),
-        (0.5, 126.0, [("all", "mean_popularity")]),
+        (0.45, 125.0, 0.4, []),
+        (0.44, 100.0, 0.0, [("all", "coverage")]),
+        (0.5, 126.0, 0.0, [("all", "mean_popularity")]),
+        (0.5, 100.0, 0.41, [("all", "unmet_share")]),
     ],
 )
-def test_guardrails(coverage: float, popularity: float, expected: list[tuple[str, str]]) -> None:
-    assert failed(judge(better(), coverage, popularity)) == expected
+def test_guardrails(coverage: float, popularity: float, unmet: float, expected: list[tuple[str, str]]) -> None:
+    assert failed(judge(better(), coverage, popularity, unmet)) == expected
+
+
+def test_accuracy_where_what_nobody_has_met_is_a_miss_is_told_and_decides_nothing() -> None:
+    [recall, ndcg] = [check for check in judge(better()) if check.metric.endswith("_among_all")]
+    assert [(check.value, check.reference, check.decides) for check in (recall, ndcg)] == [(0.1, 0.2, False)] * 2
 
 
 def test_figure_that_was_not_measured_is_named() -> None:

@@ -37,6 +37,7 @@ TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "title_embedding": (VECTOR, [None, None, None]),
     "plot_embedding": (VECTOR, [[0.6, 0.8], None, [1.0, 0.0]]),
     "poster_embedding": (VECTOR, [None, None, None]),
+    "count_positives_ever": (pa.int64(), [2, 0, 0]),
 }
 # u2 met title 20 twice, once in a later year; 99 is in no catalogue.
 NOON = datetime(1970, 1, 2, 12, tzinfo=UTC)
@@ -71,7 +72,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     examples = {name: (type_, [row[n] for row in EXAMPLES]) for n, (name, type_) in enumerate(types.items())}
     write(folder, "training_examples", examples, ["split"])
-    write(folder, "training_users", {"user_id": (pa.string(), ["u1"])}, None)
+    # u1 met titles 20, without liking it, and 99, which is in no catalogue; 0 is padding.
+    met = {"history_title_ids": (pa.list_(pa.int64()), [[20, 99, 0]])}
+    write(folder, "training_users", {"user_id": (pa.string(), ["u1"]), **met}, None)
     return folder
 
 
@@ -217,6 +220,11 @@ def test_histories_are_those_of_the_users_asked_for(root: Path, catalogue: Catal
     found = train.days_of(["u3", "u2", "u1"])
     assert found.toarray().tolist() == [[0, 0, 0], [0, 1.75, 1.5], [1.5, 0, 0]]
     assert found.has_sorted_indices
+
+
+def test_met_is_what_was_liked_or_stands_in_a_history(root: Path, catalogue: Catalogue) -> None:
+    is_met = lake.met(str(root), lake.pin(str(root)), catalogue)
+    assert dict(zip(catalogue.title_ids.tolist(), is_met.tolist(), strict=True)) == {10: True, 20: True, 30: False}
 
 
 def test_unknown_block_is_named(root: Path) -> None:

@@ -170,3 +170,27 @@ def test_it_asks_the_same_after_saving(own: QueryTables, query: QueryParameters,
     history = (np.array([[3, 5, 0]]), np.ones((1, 3), np.float32), np.zeros((1, 3), np.float32), np.array([1]))
     loaded = tf.saved_model.load(str(tmp_path))
     np.testing.assert_allclose(loaded(*history), module(*history), atol=1e-6)
+
+
+def test_the_linear_part_is_kept_only_where_a_score_goes_by_it(own: QueryTables, query: QueryParameters) -> None:
+    shapes = [variable.shape[1:] for variable in QueryModule(own, query).variables]
+    without = only("als", query, linear_in_towers=0.0)
+    assert sorted(map(str, shapes)) == sorted(
+        [*(str(variable.shape[1:]) for variable in QueryModule(own, without).variables), str(own.linear.shape[1:])]
+    )
+    rows = [[3, 5, 8, 0]]
+    np.testing.assert_allclose(asked(own, without, rows), asked(own, only("als", query), rows), atol=1e-6)
+
+
+def test_what_was_loaded_takes_the_tables_of_a_larger_catalogue(
+    own: QueryTables, query: QueryParameters, tmp_path: Any
+) -> None:
+    again = np.tile(np.arange(TITLES), 2)
+    larger = QueryTables(own.tower[again], own.linear[again], own.factors[again])
+    tf.saved_model.save(QueryModule(own, query), str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    tables = [variable for variable in loaded.signatures["serving_default"].variables if variable.shape[:1] == [None]]
+    for table in tables:
+        table.assign(np.concatenate([table.numpy(), table.numpy()[1:]]))
+    history = (np.array([[TITLES + 3, 5]]), np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32), np.array([1]))
+    np.testing.assert_allclose(loaded(*history), QueryModule(larger, query)(*history), atol=1e-6)

@@ -7,7 +7,17 @@ import pytest
 from numpy.typing import NDArray
 
 from models.legacy_keras import tf
-from models.towers import History, QueryTower, TitleTower, attend, query_vectors, scattered, unit, weighted_rows
+from models.towers import (
+    History,
+    QueryTower,
+    TitleTower,
+    attend,
+    attention_by_title,
+    query_vectors,
+    scattered,
+    unit,
+    weighted_rows,
+)
 
 DIM, COUNT_TITLES, COUNT_COUNTRIES = 4, 9, 3
 Floats = NDArray[np.float64]
@@ -89,7 +99,8 @@ def test_queries_are_those_of_a_loop_over_titles(
 def test_query_weights_start_with_equal_attention(table: NDArray[np.float32]) -> None:
     tower = QueryTower(DIM, COUNT_COUNTRIES)
     tower.build()
-    attention = attend(history(HISTORIES[1]), tf.constant(table), tower.weights_by_name()).numpy()
+    own = tower.weights_by_name()
+    attention = attend(history(HISTORIES[1]), attention_by_title(tf.constant(table), own), own).numpy()
     np.testing.assert_allclose(attention, [[1 / 3, 1 / 3, 1 / 3, 0, 0]], atol=1e-6)
 
 
@@ -119,7 +130,7 @@ def test_what_is_disliked_or_padding_is_left_out(
 def test_an_empty_history_asks_as_everybody(
     table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
 ) -> None:
-    attention = attend(history([]), tf.constant(table), weights).numpy()
+    attention = attend(history([]), attention_by_title(tf.constant(table), weights), weights).numpy()
     assert attention.tolist() == [[0, 0, 0, 0, 0]]
     found = query_vectors(history([], countries=[1]), tf.constant(table), weights).numpy()[0]
     np.testing.assert_allclose(found, unit_rows(weights["everybody"] + weights["countries"][1]), atol=1e-6)
