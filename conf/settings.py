@@ -49,7 +49,8 @@ def _absolute(location: str) -> str:
 
 Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
 # A mapping that nothing changes after loading, written to JSON as any other.
-_FROZEN = (AfterValidator(lambda values: MappingProxyType(dict(values))), PlainSerializer(lambda values: dict(values)))
+_READ_ONLY = AfterValidator(lambda values: MappingProxyType(dict(values)))
+_FROZEN = (_READ_ONLY, PlainSerializer(lambda values: dict(values)))
 # Nothing ships the settings to workers: transforms get plain values, so that this need not be picklable.
 SparkConf = Annotated[Mapping[str, str], *_FROZEN]
 
@@ -62,6 +63,11 @@ def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
     if not used:
         raise ValueError("expected a block of content whose weight is above 0")
     return used
+
+
+def _with_unused(weights: Mapping[str, float]) -> dict[str, float]:
+    """All blocks, 0 where one is not in use: a file of settings says so to whoever lays it over another."""
+    return {**weights, **{name: 0.0 for name in get_args(ContentBlock) if name not in weights}}
 
 
 class Section(BaseModel):
@@ -251,7 +257,9 @@ class Examples(Section):
 class ContentBlocks(Section):
     # What models know of a title. A field that only known titles have gives their popularity away: measure with and
     # without it.
-    blocks: Annotated[Mapping[str, Weight], AfterValidator(_in_use), *_FROZEN]  # how much each counts
+    blocks: Annotated[  # how much each counts
+        Mapping[str, Weight], AfterValidator(_in_use), _READ_ONLY, PlainSerializer(_with_unused)
+    ]
 
 
 class AlsBaseline(Section):
@@ -293,6 +301,7 @@ class ColdStart(Section):
     noise_power: Annotated[float, Field(ge=0)]
     length_scale: Annotated[float, Field(gt=0)]
     scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
+    length_power: Share  # 1: all as long, however popular content promises a title to be; 0: as predicted
 
 
 class ModelEase(Section):

@@ -7,7 +7,7 @@ import pytest
 
 from conf import run_airflow
 from conf.loader import load_settings
-from conf.settings import Settings
+from conf.settings import Settings, with_changes
 
 
 @pytest.fixture
@@ -25,6 +25,13 @@ def test_settings_come_back_from_their_file_whole(settings: Settings) -> None:
     assert run_airflow.write_settings(settings) == file
     changed = load_settings(file, ["seed=7"])
     assert run_airflow.write_settings(changed) != file
+
+
+def test_what_is_switched_off_stays_off_in_the_file_of_a_run(settings: Settings) -> None:
+    # Tasks lay the file over local.yaml, where every block of content counts for something.
+    changed = with_changes(settings, {"content.blocks": {**settings.content.blocks, "people": 0.0}})
+    assert "people" in settings.content.blocks
+    assert "people" not in load_settings(run_airflow.write_settings(changed)).content.blocks
 
 
 def test_airflow_is_on_loopback_in_its_own_folder(settings: Settings, tmp_path: Path) -> None:

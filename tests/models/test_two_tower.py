@@ -125,6 +125,18 @@ def test_new_titles_are_as_much_longer_as_asked(model: TwoTower, today: Catalogu
     np.testing.assert_array_equal(longer[~is_new], model.title_vectors(today)[~is_new])
 
 
+def test_new_titles_are_as_much_alike_in_length_as_asked(model: TwoTower, today: Catalogue) -> None:
+    is_new = today.title_ids >= 5000
+    promised = model.title_vectors(today)
+    lengths = np.linalg.norm(promised, axis=1, keepdims=True)
+    for power in (0.5, 1.0):
+        card = replace(model.card, cold=replace(model.card.cold, scale=1.3, length_power=power))
+        found = TwoTower(model._titles, model._query, card).title_vectors(today)
+        expected = 1.3 * promised * (lengths[is_new].mean() / lengths) ** power
+        np.testing.assert_allclose(found[is_new], expected[is_new], rtol=1e-5)
+        np.testing.assert_array_equal(found[~is_new], promised[~is_new])
+
+
 def test_a_new_title_in_a_history_asks_as_one_like_it(model: TwoTower, today: Catalogue) -> None:
     asked = CatalogueModel(model, today)
     liked = histories(today, [5004, 1070], [IDS[4], 1070])
