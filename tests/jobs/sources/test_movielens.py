@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import JobError
-from jobs.sources import feed_files, movielens
+from jobs.sources import feed_files, grouplens, movielens
 
 MOVIELENS_SMALL = Path(__file__).parents[4] / "shared" / "data" / "movielens-small"
 
@@ -258,7 +258,7 @@ def test_values_out_of_the_scale_are_passed_on_for_staging_to_reject(tmp_path: P
     ],
 )
 def test_title_text_is_split_into_name_and_year(text: str, expected: tuple[str, int | None]) -> None:
-    name, _, year = movielens.split_title(text)
+    name, _, year = grouplens.split_title(text)
     assert (name, year) == expected
 
 
