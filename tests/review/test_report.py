@@ -1,6 +1,10 @@
 """The nightly report over a small lake: every section, sections without a source, nothing from elsewhere."""
 
+import html
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import date
@@ -21,6 +25,14 @@ from models.gate_rules import Check
 from review import night, report
 
 NIGHT = date(2024, 5, 14)
+CHROMIUM = shutil.which("chromium")
+# What only a browser knows, left in the page for --dump-dom.
+LOOK = """<script>addEventListener("load", () => { document.body.dataset.seen = JSON.stringify({
+    images: document.images.length,
+    broken: [...document.images].filter(image => !image.naturalWidth).length,
+    astray: [...document.querySelectorAll("a[href^='#']")].filter(a => !document.querySelector(a.hash)).length,
+    overflows: document.documentElement.scrollWidth > innerWidth,
+}) })</script>"""
 
 
 @pytest.fixture
@@ -146,6 +158,18 @@ def test_page_needs_nothing_else(whole_night: Settings) -> None:
     assert "https://" not in page
     assert "<script" not in page
     assert page.count('src="data:image/png;base64,') == 6
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; .ci/run installs it")
+def test_browser_shows_every_picture_and_finds_every_section(whole_night: Settings, tmp_path: Path) -> None:
+    page = tmp_path / "looked_at.html"
+    page.write_text(run(whole_night).replace("</html>", LOOK + "</html>"))
+    asked = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    shown = subprocess.run([*asked, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True)
+    found = re.search('data-seen="([^"]*)"', shown.stdout.decode())
+    assert found, shown.stderr.decode()
+    # Six plots and the one poster that there is.
+    assert json.loads(html.unescape(found[1])) == {"images": 7, "broken": 0, "astray": 0, "overflows": False}
 
 
 def test_night_that_failed_says_where_and_what_is_missing(settings: Settings) -> None:
