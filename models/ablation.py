@@ -86,7 +86,7 @@ def lists_of(
     model.card = replace(model.card, content_blocks=weights)
     bound = CatalogueModel(model, replace(catalogue, content=content))
     countries = model.country_ids(asked.countries)
-    padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, model.history_length)
+    padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, model.history_length)
     queries = bound.queries(padded)
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     vectors = {SERVED: bound.vectors}

@@ -69,7 +69,7 @@ class Turned:
 def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUsers:
     """Scores for the users of a truth, by the model with the ages of their histories and their countries."""
     countries = trained.country_ids(asked.countries)
-    padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, trained.history_length)
+    padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, trained.history_length)
     return lambda users: bound.score_padded(padded.part(users))
 
 

@@ -200,10 +200,10 @@ def positives_of(rows: pa.Table, catalogue: Catalogue) -> Positives:
     return Positives(user_ids.tolist(), countries[last].tolist(), liked, moments)
 
 
-def turned_down(
+def history_weights(
     root: str, versions: Mapping[str, int], users: Sequence[str], catalogue: Catalogue
 ) -> sparse.csr_matrix:
-    """[users, titles]: 1 where one of `users` met a title as of the split without any liking: weights of 0 or less."""
+    """[users, titles]: what titles count in the histories of `users` as of the split; an entry may be 0."""
     columns = ("user_id", "history_title_ids", "history_weights")
     rows = delta_files.read_table(f"{root}/training_users", versions["training_users"], columns)
     place = {user: n for n, user in enumerate(users)}
@@ -211,9 +211,9 @@ def turned_down(
     lengths = pc.list_value_length(rows["history_title_ids"]).to_numpy()
     owners = np.repeat(owners, lengths)
     titles = catalogue.positions(pc.list_flatten(rows["history_title_ids"]).to_numpy())  # padding is no title
-    kept = (owners >= 0) & (titles >= 0) & (pc.list_flatten(rows["history_weights"]).to_numpy() <= 0)
-    ones = np.ones(kept.sum(), dtype=np.float32)
-    return sparse.csr_matrix((ones, (owners[kept], titles[kept])), shape=(len(users), len(catalogue)))
+    kept = (owners >= 0) & (titles >= 0)
+    weights = pc.list_flatten(rows["history_weights"]).to_numpy()[kept].astype(np.float32)
+    return sparse.csr_matrix((weights, (owners[kept], titles[kept])), shape=(len(users), len(catalogue)))
 
 
 def met(root: str, versions: Mapping[str, int], catalogue: Catalogue) -> NDArray[np.bool_]:

@@ -33,6 +33,15 @@ class Truth:
     ignored: sparse.csr_matrix  # [users, titles], not recommended: met without liking, or pairs that count neither way
     ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
     candidates: NDArray[np.bool_]  # [titles] that may be recommended
+    history_weights: NDArray[np.float32] | None = None  # in the order of histories.indices; None: 1 each
+
+    @property
+    def weighted_histories(self) -> sparse.csr_matrix:
+        """[users, titles]: histories with what each title counts, as models that go by it are asked when they serve."""
+        if self.history_weights is None:
+            return self.histories
+        own = self.histories
+        return sparse.csr_matrix((self.history_weights, own.indices, own.indptr), shape=own.shape)
 
     def among(self, titles: NDArray[np.bool_]) -> "Truth":
         """The same where none but `titles` [titles] may be recommended."""
@@ -58,6 +67,7 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     asked = _first_days(held_out)[users]
     released = catalogue.release_days[held_out.liked.indices[kept]]
     user_ids = [held_out.user_ids[n] for n in users]
+    weights = lake.history_weights(root, versions, user_ids, catalogue)
     return Truth(
         name=split,
         user_ids=user_ids,
@@ -65,9 +75,10 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
         histories=histories[users],
         history_ages_days=_ages(days[users], asked),
         relevant=relevant[users],
-        ignored=lake.turned_down(root, versions, user_ids, catalogue),
+        ignored=_turned_down(weights),
         ages_days=held_out.days[kept] - released,
         candidates=catalogue.is_listed,
+        history_weights=_found(weights, histories[users]),
     )
 
 
@@ -92,6 +103,7 @@ def of_files(
     days = train.days_of(user_ids)
     asked = np.full(len(user_ids), np.floor(train.days.max(initial=0)) + 1)
     country_of = dict(zip(train.user_ids, train.countries, strict=True))
+    histories, weights = _ones(days), lake.history_weights(root, versions, user_ids, catalogue)
     allowed = np.ones(len(catalogue), dtype=np.bool_)
     if candidates:
         allowed[:] = False
@@ -100,19 +112,34 @@ def of_files(
         name=truth.name.removesuffix(".gz").removesuffix(".csv"),
         user_ids=user_ids,
         countries=[country_of.get(user) for user in user_ids],
-        histories=_ones(days),
+        histories=histories,
         history_ages_days=_ages(days, asked),
         relevant=relevant,
-        ignored=_matrix(neither, user_ids, catalogue, ignored or truth)
-        + lake.turned_down(root, versions, user_ids, catalogue),
+        ignored=_matrix(neither, user_ids, catalogue, ignored or truth) + _turned_down(weights),
         ages_days=np.full(relevant.nnz, np.nan),
         candidates=allowed,
+        history_weights=_found(weights, histories),
     )
 
 
 def _ones(days: sparse.csr_matrix) -> sparse.csr_matrix:
     """1 where a history has a title, in the order of `days`."""
     return sparse.csr_matrix((np.ones(days.nnz, dtype=np.float32), days.indices, days.indptr), shape=days.shape)
+
+
+def _turned_down(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """1 where somebody met a title without any liking: entries of `weights` [users, titles] that are 0 or less."""
+    users = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    kept = weights.data <= 0
+    ones = np.ones(kept.sum(), dtype=np.float32)
+    return sparse.csr_matrix((ones, (users[kept], weights.indices[kept])), shape=weights.shape)
+
+
+def _found(weights: sparse.csr_matrix, histories: sparse.csr_matrix) -> NDArray[np.float32]:
+    """[entries of `histories`]: their own of `weights`, 1 for a title liked since these were put down."""
+    users = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    own = np.asarray(weights[users, histories.indices], dtype=np.float32).ravel()
+    return np.where(own > 0, own, np.float32(1))
 
 
 def _ages(days: sparse.csr_matrix, asked: NDArray[np.float64]) -> NDArray[np.float64]:

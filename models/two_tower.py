@@ -247,7 +247,7 @@ class CatalogueModel:
         """[users, count] for the users of a truth, with the ages of their histories and their countries."""
         countries = self._model.country_ids(asked.countries)
         length = self._model.history_length
-        padded = pad_newest_first(asked.histories, asked.history_ages_days, countries, length)
+        padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, length)
         return recommend_by(
             lambda users: self.score_padded(padded.part(users)),
             *(asked.histories, count, asked.candidates, asked.ignored),

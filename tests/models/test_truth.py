@@ -39,13 +39,15 @@ def positives(day: float = 100.5, **titles_of: list[int]) -> Positives:
 
 
 @pytest.fixture(autouse=True)
-def _turned_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everybody but u1 turned the first title down."""
+def _weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first title: half a like by u1, turned down by everybody else."""
 
     def of_users(root: str, versions: object, users: list[str], catalogue: Catalogue) -> sparse.csr_matrix:
-        return sparse.csr_matrix([[float(user != "u1"), 0, 0, 0] for user in users], dtype=np.float32)
+        weights = np.array([0.5 if user == "u1" else 0.0 for user in users], dtype=np.float32)
+        own = np.arange(len(users))
+        return sparse.csr_matrix((weights, (own, np.zeros_like(own))), shape=(len(users), len(IDS)))
 
-    monkeypatch.setattr(lake, "turned_down", of_users)
+    monkeypatch.setattr(lake, "history_weights", of_users)
 
 
 @pytest.fixture
@@ -68,6 +70,8 @@ def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, s
     assert found.histories.toarray().tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
     # Before the first positive of test, at noon of day 100.
     assert found.history_ages_days.tolist() == [10.5, 2.5]
+    # What was liked since the histories of training has its full weight.
+    assert found.weighted_histories.toarray().tolist() == [[0.5, 0, 1, 0], [0, 0, 0, 0]]
     assert found.candidates.tolist() == [True, True, True, False]
     assert found.ignored.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
     # Noon of day 100 less the day of release: 20 came out that day, 10 five days before, 30 nobody knows when.
@@ -97,6 +101,7 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
     assert found.countries == ["FR", None]
     assert found.relevant.toarray().tolist() == [[0, 1, 1, 0], [0, 1, 0, 0]]
     assert found.histories.toarray().tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
+    assert found.weighted_histories.toarray().tolist() == [[0.5, 0, 0, 0], [0, 0, 0, 0]]
     # The end of day 100, whose noon is what training knows last.
     assert found.history_ages_days.tolist() == [0.5]
     # u9 met the first title without liking it.
