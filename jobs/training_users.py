@@ -1,9 +1,9 @@
 """training_users: one row per user_id: the padded history as of the split, for a loss over whole users.
 
 Reads user_histories, interactions and training_examples, writes training_users. By date, a history is as of the end of
-the last day of train; by last share it ends before the user's first positive that is not in train; without a split it
-is all. What a split keeps from training is in no row: a user who came later has none, and no history has a held-out
-title.
+the last day of train; by last share it ends with the moment of the user's first positive that is not in train, and has
+what else was met in that moment; without a split it is all. What a split keeps from training is in no row: a user who
+came later has none, and no history has a held-out title.
 """
 
 import logging
@@ -65,12 +65,17 @@ def build_users(users: DataFrame, moment: Column, ds: date, length: int, held_ou
 
 
 def entries_before_own_split(met: DataFrame, examples: DataFrame) -> DataFrame:
-    """Users with their `entries` and the `cut_time` before which these ended: their first positive not in train."""
-    is_kept_back = F.col("split").isin("validation", "test")
-    cuts = examples.where(is_kept_back).groupBy("user_id").agg(F.min("event_time").alias("cut_time"))
-    joined = met.join(cuts, on="user_id", how="left")
-    earlier = joined.where(F.col("cut_time").isNull() | (F.col("last_event_time") < F.col("cut_time")))
-    entries = histories.collect_entries(earlier, ("user_id",))
+    """Users with their `entries` and the `cut_time` with which these end: their first positive not in train.
+
+    Some rate whole lists in one second, of which a part is in train: that part is known at the cut.
+    """
+    kept_back = examples.where(F.col("split").isin("validation", "test"))
+    cuts = kept_back.groupBy("user_id").agg(F.min("event_time").alias("cut_time"))
+    pairs = kept_back.select("user_id", "title_id", F.lit(True).alias("is_kept_back")).distinct()
+    joined = met.join(cuts, on="user_id", how="left").join(pairs, on=["user_id", "title_id"], how="left")
+    is_train_of_that_moment = (F.col("last_event_time") == F.col("cut_time")) & F.col("is_kept_back").isNull()
+    is_before = F.col("cut_time").isNull() | (F.col("last_event_time") < F.col("cut_time"))
+    entries = histories.collect_entries(joined.where(is_before | is_train_of_that_moment), ("user_id",))
     return entries.join(cuts, on="user_id", how="left")
 
 

@@ -639,6 +639,21 @@ def test_split_by_last_share_is_of_each_user(
     }
 
 
+def test_history_before_ones_own_split_has_the_part_of_its_moment_that_is_trained_on(spark: SparkSession) -> None:
+    """Titles 1 to 4 in one second, of which 3 is the first that is kept back; 5 came after; 9 long before."""
+    moments = {9: _at(1, 8), **dict.fromkeys((1, 2, 3, 4), _at(2, 12)), 5: _at(3, 12)}
+    rows = [("ann", title, moment, moment.date(), 1.0, False, "DE") for title, moment in moments.items()]
+    columns = "user_id string, title_id long, last_event_time timestamp, ds date, weight float, is_opinion boolean"
+    met = spark.createDataFrame([*rows, ("bob", *rows[0][1:])], f"{columns}, country string")
+    splits = dict.fromkeys((9, 1, 2), "train") | {3: "validation", 5: "test"}
+    labelled = [("ann", title, moments[title], split) for title, split in splits.items()]
+    examples = spark.createDataFrame(labelled, "user_id string, title_id long, event_time timestamp, split string")
+    found = training_users.entries_before_own_split(met, examples)
+    titles = {row["user_id"]: sorted(entry["title_id"] for entry in row["entries"]) for row in found.collect()}
+    # 4 was met in that second too, without liking.
+    assert titles == {"ann": [1, 2, 4, 9], "bob": [9]}
+
+
 def test_no_split_trains_on_everything(
     spark: SparkSession, unlabelled: Settings, copy_of: Callable[..., Settings]
 ) -> None:
