@@ -54,8 +54,8 @@ class Built:
 
 
 def read(settings: Settings, table: Table) -> dict[date, Built]:
-    """The days of `table` that were built, in order; without Spark."""
-    if not tables.exists(settings, TABLE):
+    """The days of `table` that were built, in order; none where somebody has moved the table away. Without Spark."""
+    if not tables.exists(settings, TABLE) or not tables.exists(settings, table):
         return {}
     return _read(table_log.load(tables.location(settings, TABLE)), table)
 

@@ -289,9 +289,9 @@ def _embed(
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Bring the table up to `ds`. Raises JobError for a night before the newest one, or an encoder that can't load."""
     options = settings.title_features
+    built = built_days.read(settings, TABLE)
     for table in (TABLE, clean_titles.TABLE, vocabularies.TABLE, title_stats.TABLE):
         tables.ensure(spark, settings, table)
-    built = built_days.read(settings, TABLE)
     if built and ds < max(built):
         raise JobError(f"{TABLE.name} for ds={ds}: it is as of {max(built)} already; nothing was changed")
     titles = tables.read(spark, settings, clean_titles.TABLE)

@@ -241,10 +241,10 @@ def plan(settings: Settings, days: Sequence[date], skip_complete: bool) -> list[
 
 def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     """Build `days`, as `plan` gives them, and move earlier ones to the split they now belong to, in one commit."""
-    tables.ensure(spark, settings, TABLE)
     options, seed = settings.examples, settings.seed
     expected = inputs(settings)
     built = [ds for ds in built_days.read(settings, TABLE) if ds not in set(days)]
+    tables.ensure(spark, settings, TABLE)
     new = _examples_known_on(spark, settings, days)
     table = tables.read(spark, settings, TABLE).drop("split")
     if options.split == "last_share":

@@ -88,9 +88,9 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
             f"{TABLE.name} for ds={ds}: {training_examples.TABLE.name} is built up to {newest}, and its split is that "
             "of its newest day"
         )
-    tables.ensure(spark, settings, TABLE)
     inputs = built_days.hash_inputs(TABLE, examples[ds].inputs_hash)
     built = built_days.read(settings, TABLE)
+    tables.ensure(spark, settings, TABLE)
     if built and max(built) == ds and built[ds].inputs_hash == inputs:
         log.info("%s: ds=%s, nothing changed", TABLE.name, ds)
         return

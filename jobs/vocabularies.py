@@ -96,8 +96,8 @@ def give_ids(counts: DataFrame, known: DataFrame, ds: date, min_counts: MinCount
 
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Give ids to what is new as of `ds`. Raises JobError for a night before the newest one that gave ids."""
-    tables.ensure(spark, settings, TABLE)
     built = built_days.read(settings, TABLE)
+    tables.ensure(spark, settings, TABLE)
     if built and ds < max(built):
         raise JobError(
             f"{TABLE.name} for ds={ds}: ids were given as of {max(built)} already, and ids follow the order of nights; "

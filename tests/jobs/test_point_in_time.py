@@ -666,6 +666,10 @@ def test_no_split_trains_on_everything(
         **{"ten": [10, 9, 8, 7, 6], "late": [1], "look": [4], "new": [2], "twice": [2]},
     }
     assert users["late"] == (_day(6), "DE", [1], [1.0], _ages(5.75))
+    # Where somebody has moved the table away it is made anew, though the ledger has it as built.
+    shutil.rmtree(tables.location(settings, training_users.TABLE))
+    training_users.run(spark, settings, SPLIT_DAYS[-1])
+    assert read_users(spark, settings) == users
 
 
 def _held_out(spark: SparkSession, titles: Sequence[int], share: float, seed: int) -> set[int]:
