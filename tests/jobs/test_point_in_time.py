@@ -470,6 +470,7 @@ def test_rebuilding_days_on_all_that_is_known_now_gives_the_same(
 
 def enter_as_built(spark: SparkSession, settings: Settings, table: Table, inputs: Mapping[date, str]) -> None:
     """Enter days in the ledger as if a job had built them without rows."""
+    tables.ensure(spark, settings, table)
     built_days.enter(spark, settings, table, {ds: built_days.Built(0, 0, value) for ds, value in inputs.items()})
 
 
