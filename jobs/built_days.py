@@ -54,7 +54,10 @@ class Built:
 
 
 def read(settings: Settings, table: Table) -> dict[date, Built]:
-    """The days of `table` that were built, in order; none where somebody has moved the table away. Without Spark."""
+    """The days of `table` that were built, in order; without Spark.
+
+    None where somebody has moved the table away: a job asks before it makes the table anew.
+    """
     if not tables.exists(settings, TABLE) or not tables.exists(settings, table):
         return {}
     return _read(table_log.load(tables.location(settings, TABLE)), table)

@@ -37,7 +37,6 @@ from models.baselines.content_kernel import features, select
 from models.comparison import Difference, Estimate
 from models.content import Content
 from models.errors import ModelError
-from models.histories import pad_newest_first
 from models.lake import Catalogue, Positives
 from models.recommender import Positions, recommend_by
 from models.truth import Truth
@@ -85,9 +84,7 @@ def lists_of(
     weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
     model.card = replace(model.card, content_blocks=weights)
     bound = CatalogueModel(model, replace(catalogue, content=content))
-    countries = model.country_ids(asked.countries)
-    padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, model.history_length)
-    queries = bound.queries(padded)
+    queries = bound.queries(model.padded(asked))
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     vectors = {SERVED: bound.vectors}
     if (counts[asked.candidates] > 0).any():

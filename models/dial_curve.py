@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from conf.settings import Evaluation
 from models import metrics, segments
-from models.histories import pad_newest_first
 from models.recommender import Positions, Scores, recommend_by
 from models.standardised import log_popularity, standardise
 from models.truth import Truth
@@ -68,8 +67,7 @@ class Turned:
 
 def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUsers:
     """Scores for the users of a truth, by the model with the ages of their histories and their countries."""
-    countries = trained.country_ids(asked.countries)
-    padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, trained.history_length)
+    padded = trained.padded(asked)
     return lambda users: bound.score_padded(padded.part(users))
 
 

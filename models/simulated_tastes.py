@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +88,7 @@ def users_of(asked: Truth, users: NDArray[np.int64]) -> Truth:
     """The same for some users alone."""
     chosen = users.tolist()
 
-    def own(values: NDArray[np.float64], rows: sparse.csr_matrix) -> NDArray[np.float64]:
+    def own(values: NDArray[Any], rows: sparse.csr_matrix) -> NDArray[Any]:
         return np.concatenate([values[rows.indptr[n] : rows.indptr[n + 1]] for n in chosen])
 
     return replace(
@@ -99,6 +100,7 @@ def users_of(asked: Truth, users: NDArray[np.int64]) -> Truth:
         relevant=asked.relevant[users],
         ignored=asked.ignored[users],
         ages_days=own(asked.ages_days, asked.relevant),
+        history_weights=None if asked.history_weights is None else own(asked.history_weights, asked.histories),
     )
 
 

@@ -129,7 +129,7 @@ def _ones(days: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def _turned_down(weights: sparse.csr_matrix) -> sparse.csr_matrix:
     """1 where somebody met a title without any liking: entries of `weights` [users, titles] that are 0 or less."""
-    users = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    users = _rows(weights)
     kept = weights.data <= 0
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, (users[kept], weights.indices[kept])), shape=weights.shape)
@@ -137,8 +137,7 @@ def _turned_down(weights: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def _found(weights: sparse.csr_matrix, histories: sparse.csr_matrix) -> NDArray[np.float32]:
     """[entries of `histories`]: their own of `weights`, 1 for a title liked since these were put down."""
-    users = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    own = np.asarray(weights[users, histories.indices], dtype=np.float32).ravel()
+    own = np.asarray(weights[_rows(histories), histories.indices], dtype=np.float32).ravel()
     return np.where(own > 0, own, np.float32(1))
 
 
@@ -160,17 +159,21 @@ def without(
     liked: sparse.csr_matrix, histories: sparse.csr_matrix, is_listed: NDArray[np.bool_]
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
     """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""
-    users = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))
+    users = _rows(liked)
     is_known = np.isin(_pair_numbers(liked), _pair_numbers(histories))
     kept = ~is_known & is_listed[liked.indices]
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, (users[kept], liked.indices[kept])), shape=liked.shape), kept
 
 
+def _rows(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
+    """[entries]: the row that each stands in."""
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+
+
 def _pair_numbers(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
     """[entries]: a number per pair of a row and a column, the same in matrices of one width."""
-    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
-    return rows * matrix.shape[1] + matrix.indices
+    return _rows(matrix) * matrix.shape[1] + matrix.indices
 
 
 def _matrix(pairs: pd.DataFrame, user_ids: Sequence[str], catalogue: Catalogue, file: Path) -> sparse.csr_matrix:

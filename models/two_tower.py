@@ -114,6 +114,11 @@ class TwoTower:
         ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
         return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
 
+    def padded(self, asked: Truth) -> PaddedHistories:
+        """The histories of a truth as the query tower takes them: with weights, ages and countries."""
+        countries = self.country_ids(asked.countries)
+        return pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, self.history_length)
+
     def give_towers_to(self, network: TwoTowerNetwork, title_ids: NDArray[np.int64]) -> None:
         """Let the towers of `network`, whose rows are `title_ids` [titles], begin with what this model learnt.
 
@@ -245,9 +250,7 @@ class CatalogueModel:
 
     def recommend_asked(self, asked: Truth, count: int) -> Positions:
         """[users, count] for the users of a truth, with the ages of their histories and their countries."""
-        countries = self._model.country_ids(asked.countries)
-        length = self._model.history_length
-        padded = pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, length)
+        padded = self._model.padded(asked)
         return recommend_by(
             lambda users: self.score_padded(padded.part(users)),
             *(asked.histories, count, asked.candidates, asked.ignored),

@@ -1,6 +1,7 @@
 """What simulated people really like: by hand, and found by a model that learnt two tastes."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,9 @@ def test_a_part_of_a_truth_keeps_what_belongs_to_its_users(folder: Path, monkeyp
     assert (part.user_ids, part.countries, part.history_ages_days.tolist()) == (["new"], ["DE"], [])
     assert part.relevant.toarray().tolist() == [[0, 1, 1, 0, 0]]
     assert part.ages_days.tolist() == [101.0, 101.0]
-    assert simulated_tastes.users_of(asked, np.array([0])).history_ages_days.tolist() == [0.75]
+    first = simulated_tastes.users_of(replace(asked, history_weights=np.array([0.5, 1.0, 0.25])), np.array([0]))
+    assert first.history_ages_days.tolist() == [0.75]
+    assert first.weighted_histories.data.tolist() == [0.5]
 
 
 def test_a_folder_without_truth_is_told(tmp_path: Path, folder: Path) -> None:

@@ -165,7 +165,9 @@ def test_browser_shows_every_picture_and_finds_every_section(whole_night: Settin
     page = tmp_path / "looked_at.html"
     page.write_text(run(whole_night).replace("</html>", LOOK + "</html>"))
     asked = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    shown = subprocess.run([*asked, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True)
+    shown = subprocess.run(
+        [*asked, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True, timeout=120
+    )
     found = re.search('data-seen="([^"]*)"', shown.stdout.decode())
     assert found, shown.stderr.decode()
     # Six plots and the one poster that there is.
