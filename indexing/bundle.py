@@ -36,6 +36,8 @@ from pydantic import ValidationError
 
 from indexing.errors import BundleError
 from indexing.manifest import SCHEMA_VERSION, FileEntry, Manifest, Vectors
+from indexing.numpy_tower import NumpyTower
+from models.histories import PaddedHistories
 
 MANIFEST, MANIFEST_SHA = "manifest.json", "manifest.json.sha256"
 TITLES, OFFERS, COUNTRIES = "titles.parquet", "offers.parquet", "countries.json"
@@ -110,11 +112,14 @@ class Bundle:
     def _order(self) -> Ids:
         return np.argsort(self.title_ids, kind="stable")
 
+    @cached_property
+    def _sorted_ids(self) -> Ids:
+        return self.title_ids[self._order]
+
     def rows(self, title_ids: Ids) -> Ids:
         """Rows of titles; -1 for one that the bundle lacks."""
-        places = np.searchsorted(self.title_ids, title_ids, sorter=self._order)
-        found = self._order[np.minimum(places, len(self.title_ids) - 1)]
-        return np.where(self.title_ids[found] == title_ids, found, -1)
+        places = np.minimum(np.searchsorted(self._sorted_ids, title_ids), len(self._sorted_ids) - 1)
+        return np.where(self._sorted_ids[places] == title_ids, self._order[places], -1)
 
     @cached_property
     def vectors(self) -> np.memmap[Any, np.dtype[np.float32]]:
@@ -150,9 +155,29 @@ class Bundle:
         return _runtime().load_saved_model(self.folder / QUERY_TOWER)
 
     @cached_property
+    def numpy_tower(self) -> NumpyTower | None:
+        """`query_tower` in the form that serving asks; None for a model that has another form."""
+        return NumpyTower.of(self.query_tower)
+
+    @cached_property
     def retrieval(self) -> Any:
         """Callable: features to title ids and scores; see indexing/query_export.py."""
         return _runtime().load_saved_model(self.folder / RETRIEVAL)
+
+    def embed(self, histories: PaddedHistories) -> Floats:
+        """[batch, dim]: what the query tower makes of histories whose titles are rows of the bundle."""
+        if self.numpy_tower is not None:
+            return self.numpy_tower(histories)
+        # By its signature: TensorFlow would look for the fitting function anew each time, for as long as that computes.
+        tensor = _runtime().tf.constant
+        answer = self.query_tower.signatures["serving_default"](
+            history_rows=tensor(histories.rows),
+            history_weights=tensor(histories.weights),
+            history_ages_days=tensor(histories.ages_days),
+            country=tensor(histories.countries),
+        )
+        [queries] = answer.values()
+        return queries.numpy()
 
     def queries(self, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
         """[batch, width]: the query tower's `embeddings` [batch, dim], with weights of popularity and freshness.
@@ -172,8 +197,10 @@ class Bundle:
 
 def turned(vectors: Vectors, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
     """Queries [batch, width] with the dial's coordinates; see `Bundle.queries`."""
-    own = np.array([dial / vectors.popularity.scale, freshness / vectors.freshness.scale], dtype=np.float32)
-    return np.hstack([np.broadcast_to(own, (len(embeddings), BESIDE)), embeddings]).astype(np.float32)
+    queries = np.empty((len(embeddings), vectors.width), dtype=np.float32)
+    queries[:, :BESIDE] = dial / vectors.popularity.scale, freshness / vectors.freshness.scale
+    queries[:, BESIDE:] = embeddings
+    return queries
 
 
 def search(searcher: Any, queries: Floats, count: int, reorder: int, leaves_to_search: int) -> tuple[Ids, Floats]:

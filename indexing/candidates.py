@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing import bundle
+from indexing import bundle, planner
 from indexing.bundle import TUNED_COUNT, Bundle
 
 Floats = NDArray[np.float32]
@@ -25,7 +25,7 @@ class ByScore:
 
     @cached_property
     def _vectors(self) -> Floats:
-        return self.opened.vectors[: self.opened.count_candidates]
+        return np.asarray(self.opened.vectors[: self.opened.count_candidates])
 
     def __len__(self) -> int:
         return self.opened.count_candidates
@@ -53,7 +53,7 @@ class ByLikeness:
 
     @cached_property
     def _embeddings(self) -> Floats:
-        return self.opened.embeddings[: self.opened.count_candidates]
+        return np.asarray(self.opened.embeddings[: self.opened.count_candidates])
 
     @cached_property
     def lengths(self) -> Floats:
@@ -74,7 +74,7 @@ class ByLikeness:
         rows, _ = search_index(self.opened, self.opened.queries(queries, dial=0.0), fetch)
         scores = np.where(rows >= 0, self.score_each(queries, rows), -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+        return planner.taken(rows, order), planner.taken(scores, order)
 
 
 def search_index(opened: Bundle, queries: Floats, count: int) -> tuple[Ids, Floats]:

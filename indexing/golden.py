@@ -10,6 +10,7 @@ import numpy as np
 from indexing.bundle import GOLDEN, Bundle, Floats, Ids, search, turned
 from indexing.errors import BundleError
 from indexing.manifest import Parity, Tolerance, Vectors
+from indexing.numpy_tower import NumpyTower
 from indexing.query_export import NO_TITLE
 from indexing.scann_index import overlap
 from models.histories import PaddedHistories
@@ -120,15 +121,18 @@ def make(
 
 
 def replay(golden: Golden, served: Served, settings: Mapping[str, float]) -> Parity:
-    """How far the exported tower with the vectors, and both forms of the index, are from what training computed."""
-    embeddings = ask(served.query_tower, golden.histories)
+    """How far both forms of the exported tower, with the vectors and both forms of the index, are from training."""
+    towers = [ask(served.query_tower, golden.histories)]
+    if (numpy_tower := NumpyTower.of(served.query_tower)) is not None:
+        towers.append(np.concatenate([numpy_tower(part) for part in golden.histories.batches(_BATCH_USERS)]))
     spreads = np.where(golden.spreads > 0, golden.spreads, 1)[:, None]
     overlaps, differences = [], []
     for name, dial in settings.items():
         rows = golden.rows[name]
-        scores = np.einsum("ukw,uw->uk", served.vectors[rows], turned(served.layout, embeddings, dial))
-        differences.append(np.abs(np.where(rows >= 0, scores - golden.scores[name], 0) / spreads).max())
-        overlaps.append(overlap(rows, _by_searcher(served, golden.histories, embeddings, dial)))
+        for embeddings in towers:
+            scores = np.einsum("ukw,uw->uk", served.vectors[rows], turned(served.layout, embeddings, dial))
+            differences.append(np.abs(np.where(rows >= 0, scores - golden.scores[name], 0) / spreads).max())
+        overlaps.append(overlap(rows, _by_searcher(served, golden.histories, towers[-1], dial)))
         overlaps.append(overlap(rows, _by_retrieval(served, golden.histories, dial)))
     return Parity(max_score_difference=float(max(differences)), min_top_20_overlap=min(overlaps))
 

@@ -57,7 +57,7 @@ class Presenter:
             note="; ".join(notes) or None,
             dial=listed.dial,
             plan=listed.plan,
-            unknown_title_ids=tuple(np.unique(unknown).tolist()),
+            unknown_title_ids=tuple(sorted(set(unknown.tolist()))),
             items=self._items(listed, reasons or [None] * len(listed.rows)),
         )
 

@@ -28,8 +28,8 @@ class BalancedTower(tf.Module):
     def __init__(self, query_tower: tf.Module, balance: Balance) -> None:
         super().__init__(name="balanced_tower")
         self._query_tower = query_tower
-        self._order = tf.constant(balance.order)
-        self._divisors = tf.constant(balance.factors)
+        self._order = tf.Variable(balance.order, trainable=False)
+        self._divisors = tf.Variable(balance.factors, trainable=False)
 
     @tf.function(
         input_signature=(

@@ -233,10 +233,13 @@ class Retriever:
         history = person.history
         rows = self.bundle.rows(history.title_ids)
         is_known = rows >= 0
-        excluded = self.bundle.rows(_NO_IDS if person.excluded is None else person.excluded)
+        excluded = np.sort(rows[is_known])
+        if person.excluded is not None and len(person.excluded):
+            others = self.bundle.rows(person.excluded)
+            excluded = np.union1d(excluded, others[others >= 0])
         return Known(
             KnownHistory(rows[is_known], history.weights[is_known], history.ages_days[is_known]),
-            np.unique(np.concatenate([rows[is_known], excluded[excluded >= 0]])),
+            excluded,
             history.title_ids[~is_known],
         )
 

@@ -88,7 +88,7 @@ def make_app(store: Store, options: Serving) -> FastAPI:
         note(request.scope, unknown=len(answer.unknown_title_ids), country=asked.country)
         return Response(_ANSWERS.dump_json(answer), media_type="application/json")
 
-    # Not coroutines: they run in threads, and TensorFlow and ScaNN let go of the interpreter while they compute.
+    # Not coroutines: they run in threads, and ScaNN and BLAS let go of the interpreter while they compute.
     @app.post("/recommend", response_model=Answer, responses=_BAD_REQUEST)
     def recommend(asked: RecommendRequest, request: Request) -> Response:
         retriever = live.current

@@ -5,9 +5,6 @@ titles that are much alike stand in for one another, so that the parts need not 
 only the titles are left out whose vectors have the largest inner product with a recommended one.
 """
 
-import importlib
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,18 +41,4 @@ def likeness(opened: Bundle, seeds: Ids, rows: Ids, directions: Floats) -> Weigh
 def ask(opened: Bundle, histories: list[KnownHistory], countries: list[int]) -> Floats:
     """[people, dim]: the query tower's queries, of the newest titles of each history that the model was made for."""
     longest = opened.manifest.history_length
-    padded = pad([own.newest(longest) for own in histories], countries)
-    # By its signature: TensorFlow would look for the fitting function anew each time, for as long as that computes.
-    signature = opened.query_tower.signatures["serving_default"]
-    answer = signature(
-        history_rows=_tensor(padded.rows),
-        history_weights=_tensor(padded.weights),
-        history_ages_days=_tensor(padded.ages_days),
-        country=_tensor(padded.countries),
-    )
-    [queries] = answer.values()
-    return queries.numpy()
-
-
-def _tensor(values: NDArray[Any]) -> Any:
-    return importlib.import_module("indexing.runtime").tf.constant(values)
+    return opened.embed(pad([own.newest(longest) for own in histories], countries))

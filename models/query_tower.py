@@ -68,6 +68,18 @@ class QueryModule(tf.Module):
         self._alpha = parameters.alpha
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
+        # The graph has them as constants; who computes it without TensorFlow reads them here.
+        self.numbers = {name: fixed(np.array(number, dtype=np.float32)) for name, number in self._constants().items()}
+
+    def _constants(self) -> dict[str, float]:
+        return {
+            **{part: self._parts.get(part, 0.0) for part in ("towers", "ease", "als")},
+            "linear_in_towers": self._linear_in_towers,
+            "alpha": self._alpha,
+            "positive_min_weight": self._least,
+            "half_life": self._half_life,
+            "floor": self._floor,
+        }
 
     @tf.function(
         input_signature=(

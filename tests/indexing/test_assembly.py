@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from indexing import assembly, runtime
+from indexing import assembly, golden, runtime
 from indexing.assembly import Plan
 from indexing.bundle import Bundle
 from indexing.errors import BundleError
 from indexing.golden import Golden
 from models import lake
+from models.histories import PaddedHistories
 from models.lake import Catalogue
 
 
@@ -130,6 +132,18 @@ def test_export_that_answers_otherwise_than_training_is_refused(
 ) -> None:
     other = type(small_model)(seed=9).query_tower(catalogue_of(small_lake, small_bundle))
     monkeypatch.setattr(assembly, "save_module", lambda _, folder: runtime.save_module(other, folder))
+    with pytest.raises(BundleError, match=r"parity: golden users' scores differ .* expected at most 0.001"):
+        assembly.build(small_model, make_plan(), tmp_path, "v1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serving_form_that_answers_otherwise_than_training_is_refused(
+    tmp_path: Path, small_model: Any, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(histories: PaddedHistories) -> np.ndarray:
+        return np.ones((len(histories), small_model.dim), dtype=np.float32)
+
+    monkeypatch.setattr(golden, "NumpyTower", SimpleNamespace(of=lambda _: wrong))
     with pytest.raises(BundleError, match=r"parity: golden users' scores differ .* expected at most 0.001"):
         assembly.build(small_model, make_plan(), tmp_path, "v1")
     assert list(tmp_path.iterdir()) == []
