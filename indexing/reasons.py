@@ -1,6 +1,5 @@
 """Why a title is in a list: which titles of the history weigh most, and what they share with it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,9 +57,13 @@ class Reasons:
         own = facts[row]
         shared = {}
         for kind in _KINDS:
-            counts = Counter(name for other, _ in speaking for name in facts[other].names[kind])
+            counts: dict[str, int] = {}  # a Counter takes three times as long for so few
+            for other, _ in speaking:
+                for name in facts[other].names[kind]:
+                    counts[name] = counts.get(name, 0) + 1
+            names = [name for name in own.names[kind] if name in counts]
             # In the title's own order where as many share them: directors come before the cast.
-            names = sorted((name for name in own.names[kind] if counts[name]), key=lambda name: -counts[name])
+            names.sort(key=counts.__getitem__, reverse=True)
             shared[kind] = tuple(names[: self._most_names])
         reasons = tuple(Reason(int(self._ids[other]), facts[other].title, value) for other, value in speaking)
         return Why(titles=reasons, **shared)
