@@ -129,10 +129,10 @@ def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
     if not files:
         return Erased(NIGHT_LISTS, 0, 0, 0)
     erased = tables.read(spark, settings, erasures.TABLE)
-    listed = spark.read.parquet(*[file.absolute().as_uri() for file in files])
+    # Read here, and not by Spark: reports are on this machine's disk, and measure some of the users.
+    listed = spark.createDataFrame([(user_id,) for user_id in night_files.listed_people(files)], "user_id string")
     is_erased = erasures.user_hash(F.col("user_id")) == F.col("user_hash")
-    # The few that are in both: reports measure some of the users, and most of those erased are long gone from them.
-    theirs = listed.join(erased, on=is_erased, how="left_semi").select("user_id").distinct().collect()
+    theirs = listed.join(erased, on=is_erased, how="left_semi").collect()
     removed = [night_files.erase_people(file, [row["user_id"] for row in theirs]) for file in files] if theirs else []
     rewritten = sum(rows > 0 for rows in removed)
     log.info("%s: removed %d rows; rewrote %d files", NIGHT_LISTS, sum(removed), rewritten)

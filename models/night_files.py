@@ -1,7 +1,7 @@
 """What a night leaves beside its tables, for its report: files below <report.root>/DATE."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +25,11 @@ def lists(settings: Settings, ds: date) -> Path:
 def all_lists(settings: Settings) -> list[Path]:
     """The files of recommendations of all nights."""
     return sorted(Path(settings.report.root).glob("*/lists/*.parquet"))
+
+
+def listed_people(files: Iterable[Path]) -> list[str]:
+    """The users that files of recommendations are for, in order."""
+    return sorted(set().union(*(pd.read_parquet(file, columns=["user_id"])["user_id"] for file in files)))
 
 
 def erase_people(file: Path, user_ids: Collection[str]) -> int:

@@ -127,7 +127,7 @@ def test_person_leaves_the_derived_tables(
 def test_person_leaves_the_lists_of_past_nights(spark: SparkSession, loaded: Settings) -> None:
     for night in (DAY, NEXT_DAY):
         night_files.lists(loaded, night).mkdir(parents=True)
-    with_leaver = night_files.lists(loaded, DAY) / "als.parquet"
+    with_leaver = night_files.lists(loaded, DAY) / "marquee@1.parquet"
     without = night_files.lists(loaded, NEXT_DAY) / "als.parquet"
     rows = {"user_id": ["stayer-1", LEAVER, LEAVER, "stayer-1"], "title_id": [1, 1, 2, 2], "rank": [1, 1, 2, 2]}
     pd.DataFrame(rows).to_parquet(with_leaver, index=False)
