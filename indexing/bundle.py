@@ -211,8 +211,10 @@ def search(searcher: Any, queries: Floats, count: int, reorder: int, leaves_to_s
         pre_reorder_num_neighbors=reorder_for(reorder, count) or None,
         leaves_to_search=leaves_to_search or None,
     )
-    is_none = np.isnan(scores)
-    return np.where(is_none, -1, rows.astype(np.int64)), np.where(is_none, -np.inf, scores)
+    rows, is_none = rows.astype(np.int64), np.isnan(scores)
+    if is_none.any():
+        return np.where(is_none, -1, rows), np.where(is_none, -np.inf, scores)
+    return rows, scores
 
 
 def reorder_for(reorder: int, count: int) -> int:

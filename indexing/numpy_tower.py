@@ -28,6 +28,7 @@ class NumpyTower:
     tower_table: Floats
     linear_table: Floats | None  # None where no score goes by it
     factor_table: Floats
+    has_factors: NDArray[np.bool_]  # whether the old recommender knows a title
     by_title: Floats
     tower: Mapping[str, Floats]
     tower_projection: Floats
@@ -48,9 +49,12 @@ class NumpyTower:
         def values(name: str) -> Any:
             return getattr(module, f"_{name}").numpy()
 
-        named = ("tower_table", "factor_table", "by_title", "tower_projection", "factor_projection", "system")
+        factor_table = values("factor_table")
+        named = ("tower_table", "by_title", "tower_projection", "factor_projection", "system", "usual_user")
         return cls(
-            **{name: values(name) for name in (*named, "usual_user")},
+            **{name: values(name) for name in named},
+            factor_table=factor_table,
+            has_factors=factor_table.any(axis=1),
             linear_table=values("linear_table") if hasattr(module, "_linear_table") else None,
             tower={name: weight.numpy() for name, weight in module._weights.items()},
             numbers={name: np.float32(number.numpy()) for name, number in module.numbers.items()},
@@ -110,8 +114,8 @@ class NumpyTower:
         sums = alpha * own.sum(axis=1)
         # Positive definite, whatever the history: half of what a general system costs, and one call for each.
         users = np.stack([lapack.sposv(system, own_sum)[1] for system, own_sum in zip(systems, sums, strict=True)])
-        is_known = np.any(own, axis=(1, 2), keepdims=True)[:, :, 0]
-        return np.where(is_known, users, self.usual_user)
+        is_known = (self.has_factors[rows] & (liked != 0)).any(axis=1)
+        return np.where(is_known[:, None], users, self.usual_user)
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -166,10 +166,8 @@ def _search(
     for place, blocked in enumerate(excluded):
         is_good[place] &= ~_is_in(rows[place], blocked)
     # The first that are good, in the order of the index.
-    kept = is_good & (np.cumsum(is_good, axis=1) <= count)
-    width = int(kept.sum(axis=1).max(initial=0))
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :width]
-    found = np.where(taken(kept, order), taken(rows, order), NO_TITLE)
+    order = np.argsort(~is_good, axis=1, kind="stable")[:, :count]
+    found = np.where(taken(is_good, order), taken(rows, order), NO_TITLE)
     scores = candidates.score_each(queries, found)
     return _first(found, np.where(found >= 0, scores, -np.inf), count)
 
@@ -177,6 +175,8 @@ def _search(
 def _first(rows: Ids, scores: Floats, count: int) -> tuple[Ids, Floats]:
     """The `count` best of lists, of equal scores the lower row first; shorter lists are padded."""
     order = np.lexsort((rows, -scores), axis=1)[:, :count]
+    if order.shape[1] == count:
+        return taken(rows, order), taken(scores, order)
     first_rows = np.full((len(rows), count), NO_TITLE, dtype=np.int64)
     first_scores = np.full((len(rows), count), -np.inf, dtype=np.float32)
     first_rows[:, : order.shape[1]] = taken(rows, order)
