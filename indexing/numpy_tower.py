@@ -47,7 +47,8 @@ class NumpyTower:
             return None
 
         def values(name: str) -> Any:
-            return getattr(module, f"_{name}").numpy()
+            # `numpy()` of a variable would copy it, and a table is as long as the catalogue.
+            return np.asarray(getattr(module, f"_{name}").value())
 
         factor_table = values("factor_table")
         named = ("tower_table", "by_title", "tower_projection", "factor_projection", "system", "usual_user")

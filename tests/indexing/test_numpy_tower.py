@@ -70,6 +70,7 @@ def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes:
     exported = load_saved_model(tmp_path / "tower")
     tower = NumpyTower.of(exported)
     assert tower is not None
+    assert np.shares_memory(tower.tower_table, np.asarray(exported._query_tower._tower_table.value()))
     asked = histories(random)
     expected = exported(asked.rows, asked.weights, asked.ages_days, asked.countries).numpy()
     assert expected.std() > 0.1
