@@ -12,29 +12,11 @@ from indexing.query_export import BalancedTower
 from indexing.runtime import load_saved_model, save_module
 from models.histories import PaddedHistories
 from models.legacy_keras import tf
-from models.query_tower import QueryModule, QueryParameters, QueryTables
+from models.query_tower import QueryModule
+from tests.models.query_parts import COUNTRIES, parameters, tables
 
-TITLES, DIM, DIMS, FACTORS, COUNTRIES = 40, 5, 9, 4, 3
+TITLES, DIM, DIMS, FACTORS = 40, 5, 9, 4
 USERS, LENGTH = 30, 12
-
-
-def parameters(random: np.random.Generator, factors: np.ndarray, **changes: Any) -> QueryParameters:
-    def normal(*shape: int) -> np.ndarray:
-        return random.normal(size=shape).astype(np.float32)
-
-    tower = {"of_vector": normal(DIM), "of_age": normal(), "of_weight": normal(), "everybody": normal(DIM)}
-    plain = {
-        "tower": tower | {"countries": normal(COUNTRIES, DIM)},
-        "tower_projection": normal(DIM, DIMS),
-        "linear_in_towers": 0.8,
-        "factor_projection": normal(factors.shape[1], DIMS),
-        "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.25},
-        "system": (factors.T @ factors + 2 * np.eye(factors.shape[1])).astype(np.float32),
-        "alpha": 5.0,
-        "usual_user": normal(factors.shape[1]),
-        "positive_min_weight": 0.25,
-    }
-    return QueryParameters(**{**plain, **changes})
 
 
 def histories(random: np.random.Generator) -> PaddedHistories:
@@ -63,8 +45,8 @@ def histories(random: np.random.Generator) -> PaddedHistories:
 )
 def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes: dict[str, Any]) -> None:
     random = np.random.default_rng(3)
-    tables = QueryTables(*(random.normal(size=(TITLES, width)).astype(np.float32) for width in (DIM, DIMS, factors)))
-    module = QueryModule(tables, parameters(random, tables.factors, **changes))
+    own_tables = tables(random, TITLES, DIM, DIMS, factors)
+    module = QueryModule(own_tables, parameters(own_tables, random, **changes))
     factors_of = random.uniform(0.5, 2, DIMS).astype(np.float32)
     save_module(BalancedTower(module, Balance(random.permutation(DIMS), factors_of, factors_of)), tmp_path / "tower")
     exported = load_saved_model(tmp_path / "tower")

@@ -11,38 +11,14 @@ from models.histories import pad_newest_first
 from models.legacy_keras import tf
 from models.query_tower import QueryModule, QueryParameters, QueryTables
 from models.towers import History, query_vectors
+from tests.models.query_parts import parameters, tables
 
 TITLES, DIM, DIMS, FACTORS = 12, 4, 7, 3
-LIKE = 0.25
-
-
-def tables(random: np.random.Generator) -> QueryTables:
-    shapes = ((TITLES, DIM), (TITLES, DIMS), (TITLES, FACTORS))
-    return QueryTables(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
-
-
-def parameters(own: QueryTables, random: np.random.Generator, **changes: Any) -> QueryParameters:
-    def normal(*shape: int) -> np.ndarray:
-        return random.normal(size=shape).astype(np.float32)
-
-    tower = {"of_vector": normal(DIM), "of_age": normal(), "of_weight": normal(), "everybody": normal(DIM)}
-    plain = {
-        "tower": tower | {"countries": normal(4, DIM)},
-        "tower_projection": normal(DIM, DIMS),
-        "linear_in_towers": 0.8,
-        "factor_projection": normal(FACTORS, DIMS),
-        "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.25},
-        "system": (own.factors.T @ own.factors + 2 * np.eye(FACTORS)).astype(np.float32),
-        "alpha": 5.0,
-        "usual_user": normal(FACTORS),
-        "positive_min_weight": LIKE,
-    }
-    return QueryParameters(**{**plain, **changes})
 
 
 @pytest.fixture(scope="module")
 def own() -> QueryTables:
-    return tables(np.random.default_rng(1))
+    return tables(np.random.default_rng(1), TITLES, DIM, DIMS, FACTORS)
 
 
 @pytest.fixture(scope="module")
