@@ -294,7 +294,7 @@ class Baselines(Section):
 
 
 class ColdStart(Section):
-    """How titles that nobody liked yet get their vectors from content: a kernel ridge from those that have one."""
+    """How content speaks for titles that few or nobody liked: a kernel ridge from what was learnt of those liked."""
 
     max_titles: Positive  # of those with a vector, the most liked are learnt from; time grows with their cube
     noise: Annotated[float, Field(gt=0)]
@@ -302,6 +302,7 @@ class ColdStart(Section):
     length_scale: Annotated[float, Field(gt=0)]
     scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
     length_power: Share  # 1: all as long, however popular content promises a title to be; 0: as predicted
+    prior_likes: Annotated[float, Field(ge=0)]  # that content counts as, of a title that has likes; 0: it has no say
 
 
 class ModelEase(Section):

@@ -32,8 +32,8 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Evaluation, Settings
 from models import asked as asking
-from models import comparison, lake, leave_one_out, metadata_fields, metrics, registry
-from models.baselines.content_kernel import features, select
+from models import cold_ridge, comparison, lake, metadata_fields, metrics, registry
+from models.baselines.content_kernel import features
 from models.comparison import Difference, Estimate
 from models.content import Content
 from models.errors import ModelError
@@ -83,26 +83,27 @@ def lists_of(
     model = TwoTower.load(folder)
     weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
     model.card = replace(model.card, content_blocks=weights)
-    bound = CatalogueModel(model, replace(catalogue, content=content))
+    described = replace(catalogue, content=content)
+    bound = CatalogueModel(model, described)
     queries = bound.queries(model.padded(asked))
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     vectors = {SERVED: bound.vectors}
     if (counts[asked.candidates] > 0).any():
-        vectors[NO_IDS] = content_vectors(model, bound.vectors, content, counts, max_titles)
+        vectors[NO_IDS] = content_vectors(model, described, counts, max_titles)
     return {way: _recommend(queries, own, asked, k) for way, own in vectors.items()}
 
 
 def content_vectors(
-    model: TwoTower, vectors: NDArray[np.float32], content: Content, counts: NDArray[np.int64], max_titles: int
+    model: TwoTower, catalogue: Catalogue, counts: NDArray[np.int64], max_titles: int
 ) -> NDArray[np.float32]:
-    """[titles, dim]: `vectors`, with those of known titles predicted as if nobody had liked them.
+    """[titles, dim]: the model's vectors, with those of known titles predicted as if nobody had liked them.
 
     Of more known titles than `max_titles` the least liked have zeros: there is no prediction of them.
     """
-    rows, ridge = features(content), model.card.cold
-    known, fitted = leave_one_out.of_model(vectors.astype(np.float64), counts, rows, ridge, max_titles)
-    found = np.where((counts > 0)[:, None], np.float32(0), vectors)
-    found[known] = ridge.scale * fitted.predict(select(rows, known))
+    rows, ridge = features(catalogue.content), model.card.cold
+    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
+    found = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
+    found[known] = ridge.scale * fitted.left_out()
     return found
 
 

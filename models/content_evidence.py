@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from conf.settings import Readiness as Options
-from models import leave_one_out, metadata_fields
+from models import cold_ridge, metadata_fields
 from models.baselines.content_kernel import Features, features, gaussian_kernel, select
 from models.content import Content
 from models.errors import ModelError
@@ -128,8 +128,7 @@ def gather_evidence(
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{np.count_nonzero(counts)} titles have likes; two at least must tell how another is placed")
-    vectors = bound.vectors.astype(np.float64)
-    known, fitted = leave_one_out.of_model(vectors, counts, rows, model.card.cold, options.max_titles)
+    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, model.card.cold, options.max_titles)
     count = train.liked.shape[0]
     people = np.sort(np.random.default_rng(seed).choice(count, min(count, options.people), replace=False))
     queries = bound.queries(pad_newest_first(train.liked[people], None, None, model.history_length))

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from models.baselines.content_kernel import Features, gaussian_kernel, noise_of_counts, select
-from models.baselines.likes import most_liked
-from models.two_tower import ColdRidge
+from models.baselines.content_kernel import Features, KernelRidge, gaussian_kernel
 
 Floats = NDArray[np.float64]
 
@@ -27,9 +25,17 @@ class LeaveOneOut:
 
     def predict_new(self, rows: Features) -> Floats:
         """[rows, width]: titles that are none of the known ones, as the model predicts them but for its scale."""
-        mean = self.targets.mean(axis=0)
-        coefficients = self.inverse @ (self.targets - mean)
-        return mean + gaussian_kernel(rows, self.known, self.length_scale) @ coefficients
+        return KernelRidge(self.known, self.length_scale, self._mean(), self._coefficients()).predict(rows)
+
+    def left_out(self) -> Floats:
+        """[titles, width]: `predict` of the known titles by all their content, without a kernel of them.
+
+        With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 there,
+        and the mean without the title. Two titles at least.
+        """
+        apart = (self.targets - self._mean()) / (len(self.targets) - 1)
+        moved = self.inverse.sum(axis=1)[:, None] * apart
+        return self.targets - (self._coefficients() + moved) / np.diag(self.inverse)[:, None]
 
     def predict(self, rows: Features) -> Floats:
         """[titles, width]: row n is title n predicted from all others, by the content that row n of `rows` has.
@@ -39,8 +45,7 @@ class LeaveOneOut:
         with the others and C⁻ⁿ = C - c cᵀ / C_nn without row and column n, it is mean⁻ⁿ + k C⁻ⁿ (Y - mean⁻ⁿ).
         Source: Rasmussen and Williams 2006, Gaussian processes for machine learning, section 5.4.2.
         """
-        mean = self.targets.mean(axis=0)
-        coefficients = self.inverse @ (self.targets - mean)
+        mean, coefficients = self._mean(), self._coefficients()
         sums, diagonal = self.inverse.sum(axis=1), np.diag(self.inverse)
         kernel = gaussian_kernel(rows, self.known, self.length_scale)
         np.fill_diagonal(kernel, 0)
@@ -49,23 +54,16 @@ class LeaveOneOut:
         found = mean + kernel @ coefficients - own[:, None] * coefficients
         return found + moved * (1 - kernel @ sums + own * sums)[:, None]
 
+    def _mean(self) -> Floats:
+        return self.targets.mean(axis=0)
+
+    def _coefficients(self) -> Floats:
+        return self.inverse @ (self.targets - self._mean())
+
 
 def fit_leave_one_out(known: Features, targets: Floats, noise: Floats, length_scale: float) -> LeaveOneOut:
-    """For `targets` [known titles, width] and `noise` [known titles] > 0; two titles at least."""
+    """For `targets` [known titles, width] and `noise` [known titles] > 0; two titles at least, to leave one out."""
     kernel = gaussian_kernel(known, known, length_scale)
     kernel[np.diag_indices_from(kernel)] += noise
-    inverse = linalg.cho_solve(linalg.cho_factor(kernel, overwrite_a=True), np.eye(len(kernel)))
+    inverse = linalg.inv(kernel, overwrite_a=True, assume_a="pos")
     return LeaveOneOut(known, length_scale, inverse, targets)
-
-
-def of_model(
-    vectors: Floats, counts: NDArray[np.int64], rows: Features, ridge: ColdRidge, max_titles: int
-) -> tuple[NDArray[np.int64], LeaveOneOut]:
-    """The known titles, and what predicts their `vectors` [titles, width] as the model predicts those of new ones.
-
-    `counts` [titles] are likes in training, `rows` features of all titles. Of more known titles than `max_titles` the
-    most liked are used: memory grows with their square, time with their cube.
-    """
-    known = most_liked(counts, min(max_titles, ridge.max_titles))
-    noise = noise_of_counts(counts[known], ridge.noise, ridge.noise_power)
-    return known, fit_leave_one_out(select(rows, known), vectors[known], noise, ridge.length_scale)

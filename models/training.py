@@ -16,6 +16,7 @@ from models.assembly import Part, combine
 from models.baselines.als import Als
 from models.baselines.content_kernel import dense_features, features
 from models.baselines.ease import Ease
+from models.cold_ridge import ColdRidge
 from models.dataset import Feed, Shuffle
 from models.errors import ModelError
 from models.fitting import EpochResult
@@ -28,7 +29,7 @@ from models.tower_validation import TowerValidation, tower_queries
 from models.towers import QUERY_WEIGHTS
 from models.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, USER_COLUMNS, InputMaker
 from models.truth import Truth
-from models.two_tower import ColdRidge, LearntTitles, ModelCard, TwoTower
+from models.two_tower import LearntTitles, ModelCard, TwoTower
 from models.workers import SharedFeed
 
 log = logging.getLogger("marquee")

@@ -1,8 +1,8 @@
 """The trained model: title vectors and a query tower whose inner product is the score.
 
-Titles that somebody liked keep what was learnt of them; all others, those announced today among them, get the same from
-content, by a ridge from the titles that were liked. The ridge is solved anew on today's catalogue, so that it follows
-metadata and encoders that changed since the training.
+Titles that somebody liked have what was learnt of them, turned towards what content says where few people did; all
+others, those announced today among them, get the same from content alone, by a ridge from the titles that were liked.
+The ridge is solved anew on today's catalogue, so that it follows metadata and encoders that changed since the training.
 """
 
 import json
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.baselines.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
-from models.baselines.likes import most_liked, nearest_by_cosine
+from models import cold_ridge
+from models.baselines.content_kernel import features, select
+from models.baselines.likes import nearest_by_cosine
+from models.cold_ridge import ColdRidge
 from models.content import Content
 from models.errors import ModelError
 from models.histories import PaddedHistories, pad_newest_first
@@ -41,18 +43,6 @@ class LearntTitles:
     tower: Floats  # [titles, dim of the towers], the history side from here on; see QueryTables
     linear: Floats  # [titles, dims]
     factors: Floats  # [titles, factors]
-
-
-@dataclass(frozen=True)
-class ColdRidge:
-    """How content gives the other titles their vectors; see `conf.settings.ColdStart`."""
-
-    max_titles: int
-    noise: float
-    noise_power: float
-    length_scale: float
-    scale: float
-    length_power: float = 0.0  # models saved before there was one have none
 
 
 @dataclass(frozen=True)
@@ -148,41 +138,49 @@ class TwoTower:
             self._embedded = (catalogue, self._embed_anew(catalogue))
         return self._embedded[1]
 
+    def learnt_vectors(self, catalogue: Catalogue) -> Floats:
+        """[titles, dim] in the catalogue's order, as training left them; zeros for titles that it knew nothing of."""
+        return self._learnt(catalogue)[0][:, : self.dim]
+
     def _embed_anew(self, catalogue: Catalogue) -> Embedded:
+        own, cold = self._titles, self.card.cold
+        every, counts = self._learnt(catalogue)
+        widths = np.cumsum([part.shape[1] for part in (own.vectors, own.tower, own.linear)])
+        parts = vectors, tower, linear, factors = np.split(every, widths, axis=1)  # which share its memory
+        liked, missing = np.flatnonzero(counts), np.flatnonzero(counts == 0)
+        if len(missing) or cold.prior_likes > 0:
+            rows = features(_blocks(catalogue.content, self.card.content_blocks))
+            known, fitted = cold_ridge.fit(every, counts, rows, cold)
+            if len(missing):
+                every[missing] = fitted.predict_new(select(rows, missing))
+                vectors[missing] = cold_ridge.rescaled(vectors[missing], cold.scale, cold.length_power)
+                lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
+                tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles
+            if cold.prior_likes > 0 and len(known) > 1:
+                said = cold_ridge.predict_liked(known, fitted, liked, rows)
+                for part, own_said in zip(parts, np.split(said, widths, axis=1), strict=True):
+                    part[liked] = cold_ridge.turned(part[liked], own_said, counts[liked], cold.prior_likes)
+        return Embedded(vectors, QueryTables(tower, linear, factors))
+
+    def _learnt(self, catalogue: Catalogue) -> tuple[Floats, NDArray[np.int64]]:
+        """[titles, width of all parts] and [titles]: what training left, and the likes that it learnt that of."""
         own = self._titles
         places = catalogue.positions(own.title_ids)
-        if not (places >= 0).any():
-            raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")
         here = places >= 0
+        if not here.any():
+            raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")
         learnt = np.hstack([own.vectors, own.tower, own.linear, own.factors])
         every = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
         every[places[here]] = learnt[here]
         counts = np.zeros(len(catalogue), dtype=np.int64)
         counts[places[here]] = own.counts[here]
-        missing = np.flatnonzero(counts == 0)
-        if len(missing):
-            every[missing] = self._predict(_blocks(catalogue.content, self.card.content_blocks), every, counts, missing)
-        widths = np.cumsum([part.shape[1] for part in (own.vectors, own.tower, own.linear)])
-        vectors, tower, linear, factors = np.split(every, widths, axis=1)
-        vectors[missing] = _rescaled(vectors[missing], self.card.cold.scale, self.card.cold.length_power)
-        lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
-        tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles
-        return Embedded(vectors, QueryTables(tower, linear, factors))
-
-    def _predict(
-        self, content: Content, learnt: Floats, counts: NDArray[np.int64], missing: Positions
-    ) -> NDArray[np.float64]:
-        cold = self.card.cold
-        known = most_liked(counts, cold.max_titles)
-        rows = features(content)
-        noise = noise_of_counts(counts[known], cold.noise, cold.noise_power)
-        ridge = fit_kernel_ridge(select(rows, known), learnt[known].astype(np.float64), noise, cold.length_scale)
-        return ridge.predict(select(rows, missing))
+        return every, counts
 
     def recommend_learnt(self, title_ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """[batch, count]: ids of learnt titles for histories of `title_ids` [batch, length], of which -1 is padding.
 
-        Titles of the history are left out; where too few remain, -1 stands.
+        Titles of the history are left out; where too few remain, -1 stands. Without a catalogue content has no say: all
+        titles are as they were learnt.
         """
         own = self._titles
         order = np.argsort(own.title_ids)
@@ -271,16 +269,6 @@ class CatalogueModel:
     def similar_titles(self, position: int, count: int) -> Positions:
         """By the cosine of vectors."""
         return nearest_by_cosine(self.vectors.astype(np.float64), position, count)
-
-
-def _rescaled(vectors: Floats, scale: float, power: float) -> Floats:
-    """`vectors` [titles, dims], `scale` times as long on the whole, and the more alike in length the higher `power`.
-
-    How long a predicted vector is says how popular content promises the title to be. That nobody has liked it speaks
-    against the promise, where titles have been there to be liked: at 0 it is believed, at 1 all are as long.
-    """
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return np.asarray(vectors * (scale * (lengths.mean() / lengths) ** power), dtype=np.float32)
 
 
 def _blocks(content: Content, weights: Mapping[str, float]) -> Content:

@@ -1,5 +1,6 @@
 """What metadata brings: variants of content, titles by content alone, and the command on two tastes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ def test_variants_go_by_what_there_is() -> None:
 
 def test_without_ids_known_titles_are_as_if_left_out_and_new_ones_as_served(trained: Any) -> None:
     catalogue, model = trained.inputs.catalogue, trained.model
-    vectors = model.title_vectors(catalogue)
     counts = np.bincount(trained.inputs.train.liked.indices, minlength=len(catalogue))
     content = catalogue.content.only(model.card.content_blocks)
-    found = ablation.content_vectors(model, vectors, content, counts, 1000)
-    np.testing.assert_array_equal(found[16:], vectors[16:])
+    described = replace(catalogue, content=content)
+    vectors = model.learnt_vectors(catalogue)
+    found = ablation.content_vectors(model, described, counts, 1000)
+    np.testing.assert_array_equal(found[16:], model.title_vectors(described)[16:])
     rows, ridge = features(content), model.card.cold
     known = np.arange(16)
     noise = noise_of_counts(counts[known], ridge.noise, ridge.noise_power)
@@ -53,7 +55,7 @@ def test_without_ids_known_titles_are_as_if_left_out_and_new_ones_as_served(trai
         slow = fit_kernel_ridge(select(rows, others), targets, noise[others], ridge.length_scale)
         expected = ridge.scale * slow.predict(select(rows, np.array([title])))[0]
         np.testing.assert_allclose(found[title], expected, rtol=1e-4, atol=1e-5)
-    fewer = ablation.content_vectors(model, vectors, content, counts, 3)
+    fewer = ablation.content_vectors(model, described, counts, 3)
     assert np.count_nonzero(np.abs(fewer[:16]).sum(axis=1)) == 3
 
 

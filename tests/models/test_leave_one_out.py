@@ -1,7 +1,5 @@
 """Titles predicted from all others at once: as if each had been left out and the ridge been solved anew."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy import sparse
@@ -35,22 +33,7 @@ def test_as_if_the_ridge_were_solved_without_each_title(left_out: tuple[str, ...
         np.testing.assert_allclose(found[n], slow.predict(select(asked, np.array([n])))[0], rtol=1e-9)
 
 
-def test_the_ridge_is_that_of_the_model(trained: Any) -> None:
-    catalogue, model = trained.inputs.catalogue, trained.model
-    vectors = model.title_vectors(catalogue).astype(float)
-    counts = np.bincount(trained.inputs.train.liked.indices, minlength=len(catalogue))
-    rows, ridge = features(catalogue.content.only(model.card.content_blocks)), model.card.cold
-    known, fitted = leave_one_out.of_model(vectors, counts, rows, ridge, 1000)
-    assert known.tolist() == list(range(16))
-    predicted = fitted.predict_new(select(rows, np.array([16, 17])))
-    np.testing.assert_allclose(ridge.scale * predicted, vectors[16:], rtol=1e-4, atol=1e-5)
-
-
-def test_only_the_most_liked_titles_are_used_where_there_are_many(trained: Any) -> None:
-    catalogue, model = trained.inputs.catalogue, trained.model
-    vectors = model.title_vectors(catalogue).astype(float)
-    counts = np.array([5, 9, 0, 7, 7, *[1] * 13])
-    rows = features(catalogue.content.only(model.card.content_blocks))
-    known, fitted = leave_one_out.of_model(vectors, counts, rows, model.card.cold, 3)
-    assert known.tolist() == [1, 3, 4]
-    np.testing.assert_array_equal(fitted.targets, vectors[[1, 3, 4]])
+def test_by_all_their_content_no_kernel_is_needed() -> None:
+    rows, targets, noise = features(CONTENT), RANDOM.normal(size=(14, 4)), RANDOM.uniform(0.1, 0.5, 14)
+    fitted = leave_one_out.fit_leave_one_out(rows, targets, noise, 1.3)
+    np.testing.assert_allclose(fitted.left_out(), fitted.predict(rows), rtol=1e-9)
