@@ -319,6 +319,7 @@ class PartWeights(Section):
 
     towers: Annotated[float, Field(gt=0)]
     ease: Weight
+    content: Weight  # of what the content of liked titles says of others
     als: Weight
 
 
@@ -341,6 +342,12 @@ class Model(Section):
     recency: Recency
     compressed_dims: Positive  # of the one vector that a title's parts become
     cold_start: ColdStart
+
+    @model_validator(mode="after")
+    def _towers_stand_on_ease_alone(self) -> "Model":
+        if self.ease.offset_scale > 0 and self.weights.content > 0:
+            raise ValueError("weights.content must be 0 where the towers stand on EASE (ease.offset_scale above 0)")
+        return self
 
 
 class Training(Section):

@@ -37,6 +37,12 @@ class LeaveOneOut:
         moved = self.inverse.sum(axis=1)[:, None] * apart
         return self.targets - (self._coefficients() + moved) / np.diag(self.inverse)[:, None]
 
+    def of_others(self) -> Floats:
+        """[titles, titles], 0 on the diagonal: column n is how much of each other title's target is in `left_out` n."""
+        found = -self.inverse / np.diag(self.inverse)
+        np.fill_diagonal(found, 0)
+        return found
+
     def predict(self, rows: Features) -> Floats:
         """[titles, width]: row n is title n predicted from all others, by the content that row n of `rows` has.
 

@@ -17,7 +17,7 @@ class QueryTables:
     """What a history's titles bring into the query: row n is the n-th title of the catalogue."""
 
     tower: Floats  # [titles, dim of the towers]
-    linear: Floats  # [titles, dims], of EASE: what a like adds
+    linear: Floats  # [titles, dims], of EASE and content: what a like adds
     factors: Floats  # [titles, factors], of ALS; of width 0 without it
 
 
@@ -29,7 +29,7 @@ class QueryParameters:
     tower_projection: Floats  # [dim of the towers, dims]
     linear_in_towers: float  # how much of EASE the towers stand on
     factor_projection: Floats  # [factors, dims]
-    part_weights: Mapping[str, float]  # of towers, ease and als
+    part_weights: Mapping[str, float]  # of towers, als, and ease, which is all that is linear in likes
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
     usual_user: Floats  # [factors], for histories without a known title

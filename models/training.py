@@ -1,8 +1,8 @@
-"""From pinned tables to a trained model: EASE, the towers on top of it, ALS beside them, all of it as one vector."""
+"""From pinned tables to a trained model: towers, EASE, content and ALS, all of it as one vector."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings
-from models import delta_files, fitting, lake, position_bias, truth, workers
+from models import delta_files, fitting, lake, linear_part, position_bias, truth, workers
 from models.assembly import Part, combine
 from models.baselines.als import Als
-from models.baselines.content_kernel import dense_features, features
+from models.baselines.content_kernel import dense_features, features, select
 from models.baselines.ease import Ease
 from models.cold_ridge import ColdRidge
 from models.dataset import Feed, Shuffle
@@ -217,7 +217,7 @@ def _tower_content(inputs: Inputs, blocks: Sequence[str]) -> Floats:
 
 
 def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, ease: Floats | None) -> TwoTower:
-    """The model of all parts: towers, EASE and ALS, side by side and compressed."""
+    """The model of all parts, side by side and compressed: towers, what is linear in likes, and ALS."""
     table = network.titles.table().numpy()[1:].astype(np.float32)
     sample = _sampled_users(inputs.liked, settings.seed)
     histories = inputs.liked[sample]
@@ -232,8 +232,9 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
         parts["towers"] = Part(
             _beside(queries, shares), np.hstack([table / temperature, scale * ease.T]), weights.towers
         )
-    if ease is not None and weights.ease > 0:
-        parts["ease"] = Part(shares, ease.T, weights.ease)
+    linear = [(matrix, weight) for matrix, weight in _linear_matrices(settings, inputs, ease) if weight > 0]
+    if linear:
+        parts["ease"] = linear_part.linear_part(shares, linear)
     als = _fitted_als(settings, inputs) if weights.als > 0 else None
     if als:
         parts["als"] = Part(_float32(als.user_vectors(histories)), _float32(als.title_vectors), weights.als)
@@ -252,7 +253,7 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
         tower_projection=own_tower,
         linear_in_towers=scale,
         factor_projection=small.projections.get("als", np.empty((0, small.vectors.shape[1]), dtype=np.float32)),
-        part_weights={"towers": weights.towers, "ease": weights.ease if "ease" in parts else 0.0, "als": weights.als},
+        part_weights={"ease": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
         alpha=settings.baselines.als.alpha,
@@ -261,6 +262,21 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
         recency_floor=settings.model.recency.floor,
     )
     return TwoTower(titles, query, _card(settings, inputs))
+
+
+def _linear_matrices(settings: Settings, inputs: Inputs, ease: Floats | None) -> Iterator[tuple[Floats, float]]:
+    """What is linear in likes, [warm titles, warm titles] each, with its weight."""
+    if ease is not None:
+        yield ease, settings.model.weights.ease
+    if not settings.model.weights.content:
+        return
+    most = settings.model.cold_start.max_titles
+    if not 2 <= len(inputs.warm) <= most:
+        log.info("content has no part in the score of %d titles: from 2 to %d can have one", len(inputs.warm), most)
+        return
+    rows = select(features(inputs.catalogue.content.only(settings.content.blocks)), inputs.warm)
+    counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
+    yield linear_part.content_weights(rows, counts, _cold_ridge(settings)), settings.model.weights.content
 
 
 def _sampled_users(liked: sparse.csr_matrix, seed: int) -> NDArray[np.int64]:
@@ -282,8 +298,12 @@ def _beside(queries: Floats, shares: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def _card(settings: Settings, inputs: Inputs) -> ModelCard:
-    cold = ColdRidge(**settings.model.cold_start.model_dump())
-    return ModelCard(settings.examples.user_history_titles, dict(settings.content.blocks), inputs.countries, cold)
+    blocks = dict(settings.content.blocks)
+    return ModelCard(settings.examples.user_history_titles, blocks, inputs.countries, _cold_ridge(settings))
+
+
+def _cold_ridge(settings: Settings) -> ColdRidge:
+    return ColdRidge(**settings.model.cold_start.model_dump())
 
 
 def _float32(values: NDArray[np.float64]) -> Floats:

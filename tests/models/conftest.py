@@ -182,6 +182,7 @@ def tiny_options() -> Callable[[Path, Path], dict[str, Any]]:
             "model.ease.regularization": 5.0,
             "model.ease.offset_scale": 15.0,
             "model.weights.ease": 0.5,
+            "model.weights.content": 0.0,
             "model.weights.als": 0.5,
             "model.cold_start.scale": 1.2,
             "training.epochs": 5,
