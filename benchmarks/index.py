@@ -92,7 +92,7 @@ class Bench:
         limit = self.arguments.limit
         built = run_apart(BuildIndex(*own, threads), limit)
         asked = run_apart(AskIndex(*own, threads, WANTED), limit)
-        return {"config": config, "built": built, "asked": asked, "threads": threads}
+        return {"config": config, "built": built, **asked, "threads": threads}
 
     def measure_call(self, name: str) -> Any:
         stored = self.folder / "scann-0"

@@ -20,6 +20,8 @@ def add_engine(report: Report, name: str, found: Sequence[Mapping[str, Any]], ti
         how: dict[str, Any] = {"index": name, "titles": titles, "config": _short(own["config"])}
         report.add("build time", own["built"]["seconds"], "s", processor_s=own["built"]["processor_s"], **how)
         report.add("stored bytes", own["built"]["bytes"], "bytes", **how)
+        if own.get("most_recall") is not None:
+            report.add("recall@10 with the most effort tried", own["most_recall"], "share", **how)
     for wanted in sorted({recall for own in found for recall in own["asked"]}):
         fastest = best(found, wanted)
         if fastest is None:

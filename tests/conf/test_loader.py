@@ -86,7 +86,7 @@ def test_movielens_files_load_over_local_yaml(name: str) -> None:
     settings = load_settings(DEFAULT_CONF.with_name(name))
     assert settings.histories.max_titles == settings.examples.user_history_titles == 1000
     assert settings.title_features.text.encoder == "sentence"
-    assert settings.model.compressed_dims == 512  # of local.yaml
+    assert settings.training.target_power == 0.5  # of local.yaml
 
 
 def test_cluster_yaml_loads_over_local_yaml() -> None:
