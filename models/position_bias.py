@@ -12,6 +12,9 @@ fitted by maximum likelihood. Sources: Craswell et al. 2008, An experimental com
 rank, and clicks weighed by its inverse, clipped).
 
 The weights are means per title: those of single clicks, tried on the simulated guide, add more noise than they mend.
+
+What a recommender shows to everybody collects likes by being shown, and is recommended for them again. Against that
+likes weigh the less, the more often their title was looked at: impressions times the chance of a look, to a power.
 """
 
 import json
@@ -37,6 +40,7 @@ log = logging.getLogger("marquee")
 TABLE = "click_ranks"
 _COLUMNS = ("title_id", "ds", "is_random", "rank", "count_impressions", "count_clicks")
 _STEPS, _ENOUGH = 50, 1e-10  # of Newton's method
+_MOST_BY_EXPOSURE = 5.0  # that a like weighs more, or less, for how often its title was looked at
 
 Counts = NDArray[np.int64]
 Weights = NDArray[np.float32]
@@ -111,7 +115,8 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     """What a like of each title of the catalogue weighs, [titles]: the mean over its clicks of 1 / chance of a look.
 
     A click weighs `options.max_weight` at most, a title without clicks what the mean click does; the mean over `likes`
-    [titles], how often each was liked, is 1. None, all the same, where random order had too few clicks to tell by.
+    [titles], how often each was liked, is 1. Of a title that was often looked at they are smaller, see `_by_exposure`.
+    None, all the same, where random order had too few clicks to tell by.
     """
     curve = examination(found) if options.max_weight > 1 else None
     if curve is None or curve.clicks < options.min_clicks:
@@ -124,8 +129,27 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     summed = np.bincount(places[is_known], weights=(per_click * clicked.clicks)[is_known], minlength=count)
     mean = np.average(per_click, weights=clicked.clicks)
     weights = np.where(clicks > 0, summed / np.maximum(clicks, 1), mean)
+    weights *= _by_exposure(_looks(found, curve, catalogue), likes, options.exposure_power)
     log.info("position bias: decay %.3f ± %.3f, of %d clicks", curve.decay, curve.error, curve.clicks)
     return (weights * likes.sum() / (weights @ likes)).astype(np.float32)
+
+
+def _looks(found: ClickRanks, curve: Examination, catalogue: Catalogue) -> NDArray[np.float64]:
+    """[titles]: how often each was looked at, as expected from where it stood."""
+    places = catalogue.positions(found.title_ids)
+    expected = found.impressions * found.ranks.astype(np.float64) ** -curve.decay
+    return np.asarray(
+        np.bincount(places[places >= 0], weights=expected[places >= 0], minlength=len(catalogue)), dtype=np.float64
+    )
+
+
+def _by_exposure(looks: NDArray[np.float64], likes: Counts, power: float) -> NDArray[np.float64]:
+    """[titles]: what was looked at twice as often as the mean like's title weighs 2 ** -power, within bounds.
+
+    1 for titles that were in no list: whoever liked them found them elsewhere.
+    """
+    share = (looks + 1) / np.average(looks + 1, weights=likes)
+    return np.where(looks > 0, np.clip(share**-power, 1 / _MOST_BY_EXPOSURE, _MOST_BY_EXPOSURE), 1.0)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:

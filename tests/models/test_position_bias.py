@@ -13,7 +13,7 @@ from conf.settings import PositionBias
 from models import lake, position_bias
 from models.position_bias import ClickRanks
 
-OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, min_clicks=100)
+OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, min_clicks=100)
 MAY_1 = date(2024, 5, 1)
 
 Row = tuple[int, bool, int, int, int]  # title, in random order, rank, impressions, clicks
@@ -86,6 +86,38 @@ def test_a_like_weighs_the_mean_over_the_titles_clicks(trained: Any) -> None:
     assert at[9] == 2.5
     expected *= likes.sum() / (expected @ likes)
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
+
+
+def test_likes_of_what_was_often_looked_at_weigh_less(trained: Any) -> None:
+    catalogue = trained.inputs.catalogue
+    rows: list[Row] = [
+        *[(999, is_random, rank, seen, clicks) for _, is_random, rank, seen, clicks in in_random_order(0.5)],
+        (100, False, 1, 400, 0),
+        (101, False, 4, 200, 0),
+        (101, True, 4, 200, 0),
+        (102, False, 1, 10**9, 0),
+        (103, False, 9, 1, 0),
+    ]
+    likes = np.array([3, 1, 1, 1] + [0] * (len(catalogue) - 4))
+    likes[4] = 2  # in no list at all
+    plain, found = (
+        position_bias.title_weights(
+            ranks_of(*rows), catalogue, likes, OPTIONS.model_copy(update={"exposure_power": power})
+        )
+        for power in (0.0, 0.5)
+    )
+    curve = position_bias.examination(ranks_of(*rows))
+    assert plain is not None
+    assert found is not None
+    assert curve is not None
+    assert np.ptp(plain) == 0  # nothing was clicked but a title that is not in the catalogue
+    looks = np.array([400, 400 * 4**-curve.decay, 1e9, 9**-curve.decay, 0])
+    share = (looks + 1) / np.average(looks + 1, weights=likes[:5])
+    expected = np.append(np.clip(share[:4] ** -0.5, 1 / 5, 5), 1)
+    assert expected[0] == 5  # looked at a millionth as often as the mean like's title
+    expected *= likes.sum() / (expected @ likes[:5])
+    np.testing.assert_allclose(found[:5], expected, rtol=1e-5)
+    assert (found @ likes) == pytest.approx(likes.sum(), rel=1e-5)
 
 
 def test_nothing_is_corrected_where_that_is_off_or_too_little_is_known(trained: Any) -> None:
