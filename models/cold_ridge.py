@@ -1,7 +1,7 @@
 """What content says of titles: all there is to say of new ones, and a word in what few people's likes have taught.
 
 A kernel ridge from the content of titles that somebody liked to what was learnt of them. A title that one person liked
-is known by that person's taste alone; the ridge, which has all titles, corrects what such a likes' accident says of it.
+is known by that person's taste alone; the ridge, which has all titles, corrects what chance made of so few likes.
 """
 
 from dataclasses import dataclass

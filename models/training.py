@@ -58,6 +58,11 @@ class Inputs:
         return self.catalogue.title_ids[self.warm]
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """[warm titles]: users who liked each."""
+        return np.bincount(self.liked.indices, minlength=len(self.warm))
+
+    @property
     def data_hash(self) -> str:
         """SHA-256 of who liked what, by ids, and what likes weigh: the same for the same data in whatever files."""
         digest = hashlib.sha256("\n".join(self.train.user_ids).encode())
@@ -194,7 +199,7 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
     )
     content = _tower_content(inputs, model.content_blocks)
     if loss == "sampled_softmax":
-        counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
+        counts = inputs.counts
         popularity = (counts / counts.sum()).astype(np.float32)
         return SampledSoftmax(options, content, popularity, training.uniform_negatives, training.correct_sampling)
     least, most = training.dropped_share
@@ -232,8 +237,7 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
         parts["towers"] = Part(
             _beside(queries, shares), np.hstack([table / temperature, scale * ease.T]), weights.towers
         )
-    linear = [(matrix, weight) for matrix, weight in _linear_matrices(settings, inputs, ease) if weight > 0]
-    if linear:
+    if linear := list(_linear_matrices(settings, inputs, ease)):
         parts["ease"] = linear_part.linear_part(shares, linear)
     als = _fitted_als(settings, inputs) if weights.als > 0 else None
     if als:
@@ -242,7 +246,7 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
     own_tower, of_ease = np.split(small.projections["towers"], [table.shape[1]])
     titles = LearntTitles(
         title_ids=inputs.title_ids,
-        counts=np.bincount(inputs.liked.indices, minlength=len(inputs.warm)),
+        counts=inputs.counts,
         vectors=small.vectors,
         tower=table,
         linear=of_ease / scale if scale > 0 else small.projections.get("ease", np.zeros_like(small.vectors)),
@@ -266,17 +270,17 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
 
 def _linear_matrices(settings: Settings, inputs: Inputs, ease: Floats | None) -> Iterator[tuple[Floats, float]]:
     """What is linear in likes, [warm titles, warm titles] each, with its weight."""
-    if ease is not None:
-        yield ease, settings.model.weights.ease
-    if not settings.model.weights.content:
+    weights = settings.model.weights
+    if ease is not None and weights.ease > 0:
+        yield ease, weights.ease
+    if not weights.content:
         return
     most = settings.model.cold_start.max_titles
     if not 2 <= len(inputs.warm) <= most:
         log.info("content has no part in the score of %d titles: from 2 to %d can have one", len(inputs.warm), most)
         return
     rows = select(features(inputs.catalogue.content.only(settings.content.blocks)), inputs.warm)
-    counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
-    yield linear_part.content_weights(rows, counts, _cold_ridge(settings)), settings.model.weights.content
+    yield linear_part.content_weights(rows, inputs.counts, _cold_ridge(settings)), weights.content
 
 
 def _sampled_users(liked: sparse.csr_matrix, seed: int) -> NDArray[np.int64]:

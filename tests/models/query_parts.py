@@ -1,10 +1,12 @@
-"""Made-up parts of a query tower, as a model would have learnt them."""
+"""Made-up parts of a query tower, as a model would have learnt them, and models changed in one part."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from models.query_tower import QueryParameters, QueryTables
+from models.two_tower import TwoTower
 
 LIKE = 0.25
 COUNTRIES = 4
@@ -34,3 +36,9 @@ def parameters(own: QueryTables, random: np.random.Generator, **changes: Any) ->
         "positive_min_weight": LIKE,
     }
     return QueryParameters(**{**plain, **changes})
+
+
+def with_prior(model: TwoTower, likes: float) -> TwoTower:
+    """The model with content counting as so many likes; with 0 liked titles are as they were learnt."""
+    cold = replace(model.card.cold, prior_likes=likes)
+    return TwoTower(model._titles, model._query, replace(model.card, cold=cold))

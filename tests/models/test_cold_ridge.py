@@ -8,6 +8,7 @@ import numpy as np
 from models import cold_ridge
 from models.baselines.content_kernel import features, select
 from models.two_tower import TwoTower
+from tests.models.query_parts import with_prior
 
 RANDOM = np.random.default_rng(6)
 
@@ -18,11 +19,6 @@ def content_rows(trained: Any) -> Any:
 
 def counts_of(trained: Any) -> np.ndarray:
     return np.bincount(trained.inputs.train.liked.indices, minlength=len(trained.inputs.catalogue))
-
-
-def with_prior(model: TwoTower, likes: float) -> TwoTower:
-    cold = replace(model.card.cold, prior_likes=likes)
-    return TwoTower(model._titles, model._query, replace(model.card, cold=cold))
 
 
 def test_the_ridge_is_that_of_the_model(trained: Any) -> None:

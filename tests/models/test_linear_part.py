@@ -1,7 +1,6 @@
 """What is linear in likes: EASE, and the content of liked titles."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from models.baselines.ease import Ease
 from models.cold_ridge import ColdRidge
 from models.content import Content
 from models.two_tower import CatalogueModel, TwoTower
+from tests.models.query_parts import with_prior
 
 RANDOM = np.random.default_rng(8)
 PLOTS = RANDOM.normal(size=(9, 4)).astype(np.float32)
@@ -75,8 +75,7 @@ def trained_with(
     settings = tiny_settings(trained.lake.root, folder, **{"model.ease.offset_scale": 0.0, **changes})
     inputs = training.read_inputs(settings, training.pin(settings.lake.root))
     model = training.train_model(settings, inputs, folder, lambda result: None)
-    card = replace(model.card, cold=replace(model.card.cold, prior_likes=0.0))
-    return inputs, TwoTower(model._titles, model._query, card)
+    return inputs, with_prior(model, 0.0)
 
 
 def test_a_trained_model_has_content_beside_ease(

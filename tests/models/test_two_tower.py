@@ -20,6 +20,7 @@ from models.lake import Catalogue
 from models.query_tower import QueryParameters
 from models.truth import Truth
 from models.two_tower import CatalogueModel, LearntTitles, ModelCard, TwoTower
+from tests.models.query_parts import with_prior
 
 LEARNT, DIM, DIMS, FACTORS, PLOT = 30, 4, 6, 3, 8
 IDS = np.arange(LEARNT)[::-1] * 10 + 1000  # in no order of theirs
@@ -260,12 +261,6 @@ def standardised(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
 
 
-def as_learnt(model: TwoTower) -> TwoTower:
-    """Without what content says of liked titles."""
-    card = replace(model.card, cold=replace(model.card.cold, prior_likes=0.0))
-    return TwoTower(model._titles, model._query, card)
-
-
 def test_at_full_rank_scores_are_the_sum_of_the_parts(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -281,7 +276,7 @@ def test_at_full_rank_scores_are_the_sum_of_the_parts(
     als = Als(4, 0.1, 2.0, trained.settings.baselines.als.iterations, settings.seed)
     als.fit(liked, content)
     found, of_towers = (
-        CatalogueModel(as_learnt(own), inputs.catalogue).score(inputs.train.liked)[:, inputs.warm]
+        CatalogueModel(with_prior(own, 0.0), inputs.catalogue).score(inputs.train.liked)[:, inputs.warm]
         for own in (trained.model, towers)
     )
     weights = trained.settings.model.weights
