@@ -33,9 +33,6 @@ class ByScore:
     def score(self, queries: Floats, rows: Ids | slice) -> Floats:
         return _products(queries, self._vectors, rows)
 
-    def score_each(self, queries: Floats, rows: Ids) -> Floats:
-        return np.einsum("qkw,qw->qk", self._vectors[rows], queries)
-
     def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
         return search_index(self.opened, queries, count)
 
@@ -66,13 +63,11 @@ class ByLikeness:
     def score(self, queries: Floats, rows: Ids | slice) -> Floats:
         return _products(queries, self._embeddings, rows) / self.lengths[rows]
 
-    def score_each(self, queries: Floats, rows: Ids) -> Floats:
-        return np.einsum("qkw,qw->qk", self._embeddings[rows], queries) / self.lengths[rows]
-
     def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
         fetch = min(int(self.refetch * count), len(self))
         rows, _ = search_index(self.opened, self.opened.queries(queries, dial=0.0), fetch)
-        scores = np.where(rows >= 0, self.score_each(queries, rows), -np.inf)
+        cosines = np.einsum("qkw,qw->qk", self._embeddings[rows], queries) / self.lengths[rows]
+        scores = np.where(rows >= 0, cosines, np.float32(-np.inf))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         return planner.taken(rows, order), planner.taken(scores, order)
 

@@ -75,7 +75,9 @@ class NumpyTower:
             queries = numbers["towers"] * _unit(towers)
         else:
             linear = _weighted(_unit(liked), self.linear_table[rows])
-            queries = numbers["towers"] * _unit(towers + numbers["linear_in_towers"] * linear)
+            if numbers["linear_in_towers"]:
+                towers = towers + numbers["linear_in_towers"] * linear
+            queries = numbers["towers"] * _unit(towers)
             queries += numbers["ease"] * _unit(linear)
         if self.factor_table.shape[1]:
             queries += numbers["als"] * _unit(self._folded_in(rows, liked) @ self.factor_projection)
@@ -121,7 +123,7 @@ class NumpyTower:
 
 def _unit(vectors: Floats) -> Floats:
     """At length 1; zeros stay zeros."""
-    return vectors / np.sqrt(np.maximum(np.square(vectors).sum(axis=-1, keepdims=True), _LEAST_SQUARE))
+    return vectors / np.sqrt(np.maximum(np.vecdot(vectors, vectors), _LEAST_SQUARE))[..., None]
 
 
 def _weighted(weights: Floats, rows: Floats) -> Floats:

@@ -32,11 +32,8 @@ class Candidates(Protocol):
     def score(self, queries: Floats, rows: Ids | slice) -> Floats:
         """[queries, rows]: what `rows` are worth for each of `queries` [queries, width]."""
 
-    def score_each(self, queries: Floats, rows: Ids) -> Floats:
-        """[queries, count]: what `rows` [queries, count] are worth, each for its own query."""
-
     def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
-        """Rows and scores [queries, count], nearly the best, best first; NO_TITLE where it finds no more."""
+        """Rows [queries, count], nearly the best, best first, NO_TITLE for no more, and what they are worth exactly."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +102,14 @@ def best(
     # What is blocked for one query seldom is all among its best: who gets too few is asked for again.
     usual = int(statistics.median(map(len, blocked))) if blocked else 0
     plan = choose(count_allowed, everything, count + usual, policy)
-    rows = np.full((len(queries), count), NO_TITLE, dtype=np.int64)
-    scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    open_lists = np.arange(len(queries))
-    while len(open_lists):
-        asked = [blocked[n] for n in open_lists]
-        find = _exact if plan.kind == "exact" else _search
-        rows[open_lists], scores[open_lists] = find(candidates, queries[open_lists], allowed, asked, count, plan.fetch)
-        open_lists = open_lists[(rows[open_lists] >= 0).sum(axis=1) < possible[open_lists]]
-        if plan.kind == "exact":
+    rows, scores = _find(plan, candidates, queries, allowed, blocked, count)
+    while plan.kind == "search":
+        short = np.flatnonzero((rows >= 0).sum(axis=1) < possible)
+        if not len(short):
             break
-        if len(open_lists):
-            plan = _search_if_cheaper(_REFETCH * plan.fetch, count_allowed, policy)
+        plan = _search_if_cheaper(_REFETCH * plan.fetch, count_allowed, policy)
+        asked = [blocked[n] for n in short]
+        rows[short], scores[short] = _find(plan, candidates, queries[short], allowed, asked, count)
     return Ranked(rows, scores, plan)
 
 
@@ -130,11 +123,20 @@ def _is_in(rows: Ids, ordered: Rows) -> NDArray[np.bool_]:
     """Of the shape of `rows`: whether they stand in `ordered`."""
     if not len(ordered):
         return np.zeros(rows.shape, dtype=np.bool_)
-    return ordered[np.minimum(np.searchsorted(ordered, rows), len(ordered) - 1)] == rows
+    return ordered[np.minimum(ordered.searchsorted(rows), len(ordered) - 1)] == rows
+
+
+def _find(
+    plan: Plan, candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
+) -> tuple[Ids, Floats]:
+    """Rows and scores [queries, count] as `plan` has it."""
+    if plan.kind == "exact":
+        return _exact(candidates, queries, allowed, excluded, count)
+    return _search(candidates, queries, allowed, excluded, count, plan.fetch)
 
 
 def _exact(
-    candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int, _fetch: int
+    candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
 ) -> tuple[Ids, Floats]:
     """Every allowed title is scored, some at a time."""
     count_allowed = len(candidates) if allowed is None else len(allowed)
@@ -158,8 +160,8 @@ def _exact(
 def _search(
     candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int, fetch: int
 ) -> tuple[Ids, Floats]:
-    """What the index gives, without what may not be recommended, scored again."""
-    rows, _ = candidates.search(queries, fetch)
+    """What the index gives, without what may not be recommended."""
+    rows, scores = candidates.search(queries, fetch)
     is_good = rows >= 0
     if allowed is not None:
         is_good &= _is_in(rows, allowed)
@@ -167,9 +169,9 @@ def _search(
         is_good[place] &= ~_is_in(rows[place], blocked)
     # The first that are good, in the order of the index.
     order = np.argsort(~is_good, axis=1, kind="stable")[:, :count]
-    found = np.where(taken(is_good, order), taken(rows, order), NO_TITLE)
-    scores = candidates.score_each(queries, found)
-    return _first(found, np.where(found >= 0, scores, -np.inf), count)
+    is_good = taken(is_good, order)
+    found = np.where(is_good, taken(rows, order), NO_TITLE)
+    return _first(found, np.where(is_good, taken(scores, order), np.float32(-np.inf)), count)
 
 
 def _first(rows: Ids, scores: Floats, count: int) -> tuple[Ids, Floats]:

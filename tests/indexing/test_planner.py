@@ -27,16 +27,15 @@ class Numbers:
     def score(self, queries: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
         return queries * self.values[rows].astype(np.float32)
 
-    def score_each(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return queries * self.values[rows].astype(np.float32)
-
     def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         self.fetched.append(count)
         rows = np.full((len(queries), count), -1, dtype=np.int64)
+        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
         for place, (query,) in enumerate(queries):
             order = [n for n in np.argsort(-query * self.values, kind="stable") if n not in self.hidden][:count]
             rows[place, : len(order)] = order
-        return rows, np.zeros(rows.shape, dtype=np.float32)
+            scores[place, : len(order)] = query * self.values[order]
+        return rows, scores
 
 
 def ask(candidates: Numbers, allowed: list[int] | None, excluded: list[int], count: int, policy: Policy) -> list[int]:
