@@ -11,7 +11,7 @@ one JSON line per figure, then all as a table on standard error. All in examples
   (d) in memory   the same network trained on the same batches, made before and held as tensors
   (e) tutorial    the same rows one by one through tf.data, ids as strings that a layer looks up, an embedding for each
                   title of each row, in-batch negatives; of the same batch size and dimensions
-  (f) users       epochs of the softmax over the whole catalogue, on top of EASE, which models.train takes for up to
+  (f) users       epochs of the softmax over the whole catalogue, which models.train takes for up to
                   training.max_softmax_titles titles, here of --user-titles: likes that are predicted, as one is by each
                   example of the others
 

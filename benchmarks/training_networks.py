@@ -39,16 +39,13 @@ def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> Sampled
 
 
 def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftmax:
-    """Compiled; with weights of EASE that nobody trained."""
+    """Compiled."""
     options = settings.training
     fitting.use_precision(options)
-    ease = np.random.default_rng(settings.seed).normal(0, 0.01, (len(title_ids), len(title_ids))).astype(np.float32)
     least, most = options.dropped_share
     made = UserSoftmax(
         _options(settings),
         np.empty((len(title_ids), 0), dtype=np.float32),
-        ease,
-        settings.model.ease.offset_scale,
         (least, most),
         options.target_power,
         settings.interactions.positive_min_weight,

@@ -312,7 +312,6 @@ class ModelEase(Section):
     regularization: Annotated[float, Field(gt=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     history_power: Annotated[float, Field(ge=0, le=1)]
-    offset_scale: Annotated[float, Field(ge=0)]  # at first, of what the towers are trained on top of
 
 
 class PartWeights(Section):
@@ -343,12 +342,6 @@ class Model(Section):
     recency: Recency
     compressed_dims: Positive  # of the one vector that a title's parts become
     cold_start: ColdStart
-
-    @model_validator(mode="after")
-    def _towers_stand_on_ease_alone(self) -> "Model":
-        if self.ease.offset_scale > 0 and self.weights.content > 0:
-            raise ValueError("weights.content must be 0 where the towers stand on EASE (ease.offset_scale above 0)")
-        return self
 
 
 class Training(Section):

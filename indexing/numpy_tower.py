@@ -43,7 +43,7 @@ class NumpyTower:
     def of(cls, exported: Any) -> Self | None:
         """From a bundle's loaded SavedModel, whose tables are not copied; None for one that has another form."""
         module: Any = getattr(exported, "_query_tower", None)
-        if not hasattr(module, "numbers"):
+        if "linear" not in getattr(module, "numbers", ()):
             return None
 
         def values(name: str) -> Any:
@@ -68,17 +68,11 @@ class NumpyTower:
         rows, numbers = asked.rows, self.numbers
         liked = ((rows > 0) & (asked.weights >= numbers["positive_min_weight"])).astype(np.float32)
         recency = self._recency(asked, liked) if numbers["half_life"] else None
-        towers = self._pooled(asked, recency) @ self.tower_projection
+        queries = numbers["towers"] * _unit(self._pooled(asked, recency) @ self.tower_projection)
         if recency is not None:
             liked *= recency
-        if self.linear_table is None:
-            queries = numbers["towers"] * _unit(towers)
-        else:
-            linear = _weighted(_unit(liked), self.linear_table[rows])
-            if numbers["linear_in_towers"]:
-                towers = towers + numbers["linear_in_towers"] * linear
-            queries = numbers["towers"] * _unit(towers)
-            queries += numbers["ease"] * _unit(linear)
+        if self.linear_table is not None:
+            queries += numbers["linear"] * _unit(_weighted(liked, self.linear_table[rows]))
         if self.factor_table.shape[1]:
             queries += numbers["als"] * _unit(self._folded_in(rows, liked) @ self.factor_projection)
         return queries[:, self.order] / self.divisors

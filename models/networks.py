@@ -60,9 +60,12 @@ class TwoTowerNetwork(tfrs.Model):
         return float(self._mean_loss.result())
 
     def scores(self, history: History) -> tf.Tensor:
-        """[batch, titles + 1]: the higher the better; of no use for row 0."""
-        table = self.titles.table()
-        return tf.matmul(self.query(history, table), table, transpose_b=True) / tf.exp(self.log_temperature)
+        """[batch, titles + 1]: query · title / temperature; of no use for row 0."""
+        return self._logits(history, self.titles.table())
+
+    def _logits(self, history: History, table: tf.Tensor) -> tf.Tensor:
+        products = tf.matmul(self.query(history, table), table, transpose_b=True)
+        return tf.cast(products, tf.float32) / tf.exp(self.log_temperature)
 
     def draw(self, purpose: int) -> tf.Tensor:
         """int32 [2]: a seed of this step, replica and purpose, the same whenever the same step is made again."""
@@ -74,29 +77,24 @@ class TwoTowerNetwork(tfrs.Model):
 class UserSoftmax(TwoTowerNetwork):
     """For each user part of the history is dropped, and predicted from what is kept of it.
 
-    The logits are query · title / temperature plus a fixed part, history · `offset` · `offset_scale`, of a linear model
-    that the towers are to add to; its scale is learnt. The softmax is over all titles, less the user's kept
-    ones. Source: Liang et al. 2018, Variational autoencoders for collaborative filtering, section 2, for
-    the multinomial likelihood over a user's held-out titles.
+    The logits are query · title / temperature, the softmax is over all titles, less the user's kept ones. Source: Liang
+    et al. 2018, Variational autoencoders for collaborative filtering, section 2, for the multinomial likelihood over a
+    user's held-out titles.
     """
 
     def __init__(
         self,
         options: NetworkOptions,
         content: NDArray[np.float32],
-        offset: NDArray[np.float32] | None,
-        offset_scale: float,
         dropped_share: tuple[float, float],
         target_power: float,
         positive_min_weight: float,
     ) -> None:
-        """`offset` [titles, titles] or None; `dropped_share` is the least and most of a history that is dropped.
+        """`dropped_share` is the least and most of a history that is dropped.
 
         A user counts as much as the number of targets to the power `target_power`.
         """
         super().__init__(options, content)
-        self._offset = None if offset is None else tf.constant(np.pad(offset, ((1, 0), (1, 0))))
-        self.offset_scale = tf.Variable(offset_scale, dtype=tf.float32, trainable=offset is not None, name="offset")
         self._least_dropped, self._most_dropped = dropped_share
         self._target_power = target_power
         self._positive_min_weight = positive_min_weight
@@ -106,26 +104,13 @@ class UserSoftmax(TwoTowerNetwork):
         history = History(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
         table = self.titles.table(self.draw(2))
-        logits, is_kept = self._logits(kept, table)
+        logits = self._logits(kept, table)
+        liked = tf.cast(kept.weights >= self._positive_min_weight, tf.float32)
+        is_kept = tf.minimum(scattered(kept.rows, liked, table.shape[0]), 1.0)
         # Padding is no title: row 0 is out as well as what the history has.
         logits += _NEVER * tf.maximum(is_kept, tf.one_hot([0], table.shape[0]))
         targets = tf.minimum(scattered(history.rows, is_target, table.shape[0]), 1.0) * (1 - is_kept)
         return _mean_over_users(logits, targets, self._title_weights, self._target_power)
-
-    def scores(self, history: History) -> tf.Tensor:
-        """[batch, titles + 1] of the towers and the fixed part together; of no use for row 0."""
-        return self._logits(history, self.titles.table())[0]
-
-    def _logits(self, history: History, table: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """[batch, titles + 1] both: logits, and 1.0 where the history has a title as liked."""
-        query = self.query(history, table)
-        logits = tf.cast(tf.matmul(query, table, transpose_b=True), tf.float32) / tf.exp(self.log_temperature)
-        liked = tf.cast(history.weights >= self._positive_min_weight, tf.float32)
-        is_liked = tf.minimum(scattered(history.rows, liked, table.shape[0]), 1.0)
-        if self._offset is not None:
-            lengths = tf.sqrt(tf.maximum(tf.reduce_sum(is_liked, axis=1, keepdims=True), 1.0))
-            logits += self.offset_scale * tf.matmul(is_liked / lengths, self._offset)
-        return logits, is_liked
 
     def _split(self, history: History) -> tuple[History, tf.Tensor]:
         """The history less what is dropped, and 1.0 where a dropped title is liked [batch, length]."""

@@ -17,7 +17,7 @@ class QueryTables:
     """What a history's titles bring into the query: row n is the n-th title of the catalogue."""
 
     tower: Floats  # [titles, dim of the towers]
-    linear: Floats  # [titles, dims], of EASE and content: what a like adds
+    linear: Floats  # [titles, dims], of EASE and content: what a like adds; of no use where the part has no weight
     factors: Floats  # [titles, factors], of ALS; of width 0 without it
 
 
@@ -27,9 +27,8 @@ class QueryParameters:
 
     tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
     tower_projection: Floats  # [dim of the towers, dims]
-    linear_in_towers: float  # how much of EASE the towers stand on
     factor_projection: Floats  # [factors, dims]
-    part_weights: Mapping[str, float]  # of towers, als, and ease, which is all that is linear in likes
+    part_weights: Mapping[str, float]  # of towers, linear and als
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
     usual_user: Floats  # [factors], for histories without a known title
@@ -53,9 +52,8 @@ class QueryModule(tf.Module):
             return tf.Variable(table, dtype=tf.float32, trainable=False, shape=[None, table.shape[1]])
 
         self._parts = dict(parameters.part_weights)
-        self._linear_in_towers = parameters.linear_in_towers
         self._tower_table = padded(tables.tower)
-        if self._is_linear_used:
+        if self._parts["linear"]:  # a table as large as the vectors that no score goes by need not be served
             self._linear_table = padded(tables.linear)
         self._factor_table = padded(tables.factors)
         self._weights = {name: fixed(weight) for name, weight in parameters.tower.items()}
@@ -73,8 +71,7 @@ class QueryModule(tf.Module):
 
     def _constants(self) -> dict[str, float]:
         return {
-            **{part: self._parts.get(part, 0.0) for part in ("towers", "ease", "als")},
-            "linear_in_towers": self._linear_in_towers,
+            **{part: self._parts.get(part, 0.0) for part in ("towers", "linear", "als")},
             "alpha": self._alpha,
             "positive_min_weight": self._least,
             "half_life": self._half_life,
@@ -104,22 +101,14 @@ class QueryModule(tf.Module):
         tower = query_vectors(history, self._tower_table.value(), weights, recency, self._by_title.value())
         if recency is not None:
             liked *= recency
-        towers = tf.matmul(tower, self._tower_projection)
-        if self._is_linear_used:
-            linear = weighted_rows(history.rows, unit(liked), self._linear_table.value())
-            towers += self._linear_in_towers * linear
-            queries = self._parts["towers"] * unit(towers) + self._parts["ease"] * unit(linear)
-        else:
-            queries = self._parts["towers"] * unit(towers)
+        queries = self._parts["towers"] * unit(tf.matmul(tower, self._tower_projection))
+        if self._parts["linear"]:
+            linear = weighted_rows(history.rows, liked, self._linear_table.value())
+            queries += self._parts["linear"] * unit(linear)
         if self._factor_table.shape[1]:
             factors = self._folded_in(history.rows, liked)
             queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
         return queries
-
-    @property
-    def _is_linear_used(self) -> bool:
-        """A table as large as the vectors that no score goes by need not be served."""
-        return self._linear_in_towers != 0 or self._parts["ease"] != 0
 
     def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
         """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""

@@ -114,7 +114,7 @@ def train_model(
     With `warm_start` the towers begin as that model has them. The same seed on the same versions gives the same model
     on a CPU.
     """
-    return _assembled(settings, inputs, *_trained(settings, inputs, checkpoints, on_epoch, warm_start))
+    return _assembled(settings, inputs, _trained(settings, inputs, checkpoints, on_epoch, warm_start))
 
 
 def help_train(settings: Settings, inputs: Inputs, checkpoints: Path, warm_start: TwoTower | None = None) -> None:
@@ -128,24 +128,21 @@ def _trained(
     checkpoints: Path,
     on_epoch: Callable[[EpochResult], None],
     warm_start: TwoTower | None,
-) -> tuple[TwoTowerNetwork, Floats | None]:
-    """The towers, and the weights of EASE [warm titles, warm titles] where they stand on them."""
+) -> TwoTowerNetwork:
     runs_on = workers.strategy(settings.training)
     keras.utils.set_random_seed(settings.seed)
     loss = loss_for(settings, len(inputs.warm))
-    has_ease = settings.model.ease.offset_scale > 0 or settings.model.weights.ease > 0
-    ease = _ease_weights(settings, inputs) if loss == "user_softmax" and has_ease else None
     fitting.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
     feed = SharedFeed(feed_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
     with runs_on.scope():
-        network = _network(settings, inputs, loss, ease)
+        network = _network(settings, inputs, loss)
         if warm_start:
             warm_start.give_towers_to(network, inputs.title_ids)
         fitting.compile_network(network, settings.training, feed.steps * settings.training.epochs)
     validation = TowerValidation(settings, inputs.held_back, inputs.warm, network) if inputs.held_back else None
     fitting.fit(network, feed.dataset, settings.training, checkpoints, validation, on_epoch, feed.steps_per_epoch)
-    return network, ease
+    return network
 
 
 def loss_for(settings: Settings, count_titles: int) -> str:
@@ -185,7 +182,7 @@ def _ease_weights(settings: Settings, inputs: Inputs) -> Floats:
     return ease.weights.astype(np.float32)  # all titles are warm, so all are used
 
 
-def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None) -> TwoTowerNetwork:
+def _network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwork:
     model, training = settings.model, settings.training
     options = NetworkOptions(
         dim=model.dim,
@@ -206,8 +203,6 @@ def _network(settings: Settings, inputs: Inputs, loss: str, ease: Floats | None)
     return UserSoftmax(
         options,
         content,
-        ease if model.ease.offset_scale > 0 else None,
-        model.ease.offset_scale,
         (least, most),
         training.target_power,
         settings.interactions.positive_min_weight,
@@ -221,43 +216,35 @@ def _tower_content(inputs: Inputs, blocks: Sequence[str]) -> Floats:
     return dense_features(features(inputs.catalogue.content.only(dict.fromkeys(blocks, 1.0))))[inputs.warm]
 
 
-def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, ease: Floats | None) -> TwoTower:
+def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> TwoTower:
     """The model of all parts, side by side and compressed: towers, what is linear in likes, and ALS."""
     table = network.titles.table().numpy()[1:].astype(np.float32)
     sample = _sampled_users(inputs.liked, settings.seed)
     histories = inputs.liked[sample]
     queries = tower_queries(network, pad_newest_first(histories, None, None, settings.examples.user_history_titles))
     weights = settings.model.weights
-    scale = float(network.offset_scale.numpy()) if isinstance(network, UserSoftmax) else 0.0
-    temperature = float(np.exp(network.log_temperature.numpy()))
-    lengths = np.sqrt(np.maximum(np.diff(histories.indptr), 1))
-    shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ histories)
-    parts = {"towers": Part(queries, table / temperature, weights.towers)}
-    if ease is not None:
-        parts["towers"] = Part(
-            _beside(queries, shares), np.hstack([table / temperature, scale * ease.T]), weights.towers
-        )
-    if linear := list(_linear_matrices(settings, inputs, ease)):
-        parts["ease"] = linear_part.linear_part(shares, linear)
+    parts = {"towers": Part(queries, table, weights.towers)}
+    if linear := list(_linear_matrices(settings, inputs)):
+        lengths = np.sqrt(np.maximum(np.diff(histories.indptr), 1))
+        shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ histories)  # else long histories would decide
+        parts["linear"] = linear_part.linear_part(shares, linear)
     als = _fitted_als(settings, inputs) if weights.als > 0 else None
     if als:
         parts["als"] = Part(_float32(als.user_vectors(histories)), _float32(als.title_vectors), weights.als)
     small = combine(parts, settings.model.compressed_dims, settings.seed)
-    own_tower, of_ease = np.split(small.projections["towers"], [table.shape[1]])
     titles = LearntTitles(
         title_ids=inputs.title_ids,
         counts=inputs.counts,
         vectors=small.vectors,
         tower=table,
-        linear=of_ease / scale if scale > 0 else small.projections.get("ease", np.zeros_like(small.vectors)),
+        linear=small.projections.get("linear", np.zeros_like(small.vectors)),
         factors=_float32(als.title_vectors) if als else np.empty((len(table), 0), dtype=np.float32),
     )
     query = QueryParameters(
         tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},
-        tower_projection=own_tower,
-        linear_in_towers=scale,
+        tower_projection=small.projections["towers"],
         factor_projection=small.projections.get("als", np.empty((0, small.vectors.shape[1]), dtype=np.float32)),
-        part_weights={"ease": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
+        part_weights={"linear": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
         alpha=settings.baselines.als.alpha,
@@ -268,11 +255,11 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork, eas
     return TwoTower(titles, query, _card(settings, inputs))
 
 
-def _linear_matrices(settings: Settings, inputs: Inputs, ease: Floats | None) -> Iterator[tuple[Floats, float]]:
+def _linear_matrices(settings: Settings, inputs: Inputs) -> Iterator[tuple[Floats, float]]:
     """What is linear in likes, [warm titles, warm titles] each, with its weight."""
     weights = settings.model.weights
-    if ease is not None and weights.ease > 0:
-        yield ease, weights.ease
+    if weights.ease > 0 and loss_for(settings, len(inputs.warm)) == "user_softmax":
+        yield _ease_weights(settings, inputs), weights.ease
     if not weights.content:
         return
     most = settings.model.cold_start.max_titles
@@ -294,11 +281,6 @@ def _fitted_als(settings: Settings, inputs: Inputs) -> Als:
     als = Als(options.factors, options.regularization, options.alpha, options.iterations, settings.seed)
     als.fit(inputs.liked, inputs.catalogue.content)
     return als
-
-
-def _beside(queries: Floats, shares: sparse.csr_matrix) -> sparse.csr_matrix:
-    """[users, width of both]."""
-    return sparse.hstack([sparse.csr_matrix(queries), shares], format="csr")
 
 
 def _card(settings: Settings, inputs: Inputs) -> ModelCard:

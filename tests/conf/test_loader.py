@@ -185,10 +185,6 @@ def test_rule_over_a_section_names_who_broke_it() -> None:
     assert _error_of_set("staging.min_rating=9.0") == (
         "--set staging.min_rating=9.0: staging: min_rating 9.0 must be below max_rating 5.0"
     )
-    assert _error_of_set("model.ease.offset_scale=30.0") == (
-        "--set model.ease.offset_scale=30.0: model: weights.content must be 0 where the towers stand on EASE"
-        " (ease.offset_scale above 0)"
-    )
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def histories(random: np.random.Generator) -> PaddedHistories:
     [
         (FACTORS, {}),
         (FACTORS, {"recency_half_life": 2.0, "recency_floor": 0.3}),
-        (FACTORS, {"linear_in_towers": 0.0, "part_weights": {"towers": 1.5, "ease": 0.0, "als": 1.0}}),
-        (0, {"part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.0}}),
+        (FACTORS, {"part_weights": {"towers": 1.5, "linear": 0.0, "als": 1.0}}),
+        (0, {"part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.0}}),
     ],
     ids=["all parts", "newer likes count more", "without the linear part", "without factors"],
 )

@@ -177,10 +177,9 @@ def tiny_options() -> Callable[[Path, Path], dict[str, Any]]:
             "baselines.als.regularization": 0.1,
             "baselines.als.alpha": 2.0,
             "model.dim": 8,
-            # All parts are in it, the towers on top of EASE, whatever the defaults leave out.
+            # All parts but content are in it, whatever the defaults leave out.
             "model.temperature": 0.15,
             "model.ease.regularization": 5.0,
-            "model.ease.offset_scale": 15.0,
             "model.weights.ease": 0.5,
             "model.weights.content": 0.0,
             "model.weights.als": 0.5,
@@ -212,7 +211,7 @@ def tiny_settings(tiny_options: Callable[[Path, Path], dict[str, Any]]) -> Calla
 
 @dataclass(frozen=True)
 class Trained:
-    """A training of the towers on top of EASE, with ALS beside them: what it was made of and came to."""
+    """A training of the towers with EASE and ALS beside them: what it was made of and came to."""
 
     lake: TinyLake
     settings: Settings

@@ -27,9 +27,8 @@ def parameters(own: QueryTables, random: np.random.Generator, **changes: Any) ->
     plain = {
         "tower": tower | {"countries": normal(COUNTRIES, dim)},
         "tower_projection": normal(dim, dims),
-        "linear_in_towers": 0.8,
         "factor_projection": normal(factors, dims),
-        "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.25},
+        "part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.25},
         "system": (own.factors.T @ own.factors + 2 * np.eye(factors)).astype(np.float32),
         "alpha": 5.0,
         "usual_user": normal(factors),

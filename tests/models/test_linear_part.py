@@ -72,7 +72,7 @@ def trained_with(
     changes: dict[str, Any], trained: Any, tiny_settings: Callable[..., Any], folder: Path
 ) -> tuple[training.Inputs, TwoTower]:
     """On the same lake, and as it was learnt: content has no say in what was learnt of titles."""
-    settings = tiny_settings(trained.lake.root, folder, **{"model.ease.offset_scale": 0.0, **changes})
+    settings = tiny_settings(trained.lake.root, folder, **changes)
     inputs = training.read_inputs(settings, training.pin(settings.lake.root))
     model = training.train_model(settings, inputs, folder, lambda result: None)
     return inputs, with_prior(model, 0.0)
@@ -108,4 +108,4 @@ def test_a_catalogue_too_large_has_no_content_part(
     _, without = trained_with({**plain, "model.weights.content": 0.0}, trained, tiny_settings, tmp_path / "a")
     inputs, found = trained_with({**plain, "model.weights.content": 0.4}, trained, tiny_settings, tmp_path / "b")
     assert len(inputs.warm) == 16
-    assert found._query.part_weights == without._query.part_weights == {"towers": 1.0, "ease": 0.0, "als": 0.0}
+    assert found._query.part_weights == without._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}

@@ -31,11 +31,9 @@ def ready(network: TwoTowerNetwork) -> Any:
     return network
 
 
-def of_users(share: tuple[float, float], offset: bool = True, power: float = 0.5, **changes: Any) -> UserSoftmax:
-    random = np.random.default_rng(2)
-    content = random.normal(size=(COUNT_TITLES, 3)).astype(np.float32)
-    linear = random.normal(size=(COUNT_TITLES, COUNT_TITLES)).astype(np.float32) if offset else None
-    return ready(UserSoftmax(options(**changes), content, linear, 1.5, share, power, LIKE))
+def of_users(share: tuple[float, float], power: float = 0.5, **changes: Any) -> UserSoftmax:
+    content = np.random.default_rng(2).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
+    return ready(UserSoftmax(options(**changes), content, share, power, LIKE))
 
 
 USERS = {
@@ -61,7 +59,7 @@ def dropped(network: UserSoftmax, share: tuple[float, float]) -> NDArray[np.bool
 
 
 def expected_user_loss(
-    network: UserSoftmax, is_dropped: NDArray[np.bool_], power: float, offset: Any, title_weights: Any = None
+    network: UserSoftmax, is_dropped: NDArray[np.bool_], power: float, title_weights: Any = None
 ) -> float:
     of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
     table = network.titles.table(network.draw(2)).numpy()
@@ -79,9 +77,6 @@ def expected_user_loss(
         for title in range(1, COUNT_TITLES + 1):
             if title not in kept_liked:
                 logits[title] = query @ table[title] / TEMPERATURE
-                if offset is not None and kept_liked:
-                    added = sum(offset[met - 1, title - 1] for met in kept_liked) / np.sqrt(len(kept_liked))
-                    logits[title] += float(network.offset_scale) * added
         total = np.log(np.sum(np.exp(list(logits.values()))))
         losses.append(-np.mean([of_title[title - 1] * (logits[title] - total) for title in targets]))
         counts.append(len(targets))
@@ -90,24 +85,18 @@ def expected_user_loss(
 
 
 @pytest.mark.parametrize(
-    ("share", "power", "offset", "changes"),
+    ("share", "power", "changes"),
     [
-        ((1.0, 1.0), 0.5, False, {}),
-        ((1.0, 1.0), 0.0, True, {}),
-        ((0.3, 0.7), 0.5, True, {}),
-        ((0.3, 0.7), 1.0, True, {"id_dropout": 0.4, "content_dropout": 0.2}),
-        ((0.5, 0.5), 0.5, False, {"seed": 5}),
-        ((0.5, 0.5), 0.5, True, {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)}),
+        ((1.0, 1.0), 0.0, {}),
+        ((0.3, 0.7), 0.5, {}),
+        ((0.3, 0.7), 1.0, {"id_dropout": 0.4, "content_dropout": 0.2}),
+        ((0.5, 0.5), 0.5, {"seed": 5}),
+        ((0.5, 0.5), 0.5, {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)}),
     ],
 )
-def test_user_softmax_is_that_of_a_loop(
-    share: tuple[float, float], power: float, offset: bool, changes: dict[str, Any]
-) -> None:
-    network = of_users(share, offset, power, **changes)
-    linear = np.random.default_rng(2)
-    linear.normal(size=(COUNT_TITLES, 3))
-    fixed = linear.normal(size=(COUNT_TITLES, COUNT_TITLES)) if offset else None
-    expected = expected_user_loss(network, dropped(network, share), power, fixed, changes.get("title_weights"))
+def test_user_softmax_is_that_of_a_loop(share: tuple[float, float], power: float, changes: dict[str, Any]) -> None:
+    network = of_users(share, power, **changes)
+    expected = expected_user_loss(network, dropped(network, share), power, changes.get("title_weights"))
     assert float(network.compute_loss(tensors(USERS), training=True)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -115,17 +104,11 @@ def test_nothing_dropped_is_nothing_to_predict() -> None:
     assert float(of_users((0.0, 0.0)).compute_loss(tensors(USERS))) == 0
 
 
-def test_scores_are_of_the_whole_history_and_add_the_fixed_part() -> None:
+def test_scores_are_of_the_whole_history() -> None:
     network = of_users((0.5, 0.5), id_dropout=0.9)
     history = History(*(tf.constant(USERS[name]) for name in ("rows", "weights", "ages_days", "country")))
-    linear = np.random.default_rng(2)
-    linear.normal(size=(COUNT_TITLES, 3))
-    fixed = linear.normal(size=(COUNT_TITLES, COUNT_TITLES))
     table = network.titles.table().numpy()
     own = network.query(history, tf.constant(table)).numpy() @ table.T / TEMPERATURE
-    # Row 2 counts once; what was not liked adds nothing.
-    own[0, 1:] += 1.5 * fixed[[0, 3, 5]].sum(axis=0) / np.sqrt(3)
-    own[1, 1:] += 1.5 * fixed[[1, 2, 4]].sum(axis=0) / np.sqrt(3)
     np.testing.assert_allclose(network.scores(history).numpy()[:, 1:], own[:, 1:], rtol=1e-4, atol=1e-4)
 
 

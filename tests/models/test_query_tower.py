@@ -27,7 +27,7 @@ def query(own: QueryTables) -> QueryParameters:
 
 
 def only(part: str, query: QueryParameters, **changes: Any) -> QueryParameters:
-    weights = dict.fromkeys(("towers", "ease", "als"), 0.0) | {part: 1.0}
+    weights = dict.fromkeys(("towers", "linear", "als"), 0.0) | {part: 1.0}
     return QueryParameters(**{**vars(query), "part_weights": weights, **changes})
 
 
@@ -62,26 +62,24 @@ def test_factors_are_those_of_the_fold_in(own: QueryTables, query: QueryParamete
 
 def test_linear_part_is_the_sum_of_its_likes(own: QueryTables, query: QueryParameters) -> None:
     # The second is met and not liked, the third disliked.
-    found = asked(own, only("ease", query), [[3, 5, 8, 1, 0]], [[1.0, 0.1, -1.0, 0.25, 0.0]])
+    found = asked(own, only("linear", query), [[3, 5, 8, 1, 0]], [[1.0, 0.1, -1.0, 0.25, 0.0]])
     np.testing.assert_allclose(found[0], length_one(own.linear[2] + own.linear[0]), atol=1e-5)
 
 
-def test_towers_stand_on_the_linear_part(own: QueryTables, query: QueryParameters) -> None:
+def test_towers_are_pooled_and_projected(own: QueryTables, query: QueryParameters) -> None:
     rows = np.array([[3, 5, 8, 0]])
     weights, ages = np.array([[1, 1, 0.1, 0]], np.float32), np.array([[0, 3, 9, 0]], np.float32)
     found = asked(own, only("towers", query), rows, weights, ages=ages, countries=[2])
     padded = tf.constant(np.pad(own.tower, ((1, 0), (0, 0))))
     history = History(*map(tf.constant, (rows, weights, ages, np.array([2]))))
     tower = query_vectors(history, padded, query.tower).numpy()[0]
-    # Two likes, each by one over the root of two.
-    linear = 0.8 * (own.linear[2] + own.linear[4]) / np.sqrt(2)
-    np.testing.assert_allclose(found[0], length_one(tower @ query.tower_projection + linear), atol=1e-5)
+    np.testing.assert_allclose(found[0], length_one(tower @ query.tower_projection), atol=1e-5)
 
 
 def test_parts_add_up_by_their_weights(own: QueryTables, query: QueryParameters) -> None:
     rows = [[3, 5, 8, 0], [2, 0, 0, 0]]
     alone = {part: asked(own, only(part, query), rows) for part in query.part_weights}
-    expected = alone["towers"] + 0.5 * alone["ease"] + 0.25 * alone["als"]
+    expected = alone["towers"] + 0.5 * alone["linear"] + 0.25 * alone["als"]
     np.testing.assert_allclose(asked(own, query, rows), expected, atol=1e-5)
 
 
@@ -89,12 +87,12 @@ def test_without_als_there_is_nothing_to_fold_in(own: QueryTables, query: QueryP
     nothing = QueryTables(own.tower, own.linear, np.empty((TITLES, 0), np.float32))
     empty = {"system": np.empty((0, 0), np.float32), "usual_user": np.empty(0, np.float32)}
     bare = QueryParameters(**{**vars(query), **empty, "factor_projection": np.empty((0, DIMS), np.float32)})
-    with_zero = QueryParameters(**{**vars(query), "part_weights": {"towers": 1.0, "ease": 0.5, "als": 0.0}})
+    with_zero = QueryParameters(**{**vars(query), "part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.0}})
     rows = [[3, 5, 8, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(asked(nothing, bare, rows), asked(own, with_zero, rows), atol=1e-5)
 
 
-@pytest.mark.parametrize("part", ["towers", "ease", "als"])
+@pytest.mark.parametrize("part", ["towers", "linear", "als"])
 def test_newer_likes_count_more(own: QueryTables, query: QueryParameters, part: str) -> None:
     # The second and third are of one age, each with one like that is newer; the fourth is no like, the fifth not known.
     rows, weights = np.array([[3, 5, 8, 1, 0, 2, 0]]), [[1.0, 1.0, 1.0, 0.1, 0.0, 1.0, 0.0]]
@@ -102,7 +100,7 @@ def test_newer_likes_count_more(own: QueryTables, query: QueryParameters, part: 
     counted = {3: 1.0, 5: 0.3 + 0.7 * 0.5, 8: 0.3 + 0.7 * 0.5, 2: 0.3 + 0.7 * 0.125}
     fading = only(part, query, recency_half_life=1.0, recency_floor=0.3)
     found = asked(own, fading, rows, weights, ages=ages)[0]
-    if part == "ease":
+    if part == "linear":
         expected = sum(share * own.linear[row - 1] for row, share in counted.items())
     elif part == "als":
         liked = own.factors[[row - 1 for row in counted]].astype(np.float64)
@@ -115,9 +113,7 @@ def test_newer_likes_count_more(own: QueryTables, query: QueryParameters, part: 
         # What is met without liking counts less than it did by the two likes that are newer than it and its own age.
         shares = np.array([[1.0, 0.65, 0.65, 0.3 + 0.7 * 0.125, 0.0, 0.3 + 0.7 * 0.125, 0.0]], np.float32)
         tower = query_vectors(history, padded, query.tower, tf.constant(shares)).numpy()[0]
-        linear = sum(share * own.linear[row - 1] for row, share in counted.items())
-        linear /= np.linalg.norm(list(counted.values()))
-        expected = tower @ query.tower_projection + 0.8 * linear
+        expected = tower @ query.tower_projection
     np.testing.assert_allclose(found, length_one(expected), atol=1e-4)
     # Without ages all are of today, and count alike.
     alike = asked(own, only(part, query), rows, weights)
@@ -150,12 +146,8 @@ def test_it_asks_the_same_after_saving(own: QueryTables, query: QueryParameters,
 
 def test_the_linear_part_is_kept_only_where_a_score_goes_by_it(own: QueryTables, query: QueryParameters) -> None:
     shapes = [variable.shape[1:] for variable in QueryModule(own, query).variables]
-    without = only("als", query, linear_in_towers=0.0)
-    assert sorted(map(str, shapes)) == sorted(
-        [*(str(variable.shape[1:]) for variable in QueryModule(own, without).variables), str(own.linear.shape[1:])]
-    )
-    rows = [[3, 5, 8, 0]]
-    np.testing.assert_allclose(asked(own, without, rows), asked(own, only("als", query), rows), atol=1e-6)
+    without = [variable.shape[1:] for variable in QueryModule(own, only("als", query)).variables]
+    assert sorted(map(str, shapes)) == sorted(map(str, [*without, own.linear.shape[1:]]))
 
 
 def test_what_was_loaded_takes_the_tables_of_a_larger_catalogue(

@@ -75,9 +75,8 @@ def model() -> TwoTower:
             "countries": normal(4, DIM),
         },
         tower_projection=normal(DIM, DIMS),
-        linear_in_towers=0.5,
         factor_projection=normal(FACTORS, DIMS),
-        part_weights={"towers": 1.0, "ease": 0.5, "als": 0.5},
+        part_weights={"towers": 1.0, "linear": 0.5, "als": 0.5},
         system=np.eye(FACTORS, dtype=np.float32),
         alpha=3.0,
         usual_user=normal(FACTORS),
@@ -215,8 +214,8 @@ def test_what_is_no_model_is_refused(model: TwoTower, tmp_path: Path) -> None:
     model.save(tmp_path)
     file = tmp_path / "model.json"
     known = file.read_text()
-    file.write_text(known.replace('"schema_version": 2', '"schema_version": 99'))
-    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 2"):
+    file.write_text(known.replace('"schema_version": 3', '"schema_version": 99'))
+    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 3"):
         TwoTower.load(tmp_path)
     file.write_text(known[: len(known) // 2])
     with pytest.raises(ModelError, match="no model can be read here"):
@@ -264,7 +263,7 @@ def standardised(scores: np.ndarray) -> np.ndarray:
 def test_at_full_rank_scores_are_the_sum_of_the_parts(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Each part's scores at standard deviation 1 over the liked titles: towers on EASE, half of EASE, half of ALS."""
+    """Each part's scores at standard deviation 1 over the liked titles: towers, half of EASE, half of ALS."""
     alone = {"model.weights.ease": 0.0, "model.weights.als": 0.0}
     settings = tiny_settings(trained.lake.root, tmp_path, **alone)
     inputs = training.read_inputs(settings, training.pin(settings.lake.root))
