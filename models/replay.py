@@ -101,14 +101,11 @@ def train_night(
     """
     if warm_start:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
-    likes = np.bincount(known.liked.indices, minlength=len(history.catalogue))
-    warm = np.flatnonzero(likes)
     ranks = history.ranks.until(day_number(night))
-    weights = position_bias.title_weights(ranks, history.catalogue, likes, settings.position_bias)
     with TemporaryDirectory(prefix="marquee-night-") as folder:
         versions = {**history.versions, "training_users": 0, "training_examples": 0}
-        inputs = Inputs(folder, versions, history.catalogue, known, history.countries, warm, weights, None)
-        if training.loss_for(settings, len(warm)) == "user_softmax":
+        inputs = Inputs.of(settings, folder, versions, history.catalogue, known, history.countries, ranks)
+        if training.loss_for(settings, len(inputs.warm)) == "user_softmax":
             _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         else:
             _write_examples(settings, Path(folder), history, night)

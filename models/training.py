@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from models.histories import pad_newest_first
 from models.lake import Catalogue, Positives
 from models.legacy_keras import keras
 from models.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
+from models.position_bias import ClickRanks
 from models.query_tower import QueryParameters
 from models.tower_validation import TowerValidation, tower_queries
 from models.towers import QUERY_WEIGHTS
@@ -51,6 +53,23 @@ class Inputs:
     warm: NDArray[np.int64]  # positions in the catalogue
     title_weights: Floats | None  # [titles], of a like in the loss; see models/position_bias.py
     held_back: Truth | None  # what early stopping is measured with
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        root: str,
+        versions: Mapping[str, int],
+        catalogue: Catalogue,
+        train: Positives,
+        countries: Sequence[str],
+        ranks: ClickRanks,
+        held_back: Truth | None = None,
+    ) -> Self:
+        """Titles that `train` likes are warm, and weigh what was known in `ranks` of how they were shown."""
+        likes = np.bincount(train.liked.indices, minlength=len(catalogue))
+        title_weights = position_bias.title_weights(ranks, catalogue, likes, settings.position_bias)
+        return cls(root, versions, catalogue, train, countries, np.flatnonzero(likes), title_weights, held_back)
 
     @property
     def title_ids(self) -> NDArray[np.int64]:
@@ -91,15 +110,12 @@ def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
     train = lake.read_positives(root, versions, "train", catalogue)
     if not train.liked.nnz:
         raise ModelError(f"{root}/training_examples version {versions['training_examples']}: nothing to train on")
-    likes = np.bincount(train.liked.indices, minlength=len(catalogue))
-    warm = np.flatnonzero(likes)
     # Nothing of the days that are held out.
-    known = position_bias.read(root, versions).until(np.floor(train.days.max()))
-    title_weights = position_bias.title_weights(known, catalogue, likes, settings.position_bias)
+    ranks = position_bias.read(root, versions).until(np.floor(train.days.max()))
     countries = lake.token_names(root, versions, "country")
     splits = delta_files.splits(f"{root}/training_examples", versions["training_examples"])
     held_back = truth.of_split(root, versions, "validation", catalogue) if "validation" in splits else None
-    return Inputs(root, versions, catalogue, train, countries, warm, title_weights, held_back)
+    return Inputs.of(settings, root, versions, catalogue, train, countries, ranks, held_back)
 
 
 def train_model(

@@ -163,10 +163,10 @@ def snippet() -> str:
     return dedent(found).strip()
 
 
-def accept(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parse a `python -m` command by its module's own parser, and its settings. SystemExit or an error where it can't.
+def exit_code(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of a `python -m` command that is parsed by its module's own parser, and its settings; its work is not done.
 
-    The work itself is not done.
+    SystemExit or an error where it can't be parsed.
     """
     parsed = []
 
@@ -178,13 +178,14 @@ def accept(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(command_line, "run", parse)
     words = shlex.split(command)
-    assert importlib.import_module(words[2]).main(words[3:]) == 0
+    code = importlib.import_module(words[2]).main(words[3:])
     assert len(parsed) == 1
+    return code
 
 
 @pytest.mark.parametrize("command", MODULES)
 def test_module_takes_the_arguments(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    accept(command, monkeypatch)
+    assert exit_code(command, monkeypatch) == 0
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_module_takes_the_arguments(command: str, monkeypatch: pytest.MonkeyPatc
 )
 def test_wrong_commands_are_not_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((ModuleNotFoundError, SystemExit)):
-        accept(command, monkeypatch)
+        exit_code(command, monkeypatch)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("spark-submit ")])
@@ -202,7 +203,8 @@ def test_submitted_script_takes_the_arguments(command: str, monkeypatch: pytest.
     assert set(words[:place:2]) <= {"--master", "--conf", "--packages", "--deploy-mode"}
     script = Path(words[place])
     assert (ROOT / script).is_file()
-    accept(shlex.join(["python", "-m", ".".join(script.with_suffix("").parts), *words[place + 1 :]]), monkeypatch)
+    module = ".".join(script.with_suffix("").parts)
+    assert exit_code(shlex.join(["python", "-m", module, *words[place + 1 :]]), monkeypatch) == 0
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("spark-class ")])
@@ -234,7 +236,7 @@ def test_target_is_there_and_what_it_runs_is_taken(command: str, monkeypatch: py
         assert all(part in dry.stdout for part in value.split()), variable
     folders = "|".join(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists())
     for found in re.findall(rf"python -m (?:{folders})\.[^&|;)\n]+", dry.stdout):
-        accept(found.replace("$day", DAY), monkeypatch)
+        assert exit_code(found.replace("$day", DAY), monkeypatch) == 0
 
 
 @dataclass(frozen=True)
