@@ -50,7 +50,7 @@ def network(options: Training, count_steps: int = 24) -> UserSoftmax:
     keras.utils.set_random_seed(3)
     about = NetworkOptions(4, 3, 0.2, True, id_dropout=0.2, content_dropout=0.1, seed=3)
     content = np.random.default_rng(2).normal(size=(TITLES, 3)).astype(np.float32)
-    made = UserSoftmax(about, content, np.zeros((TITLES, TITLES), np.float32), 1.0, (0.2, 0.6), 0.5, 0.25)
+    made = UserSoftmax(about, content, (0.2, 0.6), 0.5, 0.25)
     fitting.compile_network(made, options, count_steps)
     return made
 
