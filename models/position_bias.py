@@ -24,6 +24,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,26 +122,20 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     curve = examination(found) if options.max_weight > 1 else None
     if curve is None or curve.clicks < options.min_clicks:
         return None
-    clicked = found.where(found.clicks > 0)
-    per_click = np.minimum(clicked.ranks.astype(np.float64) ** curve.decay, options.max_weight)
-    places = catalogue.positions(clicked.title_ids)
-    is_known, count = places >= 0, len(catalogue)
-    clicks = np.bincount(places[is_known], weights=clicked.clicks[is_known], minlength=count)
-    summed = np.bincount(places[is_known], weights=(per_click * clicked.clicks)[is_known], minlength=count)
-    mean = np.average(per_click, weights=clicked.clicks)
-    weights = np.where(clicks > 0, summed / np.maximum(clicks, 1), mean)
-    weights *= _by_exposure(_looks(found, curve, catalogue), likes, options.exposure_power)
+    ranks, places = found.ranks.astype(np.float64), catalogue.positions(found.title_ids)
+
+    def by_title(values: NDArray[Any]) -> NDArray[Any]:
+        """[titles]: sums of `values` [rows]."""
+        is_known = places >= 0
+        return np.bincount(places[is_known], weights=values[is_known], minlength=len(catalogue))
+
+    per_click = np.minimum(ranks**curve.decay, options.max_weight)
+    clicks, mean = by_title(found.clicks), np.average(per_click, weights=found.clicks)
+    weights = np.where(clicks > 0, by_title(per_click * found.clicks) / np.maximum(clicks, 1), mean)
+    looks = by_title(found.impressions * ranks**-curve.decay)  # as expected from where titles stood
+    weights *= _by_exposure(looks, likes, options.exposure_power)
     log.info("position bias: decay %.3f ± %.3f, of %d clicks", curve.decay, curve.error, curve.clicks)
     return (weights * likes.sum() / (weights @ likes)).astype(np.float32)
-
-
-def _looks(found: ClickRanks, curve: Examination, catalogue: Catalogue) -> NDArray[np.float64]:
-    """[titles]: how often each was looked at, as expected from where it stood."""
-    places = catalogue.positions(found.title_ids)
-    expected = found.impressions * found.ranks.astype(np.float64) ** -curve.decay
-    return np.asarray(
-        np.bincount(places[places >= 0], weights=expected[places >= 0], minlength=len(catalogue)), dtype=np.float64
-    )
 
 
 def _by_exposure(looks: NDArray[np.float64], likes: Counts, power: float) -> NDArray[np.float64]:

@@ -71,7 +71,7 @@ class QueryModule(tf.Module):
 
     def _constants(self) -> dict[str, float]:
         return {
-            **{part: self._parts.get(part, 0.0) for part in ("towers", "linear", "als")},
+            **self._parts,
             "alpha": self._alpha,
             "positive_min_weight": self._least,
             "half_life": self._half_life,
