@@ -160,6 +160,7 @@ class PositionBias(Section):
     random_variant: str  # of events whose titles stood in random order
     max_weight: Annotated[float, Field(ge=1)]  # of a click in training, for its place in the list; 1 corrects nothing
     exposure_power: Annotated[float, Field(ge=0)]  # of how often a title was looked at, that its likes are divided by
+    appeal_power: Annotated[float, Field(ge=0)]  # the same, of what people without a history are recommended
     min_clicks: Positive  # in random order, for the correction to be made
 
 
@@ -340,7 +341,7 @@ class Model(Section):
     ease: ModelEase
     weights: PartWeights
     recency: Recency
-    compressed_dims: Positive  # of the one vector that a title's parts become
+    compressed_dims: Annotated[int, Field(ge=2)]  # of the one vector that a title's parts become
     cold_start: ColdStart
 
 

@@ -49,8 +49,8 @@ Basis = Literal["history", "titles", "popular"]
 class Answer:
     """A list of titles, all from one bundle.
 
-    `basis` says what scores are: by "history" query · vector, popularity by the dial included; by "titles" the mean
-    cosine with the titles asked with; "popular" the standardised log popularity, where there was nothing else to go by.
+    `basis` says what scores are: by "history" query · vector, popularity by the dial included; "popular" the same, with
+    one query for all of whom nothing is known; by "titles" the mean cosine with the titles asked with.
     """
 
     bundle_version: str

@@ -28,13 +28,12 @@ class NumpyTower:
     tower_table: Floats
     linear_table: Floats | None  # None where no score goes by it
     factor_table: Floats
-    has_factors: NDArray[np.bool_]  # whether the old recommender knows a title
     by_title: Floats
     tower: Mapping[str, Floats]
     tower_projection: Floats
     factor_projection: Floats
     system: Floats
-    usual_user: Floats
+    nobody: Floats
     numbers: Mapping[str, np.float32]  # `QueryModule.numbers`
     order: NDArray[np.int64]  # the bundle's dimensions among the model's
     divisors: Floats
@@ -43,19 +42,16 @@ class NumpyTower:
     def of(cls, exported: Any) -> Self | None:
         """From a bundle's loaded SavedModel, whose tables are not copied; None for one that has another form."""
         module: Any = getattr(exported, "_query_tower", None)
-        if "linear" not in getattr(module, "numbers", ()):
+        if not hasattr(module, "_nobody"):
             return None
 
         def values(name: str) -> Any:
             # `numpy()` of a variable would copy it, and a table is as long as the catalogue.
             return np.asarray(getattr(module, f"_{name}").value())
 
-        factor_table = values("factor_table")
-        named = ("tower_table", "by_title", "tower_projection", "factor_projection", "system", "usual_user")
+        named = ("tower_table", "factor_table", "by_title", "tower_projection", "factor_projection", "system", "nobody")
         return cls(
             **{name: values(name) for name in named},
-            factor_table=factor_table,
-            has_factors=factor_table.any(axis=1),
             linear_table=values("linear_table") if hasattr(module, "_linear_table") else None,
             tower={name: weight.numpy() for name, weight in module._weights.items()},
             numbers={name: np.float32(number.numpy()) for name, number in module.numbers.items()},
@@ -75,6 +71,7 @@ class NumpyTower:
             queries += numbers["linear"] * _unit(_weighted(liked, self.linear_table[rows]))
         if self.factor_table.shape[1]:
             queries += numbers["als"] * _unit(self._folded_in(rows, liked) @ self.factor_projection)
+        queries[~((rows > 0) & (asked.weights > 0)).any(axis=1)] = self.nobody
         return queries[:, self.order] / self.divisors
 
     def _pooled(self, asked: PaddedHistories, recency: Floats | None) -> Floats:
@@ -110,9 +107,7 @@ class NumpyTower:
         systems = self.system + (alpha - _ONE) * np.matmul(factors.transpose(0, 2, 1), own)
         sums = alpha * own.sum(axis=1)
         # Positive definite, whatever the history: half of what a general system costs, and one call for each.
-        users = np.stack([lapack.sposv(system, own_sum)[1] for system, own_sum in zip(systems, sums, strict=True)])
-        is_known = (self.has_factors[rows] & (liked != 0)).any(axis=1)
-        return np.where(is_known[:, None], users, self.usual_user)
+        return np.stack([lapack.sposv(system, own_sum)[1] for system, own_sum in zip(systems, sums, strict=True)])
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from conf.loader import load_settings
 from conf.settings import Serving
 from indexing import planner, publication, weighing
-from indexing.answers import Answer, Why
+from indexing.answers import Answer, Basis, Why
 from indexing.availability import Availability
 from indexing.bundle import MANIFEST, Bundle, Floats, Ids
 from indexing.candidates import ByLikeness, ByScore
 from indexing.errors import RequestError
 from indexing.people import Entry, History, KnownHistory, Person
 from indexing.planner import Policy, Ranked
-from indexing.popular import Popular
 from indexing.presenter import Listed, Presenter, found
 from indexing.reasons import Reasons
 from indexing.storage import open_store
@@ -46,12 +45,32 @@ class Lists:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a list is to be of."""
+
+    allowed: Ids | None  # rows that may be recommended, in order; None for all candidates
+    lacking: Ids  # ids asked for that the bundle lacks
+    count: int
+    dial: float = 0.0
+    freshness: float = 0.0
+
+
+@dataclass(frozen=True)
 class Known:
     """A person as the bundle knows them."""
 
     history: KnownHistory
     excluded: Ids  # rows, those of the history too
     unknown: Ids  # ids that the bundle lacks
+
+    @property
+    def has_likes(self) -> bool:
+        """Whether something of the history speaks for anything."""
+        return len(self.history.liked.rows) > 0
+
+    def lacking(self, wanted: Wanted) -> Ids:
+        """Ids of either that the bundle lacks."""
+        return np.concatenate([self.unknown, wanted.lacking])
 
 
 class Retriever:
@@ -65,7 +84,6 @@ class Retriever:
         self._by_score = ByScore(opened)
         self._by_likeness = ByLikeness(opened, options.similar_refetch)
         self.availability = Availability(opened.offers, options.cached_filters)
-        self._popular = Popular(opened.titles, opened.count_candidates)
         self._presenter = Presenter(opened, Reasons(opened.titles, options.reason_titles, options.reason_names))
         self._warm_up()
 
@@ -104,27 +122,21 @@ class Retriever:
         A title may be recommended where it is on offer in `country` by one of `providers` (by any without them, and
         everywhere without a country), and is among `candidates`, where those are given. `dial` is one of the bundle's
         settings or a number, clipped to its range; above 0 favours well-known titles. `freshness` above 0 favours new
-        ones. Where nothing is known of somebody, they get what is popular. Raises RequestError.
+        ones. Where nothing is known of somebody, they get what is popular, and are told so. Raises RequestError.
         """
         person = Person(_history(history), country, _ids("exclude", exclude))
         turned = self.dial_value(dial)
-        allowed, lacking = self._allowed(country, providers, candidates)
-        count = self._count(k)
+        wanted = Wanted(*self._allowed(country, providers, candidates), self._count(k), turned, freshness)
         known = self.known(person)
-        if not len(known.history.liked.rows):
-            return self._popular_answer(known, lacking, country, allowed, count, _why_popular(person.history, known))
-        embeddings = weighing.ask(self.bundle, [known.history], [self._country(country)])
-        ranked = self._rank(self.bundle.queries(embeddings, turned, freshness), allowed, [known.excluded], count)
-        rows, scores = found(ranked.rows[0], ranked.scores[0])
+        if not known.has_likes:
+            return self._popular_answer(known, country, wanted, _why_popular(person.history, known))
+        listed = self._listed("history", known, country, wanted)
         reasons: list[Why | None] = []
-        if why and len(rows):
+        if why and len(listed.rows):
             most = self._options.reason_history_titles
-            weighed = weighing.leave_one_out(self.bundle, known.history, self._country(country), rows, most)
-            reasons = self._presenter.explain(rows, weighed)
-        unknown = np.concatenate([known.unknown, lacking])
-        return self._presenter.answer(
-            Listed("history", rows, scores, ranked.plan.kind, turned), unknown, count, reasons
-        )
+            weighed = weighing.leave_one_out(self.bundle, known.history, self._country(country), listed.rows, most)
+            reasons = self._presenter.explain(listed.rows, weighed)
+        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, reasons)
 
     def similar(
         self,
@@ -141,22 +153,21 @@ class Retriever:
         What may be recommended is as in `recommend`; where no title is known, it is what is popular.
         """
         asked = _ids("title_ids", title_ids)
-        allowed, lacking = self._allowed(country, providers, candidates)
-        count = self._count(k)
+        wanted = Wanted(*self._allowed(country, providers, candidates), self._count(k))
         known = self.known(Person(History.of(asked.tolist()), country, _ids("exclude", exclude)))
         seeds = known.history.rows
         if not len(seeds):
-            return self._popular_answer(known, lacking, country, allowed, count, "no known title was asked with")
+            return self._popular_answer(known, country, wanted, "no known title was asked with")
         embeddings = self.bundle.embeddings[seeds]
         directions = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32(1e-12))
         query = directions.mean(axis=0, keepdims=True)
-        ranked = planner.best(self._by_likeness, query, allowed, [known.excluded], count, self._policy)
+        ranked = planner.best(self._by_likeness, query, wanted.allowed, [known.excluded], wanted.count, self._policy)
         rows, scores = found(ranked.rows[0], ranked.scores[0])
         reasons: list[Why | None] = []
         if why and len(rows):
             reasons = self._presenter.explain(rows, weighing.likeness(self.bundle, seeds, rows, directions))
-        unknown = np.concatenate([known.unknown, lacking])
-        return self._presenter.answer(Listed("titles", rows, scores, ranked.plan.kind, None), unknown, count, reasons)
+        listed = Listed("titles", rows, scores, ranked.plan.kind, None)
+        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, reasons)
 
     def recommend_many(
         self,
@@ -181,10 +192,14 @@ class Retriever:
         for place, person in enumerate(people):
             groups.setdefault(person.country if is_available_only else None, []).append(place)
         for country, places in groups.items():
-            allowed, _ = self._allowed(country, None, candidates)
+            wanted = Wanted(*self._allowed(country, None, candidates), count, turned, freshness)
             for start in range(0, len(places), self._options.batch_users):
                 batch = places[start : start + self._options.batch_users]
-                self._fill(lists, batch, [people[n] for n in batch], allowed, turned, freshness)
+                known = [self.known(people[n]) for n in batch]
+                ranked = self._ranked(known, [people[n].country for n in batch], wanted)
+                titles = np.where(ranked.rows == NO_TITLE, NO_TITLE, self.bundle.title_ids[ranked.rows])
+                lists.title_ids[batch], lists.scores[batch] = titles, ranked.scores
+                lists.is_popular[batch] = [not own.has_likes for own in known]
         return lists
 
     def dial_value(self, dial: float | str) -> float:
@@ -198,35 +213,16 @@ class Retriever:
             raise RequestError("dial", f"expected a finite number, not {dial}")
         return float(np.clip(dial, known.minimum, known.maximum))
 
-    def _fill(
-        self,
-        lists: Lists,
-        places: Sequence[int],
-        people: Sequence[Person],
-        allowed: Ids | None,
-        dial: float,
-        freshness: float,
-    ) -> None:
-        """Write the lists of `people`, who stand at `places` of `lists`."""
-        count = lists.title_ids.shape[1]
-        known = [self.known(person) for person in people]
-        has_likes = np.array([len(own.history.liked.rows) > 0 for own in known])
-        rows = np.full((len(people), count), NO_TITLE, dtype=np.int64)
-        scores = np.full((len(people), count), -np.inf, dtype=np.float32)
-        if chosen := np.flatnonzero(has_likes).tolist():
-            countries = [self._country(people[n].country) for n in chosen]
-            embeddings = weighing.ask(self.bundle, [known[n].history for n in chosen], countries)
-            queries = self.bundle.queries(embeddings, dial, freshness)
-            ranked = self._rank(queries, allowed, [known[n].excluded for n in chosen], count)
-            rows[chosen], scores[chosen] = ranked.rows, ranked.scores
-        if others := np.flatnonzero(~has_likes).tolist():
-            rows[others], scores[others] = self._popular.best(allowed, [known[n].excluded for n in others], count)
-        lists.title_ids[places] = np.where(rows == NO_TITLE, NO_TITLE, self.bundle.title_ids[rows])
-        lists.scores[places] = scores
-        lists.is_popular[places] = ~has_likes
+    def _ranked(self, known: Sequence[Known], countries: Sequence[str | None], wanted: Wanted) -> Ranked:
+        """[people, count]: by their histories; for people of whom nothing is known the query tower has a query too."""
+        embeddings = weighing.ask(self.bundle, [own.history for own in known], list(map(self._country, countries)))
+        queries = self.bundle.queries(embeddings, wanted.dial, wanted.freshness)
+        excluded = [own.excluded for own in known]
+        return planner.best(self._by_score, queries, wanted.allowed, excluded, wanted.count, self._policy)
 
-    def _rank(self, queries: Floats, allowed: Ids | None, excluded: Sequence[Ids], count: int) -> Ranked:
-        return planner.best(self._by_score, queries, allowed, excluded, count, self._policy)
+    def _listed(self, basis: Basis, known: Known, country: str | None, wanted: Wanted) -> Listed:
+        ranked = self._ranked([known], [country], wanted)
+        return Listed(basis, *found(ranked.rows[0], ranked.scores[0]), ranked.plan.kind, wanted.dial)
 
     def known(self, person: Person) -> Known:
         """By rows."""
@@ -269,15 +265,11 @@ class Retriever:
             chosen = np.intersect1d(chosen, allowed, assume_unique=True)
         return chosen, ids[rows < 0]
 
-    def _popular_answer(
-        self, known: Known, lacking: Ids, country: str | None, allowed: Ids | None, count: int, reason: str
-    ) -> Answer:
-        rows, scores = self._popular.best(allowed, [known.excluded], count)
+    def _popular_answer(self, known: Known, country: str | None, wanted: Wanted, reason: str) -> Answer:
         where = "everywhere" if country is None else f"among what is on offer in {country}"
         note = f"{reason}: this is what is popular {where}"
-        unknown = np.concatenate([known.unknown, lacking])
-        listed = Listed("popular", *found(rows[0], scores[0]), "exact", None)
-        return self._presenter.answer(listed, unknown, count, note=note)
+        listed = self._listed("popular", known, country, wanted)
+        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, note=note)
 
     def _warm_up(self) -> None:
         """Ask for everything once: the first request must not be the one that loads it."""

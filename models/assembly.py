@@ -5,6 +5,8 @@ Each part scores by an inner product of its own. A user's scores of a part are b
 
 With R [titles, dims] these directions, orthonormal, a title's vector is its row of √titles · R. A part's query goes to
 the same space by the projection (centred vectors)ᵀ R; brought to length 1 there, its scores have standard deviation 1.
+
+What somebody gets of whom nothing is known are the same scores for all. They are one direction more, and kept exactly.
 """
 
 from collections.abc import Mapping
@@ -44,29 +46,59 @@ class Combined:
 
     vectors: Floats  # [titles, dims], of mean square 1 in each dimension
     projections: Mapping[str, Floats]  # [width of the part, dims]
+    usual_query: Floats  # [dims], of length 1; zeros where the usual scores tell no titles apart
+
+    def queries(self, parts: Mapping[str, Part]) -> Floats:
+        """[users, dims]: the queries of `parts`, each brought to length 1, weighed and added up."""
+        found = [part.weight * _unit(part.queries @ self.projections[name]) for name, part in parts.items()]
+        return np.sum(found, axis=0)
 
 
-def combine(parts: Mapping[str, Part], dims: int, seed: int) -> Combined:
+def combine(parts: Mapping[str, Part], dims: int, seed: int, usual: NDArray[np.floating]) -> Combined:
     """The parts as vectors of `dims`, or of fewer where their scores vary in no more directions.
 
     Nothing is lost where all parts together are no wider than `dims`; else the sum of scores is the nearest of its rank
-    to what it was (Eckart and Young 1936).
+    to what it was (Eckart and Young 1936), with one dimension less for `usual` [titles], scores in whose order
+    `usual_query` has the titles.
     """
+    first = _direction(usual.astype(np.float64))
+    rest = dims - first.shape[1]
     width = sum(part.vectors.shape[1] for part in parts.values())
-    directions = _all_directions(parts) if width <= dims else _main_directions(parts, dims, seed)
+    others = _all_directions(parts, first) if width <= rest else _main_directions(parts, first, rest, seed)
+    directions = np.hstack([first, others])
     projections = {name: (part.centred().T @ directions).astype(np.float32) for name, part in parts.items()}
-    return Combined((directions * np.sqrt(len(directions))).astype(np.float32), projections)
+    usual_query = np.zeros(directions.shape[1], dtype=np.float32)
+    usual_query[: first.shape[1]] = 1
+    return Combined((directions * np.sqrt(len(directions))).astype(np.float32), projections, usual_query)
 
 
-def _all_directions(parts: Mapping[str, Part]) -> NDArray[np.float64]:
-    """An orthonormal basis [titles, dims] of what the parts' vectors span."""
+def _direction(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[titles, 1], of length 1: what tells titles apart by `scores` [titles]; [titles, 0] where nothing does."""
+    apart = scores - scores.mean()
+    length = np.linalg.norm(apart)
+    is_any = length > 1e-9 * np.linalg.norm(scores)  # rounding leaves a trace
+    return apart[:, None] / length if is_any else np.empty((len(scores), 0))
+
+
+def _all_directions(parts: Mapping[str, Part], first: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An orthonormal basis [titles, dims] of what the parts' vectors span beside `first` [titles, 0 or 1]."""
     vectors = np.hstack([part.centred() for part in parts.values()]).astype(np.float64)
+    vectors -= first @ (first.T @ vectors)
     values, axes = linalg.eigh(vectors.T @ vectors)
     kept = values > values[-1] * 1e-9
     return vectors @ axes[:, kept] / np.sqrt(values[kept])
 
 
-def _main_directions(parts: Mapping[str, Part], dims: int, seed: int) -> NDArray[np.float64]:
+def _main_directions(
+    parts: Mapping[str, Part], first: NDArray[np.float64], dims: int, seed: int
+) -> NDArray[np.float64]:
+    """[titles, dims], orthonormal and so to `first` [titles, 0 or 1]: in which scores vary most beside it."""
     scores = np.sum([part.scores() for part in parts.values()], axis=0)
+    scores -= (scores @ first) @ first.T
     _, values, directions = randomized_svd(scores, min(dims, *scores.shape), n_iter=4, random_state=seed)
     return directions[values > values[0] * 1e-6].T
+
+
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """`vectors` [rows, width] at length 1; zeros stay zeros."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _LEAST)

@@ -14,7 +14,8 @@ rank, and clicks weighed by its inverse, clipped).
 The weights are means per title: those of single clicks, tried on the simulated guide, add more noise than they mend.
 
 What a recommender shows to everybody collects likes by being shown, and is recommended for them again. Against that
-likes weigh the less, the more often their title was looked at: impressions times the chance of a look, to a power.
+likes weigh the less, the more often their title was looked at: impressions times the chance of a look, to a power. Of
+people without a history nothing else is known, so that for them it is a higher power: see `appeal`.
 """
 
 import json
@@ -42,6 +43,7 @@ TABLE = "click_ranks"
 _COLUMNS = ("title_id", "ds", "is_random", "rank", "count_impressions", "count_clicks")
 _STEPS, _ENOUGH = 50, 1e-10  # of Newton's method
 _MOST_BY_EXPOSURE = 5.0  # that a like weighs more, or less, for how often its title was looked at
+_FEW_LOOKS = 10.0  # among titles that were looked at less often than that, it hardly tells which were less so
 
 Counts = NDArray[np.int64]
 Weights = NDArray[np.float32]
@@ -119,31 +121,53 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     [titles], how often each was liked, is 1. Of a title that was often looked at they are smaller, see `_by_exposure`.
     None, all the same, where random order had too few clicks to tell by.
     """
-    curve = examination(found) if options.max_weight > 1 else None
-    if curve is None or curve.clicks < options.min_clicks:
+    curve = _told_well(found, options) if options.max_weight > 1 else None
+    if curve is None:
         return None
-    ranks, places = found.ranks.astype(np.float64), catalogue.positions(found.title_ids)
-
-    def by_title(values: NDArray[Any]) -> NDArray[Any]:
-        """[titles]: sums of `values` [rows]."""
-        is_known = places >= 0
-        return np.bincount(places[is_known], weights=values[is_known], minlength=len(catalogue))
-
-    per_click = np.minimum(ranks**curve.decay, options.max_weight)
-    clicks, mean = by_title(found.clicks), np.average(per_click, weights=found.clicks)
-    weights = np.where(clicks > 0, by_title(per_click * found.clicks) / np.maximum(clicks, 1), mean)
-    looks = by_title(found.impressions * ranks**-curve.decay)  # as expected from where titles stood
-    weights *= _by_exposure(looks, likes, options.exposure_power)
+    per_click = np.minimum(found.ranks.astype(np.float64) ** curve.decay, options.max_weight)
+    clicks, mean = _by_title(found, catalogue, found.clicks), np.average(per_click, weights=found.clicks)
+    weights = np.where(clicks > 0, _by_title(found, catalogue, per_click * found.clicks) / np.maximum(clicks, 1), mean)
+    weights *= _by_exposure(_looks(found, catalogue, curve), likes, options.exposure_power)
     log.info("position bias: decay %.3f ± %.3f, of %d clicks", curve.decay, curve.error, curve.clicks)
     return (weights * likes.sum() / (weights @ likes)).astype(np.float32)
 
 
+def appeal(found: ClickRanks, catalogue: Catalogue, likes: Counts, options: PositionBias) -> Weights:
+    """How much each title of the catalogue appeals to somebody of whom nothing is known, [titles].
+
+    Its `likes` [titles], divided by how often it was looked at to the power `options.appeal_power`; by nothing where
+    random order had too few clicks to tell by.
+    """
+    curve = _told_well(found, options)
+    if curve is None:
+        return likes.astype(np.float32)
+    return (likes * _by_exposure(_looks(found, catalogue, curve), likes, options.appeal_power)).astype(np.float32)
+
+
+def _told_well(found: ClickRanks, options: PositionBias) -> Examination | None:
+    """The decay, where there were clicks enough."""
+    curve = examination(found)
+    return None if curve is None or curve.clicks < options.min_clicks else curve
+
+
+def _looks(found: ClickRanks, catalogue: Catalogue, curve: Examination) -> NDArray[np.float64]:
+    """[titles]: how often each was looked at, as expected from where it stood."""
+    return _by_title(found, catalogue, found.impressions * found.ranks.astype(np.float64) ** -curve.decay)
+
+
+def _by_title(found: ClickRanks, catalogue: Catalogue, values: NDArray[Any]) -> NDArray[Any]:
+    """[titles]: sums of `values` [rows]."""
+    places = catalogue.positions(found.title_ids)
+    is_known = places >= 0
+    return np.bincount(places[is_known], weights=values[is_known], minlength=len(catalogue))
+
+
 def _by_exposure(looks: NDArray[np.float64], likes: Counts, power: float) -> NDArray[np.float64]:
-    """[titles]: what was looked at twice as often as the mean like's title weighs 2 ** -power, within bounds.
+    """[titles]: what was looked at twice as often as the mean like's title weighs some 2 ** -power, within bounds.
 
     1 for titles that were in no list: whoever liked them found them elsewhere.
     """
-    share = (looks + 1) / np.average(looks + 1, weights=likes)
+    share = (looks + _FEW_LOOKS) / np.average(looks + _FEW_LOOKS, weights=likes)
     return np.where(looks > 0, np.clip(share**-power, 1 / _MOST_BY_EXPOSURE, _MOST_BY_EXPOSURE), 1.0)
 
 

@@ -31,7 +31,7 @@ class QueryParameters:
     part_weights: Mapping[str, float]  # of towers, linear and als
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
-    usual_user: Floats  # [factors], for histories without a known title
+    nobody: Floats  # [dims]: the query of whoever likes no known title
     positive_min_weight: float  # from here on an interaction is a like
     recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
     recency_floor: float = 1.0  # what the oldest like still counts
@@ -62,7 +62,7 @@ class QueryModule(tf.Module):
         self._tower_projection = fixed(parameters.tower_projection)
         self._factor_projection = fixed(parameters.factor_projection)
         self._system = fixed(parameters.system)
-        self._usual_user = fixed(parameters.usual_user)
+        self._nobody = fixed(parameters.nobody)
         self._alpha = parameters.alpha
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
@@ -108,7 +108,8 @@ class QueryModule(tf.Module):
         if self._factor_table.shape[1]:
             factors = self._folded_in(history.rows, liked)
             queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
-        return queries
+        is_known = tf.reduce_any((history.rows > 0) & (history.weights > 0), axis=1)
+        return tf.where(is_known[:, None], queries, self._nobody)
 
     def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
         """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
@@ -122,9 +123,7 @@ class QueryModule(tf.Module):
         """[batch, factors]: see `als.fold_in`, whose batched form this is; `liked` says what each like counts."""
         factors = tf.gather(self._factor_table, rows)
         own = factors * liked[:, :, None]
-        is_known = tf.reduce_any(own != 0, axis=[1, 2])
         systems = self._system + (self._alpha - 1) * tf.matmul(factors, own, transpose_a=True)
         sums = self._alpha * tf.reduce_sum(own, axis=1)
         # Positive definite, whatever the history: the Gram matrix and its regularisation are.
-        users = tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]
-        return tf.where(is_known[:, None], users, self._usual_user[None, :])
+        return tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]

@@ -52,6 +52,7 @@ class Inputs:
     countries: Sequence[str]
     warm: NDArray[np.int64]  # positions in the catalogue
     title_weights: Floats | None  # [titles], of a like in the loss; see models/position_bias.py
+    appeal: Floats  # [titles], to people of whom nothing is known; see models/position_bias.py
     held_back: Truth | None  # what early stopping is measured with
 
     @classmethod
@@ -69,7 +70,8 @@ class Inputs:
         """Titles that `train` likes are warm, and weigh what was known in `ranks` of how they were shown."""
         likes = np.bincount(train.liked.indices, minlength=len(catalogue))
         title_weights = position_bias.title_weights(ranks, catalogue, likes, settings.position_bias)
-        return cls(root, versions, catalogue, train, countries, np.flatnonzero(likes), title_weights, held_back)
+        appeal = position_bias.appeal(ranks, catalogue, likes, settings.position_bias)
+        return cls(root, versions, catalogue, train, countries, np.flatnonzero(likes), title_weights, appeal, held_back)
 
     @property
     def title_ids(self) -> NDArray[np.int64]:
@@ -87,8 +89,9 @@ class Inputs:
         digest = hashlib.sha256("\n".join(self.train.user_ids).encode())
         for values in (self.catalogue.title_ids, self.train.liked.indptr, self.train.liked.indices, self.train.days):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
-        if self.title_weights is not None:
-            digest.update(np.ascontiguousarray(self.title_weights, dtype="<f8").tobytes())
+        for weights in (self.title_weights, self.appeal):
+            if weights is not None:
+                digest.update(np.ascontiguousarray(weights, dtype="<f8").tobytes())
         return digest.hexdigest()
 
     @property
@@ -247,7 +250,8 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> 
     als = _fitted_als(settings, inputs) if weights.als > 0 else None
     if als:
         parts["als"] = Part(_float32(als.user_vectors(histories)), _float32(als.title_vectors), weights.als)
-    small = combine(parts, settings.model.compressed_dims, settings.seed)
+    small = combine(parts, settings.model.compressed_dims, settings.seed, np.log(inputs.appeal[inputs.warm]))
+    length = float(np.linalg.norm(small.queries(parts), axis=1).mean())
     titles = LearntTitles(
         title_ids=inputs.title_ids,
         counts=inputs.counts,
@@ -262,7 +266,7 @@ def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> 
         factor_projection=small.projections.get("als", np.empty((0, small.vectors.shape[1]), dtype=np.float32)),
         part_weights={"linear": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
-        usual_user=_float32(als.usual_user) if als else np.empty(0, dtype=np.float32),
+        nobody=length * small.usual_query,
         alpha=settings.baselines.als.alpha,
         positive_min_weight=settings.interactions.positive_min_weight,
         recency_half_life=settings.model.recency.half_life_titles or 0.0,

@@ -29,7 +29,7 @@ from models.query_tower import Floats, QueryModule, QueryParameters, QueryTables
 from models.recommender import NO_TITLE, Positions, Scores, recommend_by, top_titles
 from models.truth import Truth
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _BATCH_USERS = 128
 
 

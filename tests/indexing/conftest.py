@@ -98,7 +98,7 @@ def _write_histories(root: Path, ids: np.ndarray, random: np.random.Generator) -
 
 
 class SmallTower(tf.Module):
-    """The mean of a history's vectors by weight and age, a vector of everybody's, and one of the country."""
+    """The mean of what a history likes by weight and age, a vector of everybody's, and one of the country."""
 
     def __init__(self, vectors: np.ndarray, everybody: np.ndarray, countries: np.ndarray) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class SmallTower(tf.Module):
         # As the trained tower does: what is known of a history stands first.
         counts = tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1)
         cut = tf.reduce_max(counts)
-        shares = weights[:, :cut] * tf.exp(-ages_days[:, :cut] / 365)
+        shares = tf.nn.relu(weights[:, :cut]) * tf.exp(-ages_days[:, :cut] / 365)
         summed = tf.einsum("bl,bld->bd", shares, tf.gather(self._vectors, rows[:, :cut]))
         mean = summed / tf.cast(1 + counts, tf.float32)[:, None]
         return mean + self._everybody + tf.gather(self._countries, country)

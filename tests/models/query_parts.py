@@ -31,7 +31,7 @@ def parameters(own: QueryTables, random: np.random.Generator, **changes: Any) ->
         "part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.25},
         "system": (own.factors.T @ own.factors + 2 * np.eye(factors)).astype(np.float32),
         "alpha": 5.0,
-        "usual_user": normal(factors),
+        "nobody": normal(dims),
         "positive_min_weight": LIKE,
     }
     return QueryParameters(**{**plain, **changes})

@@ -13,7 +13,7 @@ from conf.settings import PositionBias
 from models import lake, position_bias
 from models.position_bias import ClickRanks
 
-OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, min_clicks=100)
+OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, appeal_power=0.0, min_clicks=100)
 MAY_1 = date(2024, 5, 1)
 
 Row = tuple[int, bool, int, int, int]  # title, in random order, rank, impressions, clicks
@@ -112,12 +112,31 @@ def test_likes_of_what_was_often_looked_at_weigh_less(trained: Any) -> None:
     assert curve is not None
     assert np.ptp(plain) == 0  # nothing was clicked but a title that is not in the catalogue
     looks = np.array([400, 400 * 4**-curve.decay, 1e9, 9**-curve.decay, 0])
-    share = (looks + 1) / np.average(looks + 1, weights=likes[:5])
+    share = (looks + 10) / np.average(looks + 10, weights=likes[:5])
     expected = np.append(np.clip(share[:4] ** -0.5, 1 / 5, 5), 1)
     assert expected[0] == 5  # looked at a millionth as often as the mean like's title
     expected *= likes.sum() / (expected @ likes[:5])
     np.testing.assert_allclose(found[:5], expected, rtol=1e-5)
     assert (found @ likes) == pytest.approx(likes.sum(), rel=1e-5)
+
+
+def test_appeal_is_likes_by_looks(trained: Any) -> None:
+    catalogue = trained.inputs.catalogue
+    random_order: list[Row] = [(999, *row[1:]) for row in in_random_order(0.5)]
+    rows: list[Row] = [*random_order, (100, False, 1, 390, 0), (101, False, 1, 90, 0), (102, False, 1, 10**9, 0)]
+    likes = np.array([30, 20, 10, 6] + [0] * (len(catalogue) - 4))
+    looks = np.array([400, 100, 10**9 + 10])
+    share = looks / np.average([*looks, 10], weights=likes[:4])
+
+    def appeal(found: ClickRanks, **changes: Any) -> np.ndarray:
+        return position_bias.appeal(found, catalogue, likes, OPTIONS.model_copy(update=changes))
+
+    found = appeal(ranks_of(*rows), appeal_power=0.1, max_weight=1.0)
+    assert 1 / 5 < share[2] ** -0.1 < share[1] ** -0.1 < 5
+    np.testing.assert_allclose(found[:4], [*(likes[:3] * share**-0.1), 6], rtol=1e-5)  # the last was in no list
+    assert not found[4:].any()
+    np.testing.assert_array_equal(appeal(ranks_of(*rows)), likes)
+    np.testing.assert_array_equal(appeal(ranks_of(*rows), appeal_power=0.1, min_clicks=10**9), likes)
 
 
 def test_nothing_is_corrected_where_that_is_off_or_too_little_is_known(trained: Any) -> None:

@@ -55,9 +55,8 @@ def test_factors_are_those_of_the_fold_in(own: QueryTables, query: QueryParamete
     assert has_history.any()
     assert not has_history.all()
     np.testing.assert_allclose(found[has_history], length_one(expected[has_history]), atol=1e-4)
-    # Whoever has no known title is the usual user.
-    usual = np.broadcast_to(length_one(query.usual_user), (int((~has_history).sum()), FACTORS))
-    np.testing.assert_allclose(found[~has_history], usual, atol=1e-5)
+    # What is met without liking it says nothing to the old recommender.
+    assert not asked(own, identity, [[3, 5]], [[0.1, 0.2]]).any()
 
 
 def test_linear_part_is_the_sum_of_its_likes(own: QueryTables, query: QueryParameters) -> None:
@@ -85,8 +84,8 @@ def test_parts_add_up_by_their_weights(own: QueryTables, query: QueryParameters)
 
 def test_without_als_there_is_nothing_to_fold_in(own: QueryTables, query: QueryParameters) -> None:
     nothing = QueryTables(own.tower, own.linear, np.empty((TITLES, 0), np.float32))
-    empty = {"system": np.empty((0, 0), np.float32), "usual_user": np.empty(0, np.float32)}
-    bare = QueryParameters(**{**vars(query), **empty, "factor_projection": np.empty((0, DIMS), np.float32)})
+    empty = {"system": np.empty((0, 0), np.float32), "factor_projection": np.empty((0, DIMS), np.float32)}
+    bare = QueryParameters(**{**vars(query), **empty})
     with_zero = QueryParameters(**{**vars(query), "part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.0}})
     rows = [[3, 5, 8, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(asked(nothing, bare, rows), asked(own, with_zero, rows), atol=1e-5)
@@ -129,11 +128,11 @@ def test_padding_says_nothing_wherever_it_stands(own: QueryTables, query: QueryP
     np.testing.assert_allclose(together[:1], behind, atol=1e-5)
 
 
-def test_an_empty_history_is_a_valid_query(own: QueryTables, query: QueryParameters) -> None:
-    found = asked(own, query, [[0, 0], [0, 0]], countries=[0, 3])
-    assert np.isfinite(found).all()
-    assert (np.linalg.norm(found, axis=1) > 0.1).all()
-    assert not np.allclose(found[0], found[1])
+def test_whoever_likes_nothing_is_nobody(own: QueryTables, query: QueryParameters) -> None:
+    rows, weights = [[0, 0], [3, 5], [3, 5], [3, 0]], [[0.0, 0.0], [-1.0, 0.0], [-1.0, 0.1], [1.0, 0.0]]
+    found = asked(own, query, rows, weights, countries=[0, 3, 3, 3])
+    np.testing.assert_array_equal(found[:2], np.stack([query.nobody] * 2))
+    assert not np.isclose(found[2:], query.nobody).all(axis=1).any()
 
 
 def test_it_asks_the_same_after_saving(own: QueryTables, query: QueryParameters, tmp_path: Any) -> None:

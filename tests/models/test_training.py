@@ -1,5 +1,6 @@
 """Training on a lake of two tastes: what it learns, twice the same, from where another one ended, with more titles."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from scipy import sparse
 
 from models import training
 from models.errors import ModelError
@@ -43,6 +45,22 @@ def test_it_learns_tastes_and_where_new_titles_belong(trained: Any) -> None:
     assert all(0 < result.validation <= 1 for result in trained.results)
 
 
+def test_whoever_has_no_history_gets_what_appeals(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    appeal = np.random.default_rng(5).uniform(1, 9, len(trained.inputs.catalogue)).astype(np.float32)
+    inputs = dataclasses.replace(trained.inputs, appeal=appeal)
+    settings = tiny_settings(trained.lake.root, tmp_path, **{"training.epochs": 1, "model.cold_start.prior_likes": 0.0})
+    model = CatalogueModel(training.train_model(settings, inputs, tmp_path, lambda result: None), inputs.catalogue)
+    nobody, *others = model.score(sparse.vstack([sparse.csr_matrix((1, len(appeal))), inputs.train.liked]))
+    logs = np.log(appeal[inputs.warm])
+    shown = nobody[inputs.warm]
+    np.testing.assert_allclose(shown / shown.std(), (logs - logs.mean()) / logs.std(), atol=1e-3)
+    # As large as scores are, so that the dial turns them as far.
+    spreads = [scores[inputs.warm].std() for scores in others]
+    assert min(spreads) < shown.std() < max(spreads)
+
+
 def test_the_same_seed_gives_the_same_curve_and_vectors(trained: Any, tmp_path: Path) -> None:
     model, results, inputs = train(trained.settings, tmp_path)
     assert [result.loss for result in results] == [result.loss for result in trained.results]
@@ -62,7 +80,7 @@ def test_examples_train_the_towers_too(trained: Any, tiny_settings: Callable[...
     model, results, inputs = train(settings, tmp_path)
     assert is_own_taste(recommended(model, inputs, 3)).mean() > 0.9
     assert results[-1].loss < results[0].loss
-    assert model.dim <= 8  # towers alone
+    assert model.dim <= 9  # towers alone, and what appeals to whoever is not known
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def model() -> TwoTower:
         part_weights={"towers": 1.0, "linear": 0.5, "als": 0.5},
         system=np.eye(FACTORS, dtype=np.float32),
         alpha=3.0,
-        usual_user=normal(FACTORS),
+        nobody=normal(DIMS),
         positive_min_weight=0.25,
     )
     cold = ColdRidge(max_titles=100, noise=1e-3, noise_power=0.0, length_scale=1.4, scale=1.0)
@@ -214,8 +214,8 @@ def test_what_is_no_model_is_refused(model: TwoTower, tmp_path: Path) -> None:
     model.save(tmp_path)
     file = tmp_path / "model.json"
     known = file.read_text()
-    file.write_text(known.replace('"schema_version": 3', '"schema_version": 99'))
-    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 3"):
+    file.write_text(known.replace('"schema_version": 4', '"schema_version": 99'))
+    with pytest.raises(ModelError, match="a model of schema 99, but this version reads 4"):
         TwoTower.load(tmp_path)
     file.write_text(known[: len(known) // 2])
     with pytest.raises(ModelError, match="no model can be read here"):
