@@ -413,6 +413,7 @@ class Dial(Section):
 
     values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)]
     refinements: Count  # how often halfway between a named setting and the next one is measured, too
+    balanced_max_loss_share: Share  # of the best NDCG, that it may cost
     popular_max_loss_share: Share  # of the best recall, that each may cost
     discover_max_loss_share: Share
     gems_max_loss_share: Share
@@ -439,6 +440,8 @@ class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
     popularity_count: Literal["count_positives_28d", "count_positives_ever"]  # of title_features
+    # What the dial turns: log(1 + positives), or the share of titles with fewer. Bundles of before are of the first.
+    popularity_scale: Literal["log", "rank"] = "log"
     freshness_decay_days: Annotated[float, Field(gt=0)]
     dial_settings: Annotated[Mapping[str, float], *_FROZEN]
     dial_reach: Annotated[float, Field(gt=0)]  # how far the dial may be turned to either side

@@ -58,7 +58,7 @@ TITLES_SCHEMA = pa.schema(
         ("release_date", pa.date32()),
         ("release_year", pa.int32()),
         ("count_positives", pa.int64()),  # that popularity is made of
-        ("popularity", pa.float32()),  # standardised log of it
+        ("popularity", pa.float32()),  # standardised, see the manifest
         ("freshness", pa.float32()),  # standardised
         ("genres", pa.list_(pa.string())),
         ("themes", pa.list_(pa.string())),

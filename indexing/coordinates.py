@@ -1,6 +1,6 @@
 """What stands in a title's vector, so that one inner product searches what is wanted, and a searcher finds it well.
 
-A vector is [s·z, f·r, e]: standardised log popularity, standardised freshness, embedding. With the query [d/s, w/f, q]
+A vector is [s·z, f·r, e]: standardised popularity, standardised freshness, embedding. With the query [d/s, w/f, q]
 the inner product is q·e + d·z + w·r, for any dial d and any weight w of freshness chosen when asking.
 
 How a coordinate is scaled changes no score, if queries are scaled the other way, but it changes what quantisation does

@@ -14,10 +14,12 @@ from indexing.bundle import BESIDE, TITLES_SCHEMA, Floats, turned
 from indexing.coordinates import Balance
 from indexing.lake_inputs import LakeInputs
 from indexing.manifest import Coordinate, Dial, Vectors
-from models.standardised import Standardised, log_popularity, standardise
+from models import standardised
+from models.standardised import Standardised
 
 _EPOCH = date(1970, 1, 1)
 _BATCH_TITLES = 65_536
+_SCALE = {"log": "log of 1 and", "rank": "share of titles with fewer"}
 _PERIOD = {"count_positives_28d": "positives of 28 days", "count_positives_ever": "positives"}
 
 
@@ -44,9 +46,9 @@ def lay_out(
 ) -> Layout:
     """For `embeddings` [titles, dim] and `queries` [users, dim] of people; without a `dial` it is made by rule."""
     candidates = slice(inputs.count_candidates)  # they come first
-    popularity = standardise(log_popularity(inputs.counts), candidates)
+    popularity = standardised.popularity(inputs.counts, candidates, options.popularity_scale)
     fresh = coordinates.freshness(inputs.catalogue.release_days, (as_of - _EPOCH).days, options.freshness_decay_days)
-    freshness = standardise(fresh, candidates)
+    freshness = standardised.standardise(fresh, candidates)
     if dial is None:
         spread = coordinates.score_spread(queries, embeddings[candidates])
         dial = coordinates.dial_by_rule(options.dial_settings, options.dial_reach, spread)
@@ -59,7 +61,8 @@ def lay_out(
         embedding_dim=embeddings.shape[1],
         popularity=coordinate(
             popularity,
-            f"log(1 + {_PERIOD[options.popularity_count]}), the mean of titles that have any for those without",
+            f"{_SCALE[options.popularity_scale]} {_PERIOD[options.popularity_count]}, the mean of titles that have any"
+            " for those without",
         ),
         freshness=coordinate(freshness, "exp(-days since release / decay)"),
         freshness_decay_days=options.freshness_decay_days,

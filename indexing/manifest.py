@@ -62,7 +62,7 @@ class Vectors(_Part):
 
 
 class Dial(_Part):
-    """Score is query · embedding + dial · standardised log popularity: above 0 well-known titles, below 0 hidden gems.
+    """Score is query · embedding + dial · standardised popularity: above 0 well-known titles, below 0 hidden gems.
 
     In units of the model's scores; a reader clips to the range.
     """

@@ -11,7 +11,7 @@ files of --truth, and a registered model in MLflow; writes to the model's run un
                    `indexing.build --dial` takes
   dial.png         recall and NDCG against what they are traded for
 
-A setting d adds d times the deviation of a user's scores times the standardised log popularity of a title to its
+A setting d adds d times the deviation of a user's scores times the standardised popularity of a title to its
 score; see models/dial_curve.py. With --keep the settings are what indexing.build gives the model from now on, as those
 that models.evaluate_night measures.
 """
@@ -63,7 +63,8 @@ def measure_both(
     als = baselines(settings.baselines, train, settings.seed)[OLD]()
     als.fit(train.liked, catalogue.content)
     k = settings.evaluation.k[0]
-    old = dial_curve.turn(lambda users: als.score(asked.histories[users]), asked, counts, ours.dials, k)
+    scale = settings.index.popularity_scale
+    old = dial_curve.turn(lambda users: als.score(asked.histories[users]), asked, counts, scale, ours.dials, k)
     old_points = dial_curve.curve(old, asked, counts, people, settings.evaluation)
     return {
         name: Dialled(turned, found, _calibrations(settings, turned, asked, counts))

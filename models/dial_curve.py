@@ -1,7 +1,7 @@
 """What the popularity dial trades: accuracy, coverage and popularity of one model's lists at several settings of it.
 
 The score of a title is the model's, plus the dial times the deviation of the user's scores of the candidates times the
-standardised log popularity of the title. So the dial counts in standard deviations of a user's scores, whatever the
+standardised popularity of the title. So the dial counts in standard deviations of a user's scores, whatever the
 model's scale, and is the same for any model. An index adds one number for everybody, the dial times the median
 deviation: the same where all users' deviations are alike, which `Turned.spreads` shows.
 
@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Evaluation
-from models import metrics, segments
+from models import metrics, segments, standardised
 from models.recommender import Positions, Scores, recommend_by
-from models.standardised import log_popularity, standardise
 from models.truth import Truth
 from models.two_tower import CatalogueModel, TwoTower
 
@@ -71,9 +70,11 @@ def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUs
     return lambda users: bound.score_padded(padded.part(users))
 
 
-def turn(score: ScoreUsers, asked: Truth, counts: Counts, dials: Sequence[float], k: int) -> Turned:
-    """Lists at every dial; `counts` [titles] are positives in training."""
-    popularity = standardise(log_popularity(counts), asked.candidates).values
+def turn(
+    score: ScoreUsers, asked: Truth, counts: Counts, scale: standardised.Scale, dials: Sequence[float], k: int
+) -> Turned:
+    """Lists at every dial; `counts` [titles] are positives in training, `scale` is `index.popularity_scale`."""
+    popularity = standardised.popularity(counts, asked.candidates, scale).values
     lists: list[list[Positions]] = [[] for _ in dials]
     spreads = []
     for users in _batches(len(asked.user_ids)):

@@ -17,7 +17,7 @@ FILE = "dial.json"  # in the run of a registered model
 def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
     """The point of each of NAMES. Of equal ones the one with the dial nearest to 0 is taken.
 
-    balanced  the best NDCG
+    balanced  the greatest coverage of those whose NDCG is at most `balanced_max_loss_share` below the best NDCG
     discover  the greatest coverage of those whose recall is at most `discover_max_loss_share` below the best recall
     gems      the greatest novelty of those whose recall is at most `gems_max_loss_share` below it
     popular   the greatest mean popularity of those whose recall is at most `popular_max_loss_share` below it
@@ -33,7 +33,8 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
         found = [point for point in points if point.recall >= (1 - loss_share) * best and is_on_its_side(point)]
         return found or [otherwise]
 
-    balanced = _best(points, lambda point: point.ndcg)
+    least_ndcg = (1 - options.balanced_max_loss_share) * max(point.ndcg for point in points)
+    balanced = _best([point for point in points if point.ndcg >= least_ndcg], lambda point: point.coverage)
     near = within(options.discover_max_loss_share, lambda point: point.dial <= balanced.dial, balanced)
     discover = _best(near, lambda point: point.coverage)
     near = within(options.gems_max_loss_share, lambda point: point.dial <= discover.dial, discover)
@@ -51,12 +52,13 @@ def measure(
     `counts` [titles] are positives in training, of `count_users`.
     """
     k, dials = settings.evaluation.k[0], list(settings.dial.values)
-    turned = dial_curve.turn(score, asked, counts, dials, k)
+    scale = settings.index.popularity_scale
+    turned = dial_curve.turn(score, asked, counts, scale, dials, k)
     points = dial_curve.curve(turned, asked, counts, count_users, settings.evaluation)
     for _ in range(settings.dial.refinements):
         if not (dials := between(points, settings.dial)):
             break
-        more = dial_curve.turn(score, asked, counts, dials, k)
+        more = dial_curve.turn(score, asked, counts, scale, dials, k)
         turned = turned.beside(more)
         points = [*points, *dial_curve.curve(more, asked, counts, count_users, settings.evaluation)]
         points.sort(key=lambda point: point.dial)

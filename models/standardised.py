@@ -4,9 +4,12 @@ The index stores these numbers, and whoever measures the dial adds the same to s
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Scale = Literal["log", "rank"]
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,17 @@ def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | sli
     return Standardised(np.nan_to_num((values - mean) / std).astype(np.float32), mean, std)
 
 
-def log_popularity(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[titles]: log(1 + positives); NaN, not known, of a title that nobody liked yet.
+def popularity(counts: NDArray[np.int64], candidates: NDArray[np.bool_] | slice, scale: Scale) -> Standardised:
+    """Of titles with `counts` [titles] positives: by log(1 + positives), or by the share of candidates with fewer.
 
-    Such a title is no hidden gem but a new one. Were it the least popular of all, the dial would bring up new titles,
-    whatever they are, long before titles that few people love.
+    Not known of a title that nobody liked yet. Such a title is no hidden gem but a new one. Were it the least popular
+    of all, the dial would bring up new titles, whatever they are, long before titles that few people love.
     """
-    return np.where(counts > 0, np.log1p(counts.astype(np.float64)), np.nan)
+    if scale == "log":
+        values = np.log1p(counts.astype(np.float64))
+    else:
+        liked = np.sort(counts[candidates][counts[candidates] > 0])
+        # Of equal counts the middle rank.
+        places = np.searchsorted(liked, counts, "left") + np.searchsorted(liked, counts, "right")
+        values = places / (2 * max(len(liked), 1))
+    return standardise(np.where(counts > 0, values, np.nan), candidates)

@@ -64,7 +64,8 @@ def recommend_all(
             trained = TwoTower.load(registry.fetch(settings, name).folder)
             score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
         own_dials = [0.0] if name.startswith("popularity") else dials  # it adds nothing to popularity
-        turned = dial_curve.turn(score, asked, counts, own_dials, max(settings.evaluation.k))
+        scale = settings.index.popularity_scale
+        turned = dial_curve.turn(score, asked, counts, scale, own_dials, max(settings.evaluation.k))
         for dial, own in zip(own_dials, turned.lists, strict=True):
             lists[f"{name} {dial:+.2f}" if dial else name] = own
     return lists

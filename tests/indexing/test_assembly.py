@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from indexing import assembly, golden, runtime
 from indexing.assembly import Plan
@@ -61,6 +62,14 @@ def test_vector_is_popularity_then_freshness_then_embedding(
     fresh = np.exp(-np.maximum(days, 0) / 180)
     wanted = (fresh - fresh[:300].mean()) / fresh[:300].std()
     assert np.allclose(small_bundle.vectors[:, 1], wanted * layout.freshness.scale, atol=1e-4)
+
+
+def test_popularity_may_be_a_rank(small_model: Any, make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    ranked = assembly.build(small_model, make_plan(popularity_scale="rank"), tmp_path, "20240514T000000Z-m7")
+    places = rankdata(ranked.titles["count_positives"].to_numpy()[:300])
+    wanted = (places - places.mean()) / places.std()
+    np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], wanted, atol=1e-5)
+    assert ranked.manifest.vectors.popularity.value.startswith("share of titles with fewer positives,")
 
 
 def test_dial_is_searched_exactly(small_bundle: Bundle, small_model: Any, small_lake: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     counts[7] = 0
     candidates = np.arange(12) != 5
     asked = truth_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
-    turned = dial_curve.turn(scores.__getitem__, asked, counts, (-0.8, 0.0, 0.5), 4)
+    turned = dial_curve.turn(scores.__getitem__, asked, counts, "log", (-0.8, 0.0, 0.5), 4)
     logs, known = np.log(1 + counts.astype(float)), candidates & (counts > 0)
     standard = (logs - logs[known].mean()) / logs[known].std()
     standard[7] = 0  # nobody liked it yet
@@ -67,7 +67,7 @@ def test_what_is_measured_by_hand() -> None:
     scores = np.array([[3.0, 2, 1, 0], [0, 1, 2, 3]], dtype=np.float32)
     asked = truth_of(np.zeros((2, 4)), np.array([[1, 0, 1, 0], [0, 0, 1, 0]]))
     options = SETTINGS.evaluation.model_copy(update={"k": (2,)})
-    turned = dial_curve.turn(scores.__getitem__, asked, counts, (0.0,), 2)
+    turned = dial_curve.turn(scores.__getitem__, asked, counts, "log", (0.0,), 2)
     [point] = dial_curve.curve(turned, asked, counts, 9, options)
     # Lists: titles 0, 1 and 3, 2. Hits: one of two positives, one of one; of the tail's none and one.
     assert (point.recall, point.tail_recall, point.coverage) == (0.75, 0.5, 1.0)
@@ -79,7 +79,7 @@ def test_what_is_measured_by_hand() -> None:
 
 def test_without_positives_of_the_tail_its_recall_is_not_known() -> None:
     asked = truth_of(np.zeros((1, 3)), np.array([[1, 0, 0]]))
-    turned = dial_curve.turn(np.ones((1, 3), np.float32).__getitem__, asked, np.array([3, 1, 0]), (0.0,), 2)
+    turned = dial_curve.turn(np.ones((1, 3), np.float32).__getitem__, asked, np.array([3, 1, 0]), "log", (0.0,), 2)
     assert np.isnan(dial_curve.curve(turned, asked, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall)
 
 
@@ -106,6 +106,20 @@ def test_settings_are_named_by_what_they_cost_and_give() -> None:
     assert found["settings"] == {"popular": 1.0, "balanced": 0.0, "discover": -0.8, "gems": -1.4}
     assert (found["minimum"], found["maximum"]) == (-2 * reach, 2 * reach)
     assert found["source"].endswith("in units of 2; measured by a test")
+
+
+def test_balanced_is_as_broad_as_hardly_costs_anything() -> None:
+    points = points_of(
+        (-0.4, 0.30, 0.197, 0.9, 30.0, 4.0),
+        (-0.2, 0.30, 0.199, 0.8, 40.0, 3.5),
+        (0.0, 0.30, 0.199, 0.7, 50.0, 3.0),
+        (0.2, 0.30, 0.200, 0.6, 60.0, 2.5),
+    )
+    chosen = {
+        share: dial_settings.choose(points, SETTINGS.dial.model_copy(update={"balanced_max_loss_share": share}))
+        for share in (0.0, 0.01, 0.02)
+    }
+    assert [found["balanced"].dial for found in chosen.values()] == [0.2, -0.2, -0.4]
 
 
 def test_named_settings_keep_their_order_whatever_noise_says() -> None:

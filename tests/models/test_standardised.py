@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.standardised import log_popularity, standardise
+from models.standardised import Scale, popularity, standardise
 
 
 @pytest.mark.parametrize("candidates", [slice(2), np.array([True, True, False])])
@@ -25,9 +25,20 @@ def test_values_all_alike_say_nothing(values: list[float]) -> None:
     assert found.std == 0
 
 
-def test_how_popular_a_title_is_that_nobody_liked_is_not_known() -> None:
-    found = log_popularity(np.array([0, 9, 1]))
-    assert found[1:].tolist() == [np.log(10), np.log(2)]
-    assert np.isnan(found[0])
+@pytest.mark.parametrize("scale", ["log", "rank"])
+def test_how_popular_a_title_is_that_nobody_liked_is_not_known(scale: Scale) -> None:
     # So it is in the middle, and the dial moves it neither way.
-    assert standardise(found, slice(3)).values.tolist() == [0, 1, -1]
+    assert popularity(np.array([0, 9, 1]), slice(3), scale).values.tolist() == [0, 1, -1]
+
+
+def test_popularity_is_a_log_or_a_rank() -> None:
+    counts = np.array([8, 0, 2, 99, 2, 5])
+    candidates = np.arange(6) != 5  # which left, and stands between the others
+    logs = popularity(counts, candidates, "log")
+    assert logs.mean == pytest.approx(np.log([9, 3, 100, 3]).mean())
+    np.testing.assert_allclose(logs.values[5], (np.log(6) - logs.mean) / logs.std, rtol=1e-6)
+    ranks = popularity(counts, candidates, "rank")
+    expected = np.array([2.5, 1, 3.5, 1, 2]) / 4
+    assert (ranks.mean, ranks.std) == (pytest.approx(expected[:4].mean()), pytest.approx(expected[:4].std()))
+    np.testing.assert_allclose(ranks.values[[0, 2, 3, 4, 5]], (expected - ranks.mean) / ranks.std, rtol=1e-6)
+    assert not popularity(np.zeros(3, np.int64), slice(3), "rank").values.any()
