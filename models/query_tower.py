@@ -31,7 +31,7 @@ class QueryParameters:
     part_weights: Mapping[str, float]  # of towers, linear and als
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
-    nobody: Floats  # [dims]: the query of whoever likes no known title
+    nobody: Floats  # [dims]: the query where no title of a history weighs more than 0
     positive_min_weight: float  # from here on an interaction is a like
     recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
     recency_floor: float = 1.0  # what the oldest like still counts
