@@ -302,6 +302,7 @@ class ColdStart(Section):
     noise: Annotated[float, Field(gt=0)]
     noise_power: Annotated[float, Field(ge=0)]
     length_scale: Annotated[float, Field(gt=0)]
+    alone_share: Share  # of the kernel, that comes of each block of content by itself
     scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
     length_power: Share  # 1: all as long, however popular content promises a title to be; 0: as predicted
     prior_likes: Annotated[float, Field(ge=0)]  # that content counts as, of a title that has likes; 0: it has no say

@@ -103,7 +103,7 @@ def content_vectors(
     rows, ridge = features(catalogue.content), model.card.cold
     known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
     found = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
-    found[known] = ridge.scale * fitted.left_out()
+    found[known] = ridge.scale * cold_ridge.believed(fitted, fitted.left_out())
     return found
 
 

@@ -17,6 +17,7 @@ from models.recommender import Positions
 Floats = NDArray[np.float32]
 
 _LEAST = 1e-12  # of a length that is divided by
+_MOST_SLOPE = 2.0  # of what was learnt over what content says
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class ColdRidge:
     noise_power: float
     length_scale: float
     scale: float
-    # Models saved before there were these have none.
     length_power: float = 0.0
     prior_likes: float = 0.0
+    alone_share: float = 0.0
 
 
 def fit(
@@ -44,7 +45,26 @@ def fit(
     most = ridge.max_titles if max_titles is None else min(max_titles, ridge.max_titles)
     known = most_liked(counts, most)
     noise = noise_of_counts(counts[known], ridge.noise, ridge.noise_power)
-    return known, fit_leave_one_out(select(rows, known), learnt[known].astype(np.float64), noise, ridge.length_scale)
+    targets = learnt[known].astype(np.float64)
+    return known, fit_leave_one_out(select(rows, known), targets, noise, ridge.length_scale, ridge.alone_share)
+
+
+def predict_new(fitted: LeaveOneOut, rows: Features) -> NDArray[np.float64]:
+    """[rows, width]: what content says of titles that nobody liked, as far as it is believed."""
+    found = fitted.predict_new(rows)
+    return believed(fitted, found) if len(fitted.targets) > 1 else found
+
+
+def believed(fitted: LeaveOneOut, said: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[titles, width]: what content `said` of titles as if nobody had liked them, each column as far as it can tell.
+
+    How far that is, known titles say, two at least: by the least-squares slope of what was learnt of them over what the
+    ridge makes of each without it. Columns that content cannot tell get their mean, which takes nothing but noise out
+    of the scores of new titles.
+    """
+    learnt, told = fitted.targets - fitted.mean, fitted.left_out() - fitted.mean
+    slopes = (learnt * told).sum(axis=0) / np.maximum((told**2).sum(axis=0), _LEAST)
+    return fitted.mean + (said - fitted.mean) * np.clip(slopes, 0, _MOST_SLOPE)
 
 
 def predict_liked(known: Positions, fitted: LeaveOneOut, liked: Positions, rows: Features) -> Floats:

@@ -32,6 +32,7 @@ def content_weights(rows: Features, counts: NDArray[np.int64], ridge: ColdRidge)
     """
     noise = noise_of_counts(counts, ridge.noise, ridge.noise_power)
     nothing = np.empty((len(counts), 0))
+    # By the Gaussian kernel alone: with blocks by themselves, as for new titles, 1M warm loses .001 of Recall@20.
     found = fit_leave_one_out(rows, nothing, noise, ridge.length_scale).of_others()
     return np.asarray(found * (counts / counts.mean())[:, None] ** -_POPULARITY_POWER, dtype=np.float32)
 

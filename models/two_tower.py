@@ -152,7 +152,7 @@ class TwoTower:
             rows = features(_blocks(catalogue.content, self.card.content_blocks))
             known, fitted = cold_ridge.fit(every, counts, rows, cold)
             if len(missing):
-                every[missing] = fitted.predict_new(select(rows, missing))
+                every[missing] = cold_ridge.predict_new(fitted, select(rows, missing))
                 vectors[missing] = cold_ridge.rescaled(vectors[missing], cold.scale, cold.length_power)
                 lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
                 tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles

@@ -1,4 +1,4 @@
-"""Content as features on one scale, a Gaussian kernel between titles, and kernel ridge regression on it.
+"""Content as features on one scale, kernels between titles, and kernel ridge regression on them.
 
 Memory: what is kept of n titles is their blocks in float64, sparse ones staying sparse. A ridge on m titles makes one
 dense matrix [m, m] in float64, 8 m² bytes (0.8 GB for 10,000 titles), perhaps a copy of it while it solves, and keeps m
@@ -6,7 +6,7 @@ times the targets' width.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ class _FeatureBlock:
     values: Any  # [rows, width], an array or a csr_matrix: SciPy has no types
     presence: Floats  # [rows]
     mean: Floats  # [width]
+    share: float  # of the mean squared length of whole rows; 0 where all titles are alike
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def dense_features(rows: Features) -> NDArray[np.float32]:
 
 def select(rows: Features, positions: Positions) -> Features:
     """The rows at `positions`, in their order."""
-    blocks = (_FeatureBlock(own.values[positions], own.presence[positions], own.mean) for own in rows.blocks)
+    blocks = (replace(own, values=own.values[positions], presence=own.presence[positions]) for own in rows.blocks)
     return Features(tuple(blocks), len(positions))
 
 
 def combine(weights: sparse.csr_matrix, rows: Features) -> Features:
     """Sums of rows: `weights` [sums, rows] times the features."""
-    blocks = (_FeatureBlock(weights @ own.values, weights @ own.presence, own.mean) for own in rows.blocks)
+    blocks = (replace(own, values=weights @ own.values, presence=weights @ own.presence) for own in rows.blocks)
     return Features(tuple(blocks), weights.shape[0])
 
 
@@ -99,13 +100,41 @@ def squared_lengths(rows: Features) -> Floats:
 
 def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Floats:
     """[left rows, right rows]: exp(-½ · squared distance / length_scale²)."""
+    logarithms = _log_kernel(left, right, length_scale)
+    return np.exp(logarithms, out=logarithms)
+
+
+def additive_kernel(left: Features, right: Features, length_scale: float, alone_share: float) -> Floats:
+    """[left rows, right rows]: the Gaussian kernel, with a share of it from each block by itself.
+
+    Titles must be alike in all blocks to be alike by the Gaussian kernel, a product over blocks; in the sum it is
+    enough to be alike in one, as a sequel is by its plot, whoever made it. The sum is `alone_share` of the whole, and
+    a block counts in it as it does in rows, being scaled as if there were no other. Source: Duvenaud, Nickisch and
+    Rasmussen 2011, Additive Gaussian processes.
+    """
+    if not alone_share:
+        return gaussian_kernel(left, right, length_scale)
+    found = np.empty((left.count, right.count))
+    for batch in _batches(left.count):
+        own = select(left, np.arange(left.count)[batch])
+        summed, alone = np.zeros((own.count, right.count)), np.zeros((own.count, right.count))
+        for a, b in zip(own.blocks, right.blocks, strict=True):
+            if a.share > 0:
+                logarithms = _log_kernel(Features((a,), own.count), Features((b,), right.count), length_scale)
+                summed += logarithms
+                alone += a.share * np.exp(logarithms / a.share)
+        found[batch] = (1 - alone_share) * np.exp(summed) + alone_share * alone
+    return found
+
+
+def _log_kernel(left: Features, right: Features, length_scale: float) -> Floats:
     # In place: the matrix of all pairs is what takes memory.
-    kernel = inner_products(left, right)
-    kernel -= 0.5 * squared_lengths(left)[:, None]
-    kernel -= 0.5 * squared_lengths(right)
-    np.minimum(kernel, 0, out=kernel)
-    kernel /= length_scale**2
-    return np.exp(kernel, out=kernel)
+    found = inner_products(left, right)
+    found -= 0.5 * squared_lengths(left)[:, None]
+    found -= 0.5 * squared_lengths(right)
+    np.minimum(found, 0, out=found)
+    found /= length_scale**2
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,27 +145,31 @@ class KernelRidge:
     length_scale: float
     mean: Floats  # [width]
     coefficients: Floats  # [known rows, width]
+    alone_share: float = 0.0  # of `additive_kernel`
 
     def predict(self, rows: Features) -> Floats:
         """[rows, width]: of rows like nothing known, near the mean of what is known."""
         found = np.empty((rows.count, len(self.mean)))
         for batch in _batches(rows.count):
             own = select(rows, np.arange(rows.count)[batch])
-            found[batch] = self.mean + gaussian_kernel(own, self.known, self.length_scale) @ self.coefficients
+            kernel = additive_kernel(own, self.known, self.length_scale, self.alone_share)
+            found[batch] = self.mean + kernel @ self.coefficients
         return found
 
 
-def fit_kernel_ridge(known: Features, targets: Floats, noise: Floats, length_scale: float) -> KernelRidge:
+def fit_kernel_ridge(
+    known: Features, targets: Floats, noise: Floats, length_scale: float, alone_share: float = 0.0
+) -> KernelRidge:
     """Coefficients (K + diag(noise))⁻¹ · (targets - mean) for `targets` [known rows, width], `noise` [known rows] > 0.
 
     The mean of a Gaussian process whose observations have variances `noise`, K being its prior covariance.
     Source: Rasmussen and Williams 2006, Gaussian processes for machine learning, equations 2.25 and 2.38.
     """
-    kernel = gaussian_kernel(known, known, length_scale)
+    kernel = additive_kernel(known, known, length_scale, alone_share)
     kernel[np.diag_indices_from(kernel)] += noise
     mean = targets.mean(axis=0)
     coefficients = linalg.cho_solve(linalg.cho_factor(kernel, overwrite_a=True), targets - mean)
-    return KernelRidge(known, length_scale, mean, coefficients)
+    return KernelRidge(known, length_scale, mean, coefficients, alone_share)
 
 
 def noise_of_counts(counts: Counts, noise: float, power: float) -> Floats:
@@ -158,7 +191,7 @@ def _centred_and_scaled(block: Block, present: NDArray[np.bool_], length: float)
     squares = _row_sums_of_squares(values).sum() / count - mean @ mean
     # Rounding leaves a trace of what all titles have alike; scaled up it would drown everything else.
     scale = length / np.sqrt(squares) if squares > 1e-12 * (1 + mean @ mean) else 0.0
-    return _FeatureBlock(values * scale, presence, mean * scale)
+    return _FeatureBlock(values * scale, presence, mean * scale, length**2 if scale else 0.0)
 
 
 def _batches(count: int) -> Iterator[slice]:

@@ -26,8 +26,29 @@ def test_the_ridge_is_that_of_the_model(trained: Any) -> None:
     rows, ridge = content_rows(trained), model.card.cold
     known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts_of(trained), rows, ridge)
     assert known.tolist() == list(range(16))
-    predicted = fitted.predict_new(select(rows, np.array([16, 17])))
+    predicted = cold_ridge.predict_new(fitted, select(rows, np.array([16, 17])))
     np.testing.assert_allclose(ridge.scale * predicted, model.title_vectors(catalogue)[16:], rtol=1e-4, atol=1e-5)
+
+
+def test_a_column_is_believed_as_far_as_content_can_tell_it(trained: Any) -> None:
+    rows = content_rows(trained)
+    plots = trained.inputs.catalogue.content.blocks["plot"]
+    side = np.asarray(plots)[:, :1]  # of which plots tell; of the other column they tell nothing, of the third, all
+    every = np.hstack([side + 1, RANDOM.normal(size=(18, 1)), 3 + 0 * side]).astype(np.float32)
+    counts = np.array([1] * 16 + [0, 0])
+    known, fitted = cold_ridge.fit(every, counts, rows, replace(trained.model.card.cold, noise=1.0))
+    said = fitted.predict_new(select(rows, np.array([16, 17])))
+    found = cold_ridge.predict_new(fitted, select(rows, np.array([16, 17])))
+    told = fitted.left_out()
+    for column in range(2):
+        y, x = (values[:, column] - fitted.mean[column] for values in (every[known].astype(np.float64), told))
+        slope = min(max(np.linalg.lstsq(x[:, None], y, rcond=None)[0][0], 0), 2)
+        expected = fitted.mean[column] + slope * (said[:, column] - fitted.mean[column])
+        np.testing.assert_allclose(found[:, column], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[:, 2], 3)
+    # A single known title says of nothing how far to believe it.
+    _, single = cold_ridge.fit(every, np.eye(1, 18, 4, dtype=np.int64)[0], rows, trained.model.card.cold)
+    np.testing.assert_allclose(cold_ridge.predict_new(single, select(rows, np.array([16]))), every[4:5], rtol=1e-5)
 
 
 def test_only_the_most_liked_titles_are_used_where_there_are_many(trained: Any) -> None:

@@ -19,17 +19,18 @@ CONTENT = Content(
 )
 
 
+@pytest.mark.parametrize("alone_share", [0.0, 0.4])
 @pytest.mark.parametrize("left_out", [(), ("plot",), ("genres", "release")])
-def test_as_if_the_ridge_were_solved_without_each_title(left_out: tuple[str, ...]) -> None:
+def test_as_if_the_ridge_were_solved_without_each_title(left_out: tuple[str, ...], alone_share: float) -> None:
     rows = features(CONTENT)
     known = np.array([0, 2, 3, 5, 6, 8, 9, 11, 13])
     targets, noise = RANDOM.normal(size=(9, 4)), RANDOM.uniform(0.1, 0.5, 9)
-    fitted = leave_one_out.fit_leave_one_out(select(rows, known), targets, noise, 1.3)
+    fitted = leave_one_out.fit_leave_one_out(select(rows, known), targets, noise, 1.3, alone_share)
     asked = metadata_fields.leave_out(select(rows, known), CONTENT, left_out)
     found = fitted.predict(asked)
     for n in range(9):
         others = np.delete(np.arange(9), n)
-        slow = fit_kernel_ridge(select(rows, known[others]), targets[others], noise[others], 1.3)
+        slow = fit_kernel_ridge(select(rows, known[others]), targets[others], noise[others], 1.3, alone_share)
         np.testing.assert_allclose(found[n], slow.predict(select(asked, np.array([n])))[0], rtol=1e-9)
 
 

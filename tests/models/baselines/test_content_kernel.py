@@ -7,6 +7,7 @@ from scipy import sparse
 
 from models.baselines import content_kernel
 from models.baselines.content_kernel import (
+    additive_kernel,
     combine,
     features,
     fit_kernel_ridge,
@@ -77,6 +78,25 @@ def test_features_are_what_dense_arithmetic_makes_of_them(batch_rows: int, monke
     )
     distances = ((dense[some, None] - dense) ** 2).sum(axis=2)
     np.testing.assert_allclose(gaussian_kernel(select(rows, some), rows, 1.5), np.exp(-distances / 4.5), atol=1e-10)
+
+
+@pytest.mark.parametrize("batch_rows", [2, 1024])
+def test_additive_kernel_has_a_share_of_each_block_alone(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content_kernel, "_BATCH_ROWS", batch_rows)
+    content, _ = _content(np.random.default_rng(6))
+    names = list(content.blocks)
+    weights = {name: float(n + 1) for n, name in enumerate(names)}
+    flat = {"flat": np.ones((COUNT, 2), np.float32)}  # of which all titles are alike
+    whole = Content({**content.blocks, **flat}, {**content.present, "flat": np.ones(COUNT, bool)}, weights)
+    rows, some = features(whole), np.array([3, 20, 4])
+    total = sum(weights.values()) + 1
+    alone = [
+        weight / total * gaussian_kernel(select(own, some), own, 1.5)
+        for weight, own in ((weight, features(content.only({name: 1.0}))) for name, weight in weights.items())
+    ]
+    expected = 0.7 * gaussian_kernel(select(rows, some), rows, 1.5) + 0.3 * np.sum(alone, axis=0)
+    np.testing.assert_allclose(additive_kernel(select(rows, some), rows, 1.5, 0.3), expected, atol=1e-10)
+    np.testing.assert_array_equal(additive_kernel(rows, rows, 1.5, 0.0), gaussian_kernel(rows, rows, 1.5))
 
 
 def test_every_block_counts_alike_and_rows_have_mean_square_length_one() -> None:
