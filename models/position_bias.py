@@ -125,9 +125,12 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     if curve is None:
         return None
     per_click = np.minimum(found.ranks.astype(np.float64) ** curve.decay, options.max_weight)
-    clicks, mean = _by_title(found, catalogue, found.clicks), np.average(per_click, weights=found.clicks)
-    weights = np.where(clicks > 0, _by_title(found, catalogue, per_click * found.clicks) / np.maximum(clicks, 1), mean)
-    weights *= _by_exposure(_looks(found, catalogue, curve), likes, options.exposure_power)
+    places = catalogue.positions(found.title_ids)
+    clicks, mean = _by_title(places, found.clicks, len(likes)), np.average(per_click, weights=found.clicks)
+    weights = np.where(
+        clicks > 0, _by_title(places, per_click * found.clicks, len(likes)) / np.maximum(clicks, 1), mean
+    )
+    weights *= _by_exposure(_looks(found, places, curve, len(likes)), likes, options.exposure_power)
     log.info("position bias: decay %.3f ± %.3f, of %d clicks", curve.decay, curve.error, curve.clicks)
     return (weights * likes.sum() / (weights @ likes)).astype(np.float32)
 
@@ -141,7 +144,8 @@ def appeal(found: ClickRanks, catalogue: Catalogue, likes: Counts, options: Posi
     curve = _told_well(found, options)
     if curve is None:
         return likes.astype(np.float32)
-    return (likes * _by_exposure(_looks(found, catalogue, curve), likes, options.appeal_power)).astype(np.float32)
+    looks = _looks(found, catalogue.positions(found.title_ids), curve, len(likes))
+    return (likes * _by_exposure(looks, likes, options.appeal_power)).astype(np.float32)
 
 
 def _told_well(found: ClickRanks, options: PositionBias) -> Examination | None:
@@ -150,16 +154,15 @@ def _told_well(found: ClickRanks, options: PositionBias) -> Examination | None:
     return None if curve is None or curve.clicks < options.min_clicks else curve
 
 
-def _looks(found: ClickRanks, catalogue: Catalogue, curve: Examination) -> NDArray[np.float64]:
-    """[titles]: how often each was looked at, as expected from where it stood."""
-    return _by_title(found, catalogue, found.impressions * found.ranks.astype(np.float64) ** -curve.decay)
+def _looks(found: ClickRanks, places: Counts, curve: Examination, count_titles: int) -> NDArray[np.float64]:
+    """[titles]: how often each was looked at, as expected from where it stood; `places` [rows] are its positions."""
+    return _by_title(places, found.impressions * found.ranks.astype(np.float64) ** -curve.decay, count_titles)
 
 
-def _by_title(found: ClickRanks, catalogue: Catalogue, values: NDArray[Any]) -> NDArray[Any]:
-    """[titles]: sums of `values` [rows]."""
-    places = catalogue.positions(found.title_ids)
+def _by_title(places: Counts, values: NDArray[Any], count_titles: int) -> NDArray[Any]:
+    """[titles]: sums of `values` [rows], at `places` [rows]; below 0 is a title that the catalogue lacks."""
     is_known = places >= 0
-    return np.bincount(places[is_known], weights=values[is_known], minlength=len(catalogue))
+    return np.bincount(places[is_known], weights=values[is_known], minlength=count_titles)
 
 
 def _by_exposure(looks: NDArray[np.float64], likes: Counts, power: float) -> NDArray[np.float64]:

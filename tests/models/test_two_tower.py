@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models import training
+from models import cold_ridge, training
 from models.baselines.als import Als
+from models.baselines.content_kernel import features, select
 from models.baselines.ease import Ease
 from models.cold_ridge import ColdRidge
 from models.content import Content
@@ -115,8 +116,12 @@ def test_new_titles_get_what_content_says(model: TwoTower, today: Catalogue) -> 
     found = model.title_vectors(today)
     unit = found / np.linalg.norm(found, axis=1, keepdims=True)
     learnt = today.positions(IDS[3:])
+    rows, counts = features(today.content), np.isin(today.title_ids, IDS).astype(np.int64)
+    _, fitted = cold_ridge.fit(model.learnt_vectors(today), counts, rows, model.card.cold)
     for number in range(3, 10):
-        [new] = today.positions(np.array([5000 + number]))
+        new, twin = today.positions(np.array([5000 + number, IDS[number]]))
+        [said] = fitted.predict_new(select(rows, np.array([new])))
+        assert np.linalg.norm(said - found[twin]) < 0.1 * np.linalg.norm(found[twin])
         cosines = unit[learnt] @ unit[new]
         assert cosines.argmax() == number - 3
         assert cosines.max() > 0.95
