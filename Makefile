@@ -47,7 +47,7 @@ run: $(BUILT)  ## the nightly DAG under Airflow: feeds to a published bundle, re
 	$(if $(FEEDS),,$(BIN)/python -m jobs.sources.simulate $(SETTINGS))
 	day=$(or $(DS),$$($(BIN)/python -m jobs.check_feeds --newest $(SETTINGS))) && \
 	$(BIN)/python -m conf.run_airflow --ds $$day $(PLAY) $(SETTINGS) && \
-	$(BIN)/python -m indexing.show --ds $$day $(SETTINGS)
+	$(BIN)/python -m serving.show --ds $$day $(SETTINGS)
 
 airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
 	$(BIN)/python -m conf.run_airflow --serve $(SETTINGS)

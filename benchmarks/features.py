@@ -6,12 +6,12 @@ and prints one JSON line per figure, then all as a table on standard error. Two 
   next-day   lakes of --days-small and --days-large simulated days that end with the same day, with as many users and
              titles on each. Their history is staged and built by a backfill over all days at once, so it has fewer
              files and commits than one that was built night by night. Then new nights, the same files in both lakes, by
-             turns, in one warm session: the day is staged, and each job of jobs.catalog.DERIVED_JOBS is run for it and
-             timed by itself, as jobs.backfill runs it: planning, reading and writing ledgers included. Staging is not
-             timed (benchmarks.lake does that), nor is the start of Spark or of a process. A night's time is the sum
-             over its jobs. Ratios are those of the medians. On a checkpoint day (see jobs.change_rows) every title and
-             user gets a row; a figure says which timed nights were such days. Users have a longer history in the large
-             lake, up to histories.max_titles: that is part of the ratio.
+             turns, in one warm session: the day is staged, and each job of jobs.store.catalog.DERIVED_JOBS is run for
+             it and timed by itself, as jobs.backfill runs it: planning, reading and writing ledgers included. Staging
+             is not timed (benchmarks.lake does that), nor is the start of Spark or of a process. A night's time is the
+             sum over its jobs. Ratios are those of the medians. On a checkpoint day (see jobs.store.change_rows) every
+             title and user gets a row; a figure says which timed nights were such days. Users have a longer history in
+             the large lake, up to histories.max_titles: that is part of the ratio.
   examples   interactions, title_stats, user_histories and training_examples over 28 days at once, for each of
              --interactions, of events that Spark generates straight into stg_events: 20 interactions a user, titles by
              Zipf's law, a few late. Chunks are those that a backfill would make of 20 feed bytes an event: at ten

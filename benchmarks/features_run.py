@@ -19,20 +19,11 @@ from benchmarks.measure import Meter, answer_job
 from benchmarks.nights import LAKES, by_turns
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from jobs import (
-    backfill,
-    built_days,
-    catalog,
-    change_rows,
-    feed_loads,
-    interactions,
-    tables,
-    title_stats,
-    training_examples,
-    user_histories,
-)
-from jobs.session import spark_session
-from jobs.tables import Table
+from jobs import backfill, interactions, title_stats, training_examples, user_histories
+from jobs.staging import feed_loads
+from jobs.store import built_days, catalog, change_rows, tables
+from jobs.store.session import spark_session
+from jobs.store.tables import Table
 
 EXAMPLE_TABLES = (interactions.TABLE, title_stats.TABLE, user_histories.TABLE, training_examples.TABLE)
 _STAGING = tuple(job.table.name for job in catalog.STAGING_JOBS)

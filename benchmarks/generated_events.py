@@ -6,9 +6,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from jobs import clean_events, staging, tables
-from jobs.feeds import FeedFile
-from jobs.staging import DayCounts
+from jobs import stg_events
+from jobs.staging import steps
+from jobs.staging.feeds import FeedFile
+from jobs.staging.steps import DayCounts
+from jobs.store import tables
 
 INTERACTIONS_PER_USER = 20
 TITLES = 20_000
@@ -65,7 +67,7 @@ def generate(spark: SparkSession, interactions: int, first: date, days: int) -> 
             "feed_date": F.least(F.date_add(ds, F.col("days_late")), last),
         }
     )
-    return whole.select(*clean_events.TABLE.schema.fieldNames())
+    return whole.select(*stg_events.TABLE.schema.fieldNames())
 
 
 def _uniform(what: str) -> Column:
@@ -84,14 +86,14 @@ def _event_type(share: Column) -> Column:
 
 def load(spark: SparkSession, settings: Settings, interactions: int, first: date, days: int) -> int:
     """Put the events into a lake that has none, as if staged from a feed; returns how many."""
-    tables.ensure(spark, settings, clean_events.TABLE)
-    tables.replace(generate(spark, interactions, first, days), settings, clean_events.TABLE, "true")
-    staged = tables.read(spark, settings, clean_events.TABLE)
+    tables.ensure(spark, settings, stg_events.TABLE)
+    tables.replace(generate(spark, interactions, first, days), settings, stg_events.TABLE, "true")
+    staged = tables.read(spark, settings, stg_events.TABLE)
     lines = {row["feed_date"]: row["count"] for row in staged.groupBy("feed_date").count().collect()}
     all_days = [first + timedelta(days=number) for number in range(days)]
     files = {day: [_file(day, lines.get(day, 0))] for day in all_days}
     counts = {day: DayCounts(lines=count) for day, count in lines.items()}
-    staging.record_loads(spark, settings, clean_events.feed(settings.staging), files, counts)
+    steps.record_loads(spark, settings, stg_events.feed(settings.staging), files, counts)
     return sum(lines.values())
 
 

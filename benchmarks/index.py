@@ -34,9 +34,9 @@ from benchmarks.index_run import AskIndex, BuildIndex
 from benchmarks.measure import Report, reporting, run_apart
 from conf import command_line
 from conf.settings import Settings
-from indexing import publication
-from indexing.bundle import Bundle
+from indexing.bundle.bundle import Bundle
 from indexing.errors import BundleError
+from indexing.publishing import publication
 from jobs.errors import JobError
 
 WANTED = (0.95, 0.99)

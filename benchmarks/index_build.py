@@ -4,8 +4,8 @@ Reads a bundle, the live one of <bundles.root> by default, and user_histories in
 folder only. Titles are the bundle's candidates, multiplied: each embedding again and again, moved by --noise standard
 deviations of every dimension. Queries are histories of people.
 
-With --balance the same searcher, asked alike, is compared over vectors balanced by indexing/coordinates.py and as the
-model learnt them.
+With --balance the same searcher, asked alike, is compared over vectors balanced by indexing/bundle/coordinates.py and
+as the model learnt them.
 """
 
 import resource
@@ -21,15 +21,17 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import bundle, compilation, golden, histories, publication, scann_index
-from indexing.bundle import Bundle, Floats, Ids
-from indexing.compilation import Compiled, Embedded
+from indexing.ann import compilation, scann_index
+from indexing.ann.compilation import Compiled, Embedded
+from indexing.ann.runtime import save_module
+from indexing.bundle import bundle, parity, sample_histories
+from indexing.bundle.bundle import Bundle, Floats, Ids
+from indexing.bundle.layout import Layout
+from indexing.bundle.manifest import IndexParameters
 from indexing.errors import BundleError
-from indexing.layout import Layout
-from indexing.manifest import IndexParameters
-from indexing.runtime import save_module
+from indexing.publishing import publication
+from models.blend.standardised import Standardised
 from models.errors import ModelError
-from models.standardised import Standardised
 
 COLUMNS = ("titles", "form", "compiled s", "MB", "leaves", "reordered", "recall@10", "recall@100", "p50 ms", "p99 ms")
 
@@ -103,7 +105,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         if arguments.bundle
         else publication.open_live(publication.store_of(settings))
     )
-    asked = histories.sample(
+    asked = sample_histories.sample(
         settings.lake.root,
         source.manifest.delta_versions["user_histories"],
         source.rows,
@@ -112,7 +114,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         source.manifest.history_length,
         settings.seed,
     )
-    queries = golden.ask(source.query_tower, asked)
+    queries = parity.ask(source.query_tower, asked)
     shown = RichTable(title=f"{source.manifest.vectors.width} dimensions, {len(queries) // 2} queries at every dial")
     for column in COLUMNS:
         shown.add_column(column, justify="right")

@@ -17,10 +17,11 @@ from pyarrow import parquet as pq
 
 from benchmarks.index_data import Catalogue
 from conf.settings import Index
-from indexing import bundle, golden, scann_index
-from indexing.bundle import OFFERS_SCHEMA, Bundle, Ids
-from indexing.manifest import Form, Manifest
-from indexing.runtime import load_saved_model, load_searcher, save_module
+from indexing.ann import scann_index
+from indexing.ann.runtime import load_saved_model, load_searcher, save_module
+from indexing.bundle import bundle, parity
+from indexing.bundle.bundle import OFFERS_SCHEMA, Bundle, Ids
+from indexing.bundle.manifest import Form, Manifest
 from jobs.errors import JobError
 
 # By country: the share of titles on offer.
@@ -103,8 +104,8 @@ def _tuned(catalogue: Catalogue, scann: Path, options: Index, source: Bundle) ->
     """How the searcher would be asked if it had been built for a bundle: tuned for the recall that these must have."""
     search = scann_index.search_pybind(load_searcher(scann))
     index = scann_index.parameters(len(catalogue.vectors), options, 0)
-    answers = scann_index.exact_answers(catalogue.vectors, catalogue.queries("tuning"), (10, golden.COUNT, 100))
-    wanted = {10: options.min_recall_at_10, golden.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
+    answers = scann_index.exact_answers(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))
+    wanted = {10: options.min_recall_at_10, parity.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
     tuned = scann_index.tune(search, catalogue.vectors, index, answers, wanted)
     form = source.manifest.forms.pybind
     return form.model_copy(update={"leaves_to_search": tuned.leaves_to_search, "reorder": tuned.reorder})

@@ -22,12 +22,12 @@ from benchmarks.index_data import COUNT, Catalogue
 from benchmarks.measure import answer_job
 from conf.loader import load_settings
 from conf.settings import Settings
-from indexing import weighing
-from indexing.bundle import Bundle
-from indexing.people import History, Person
-from indexing.retriever import Retriever
-from indexing.threads import limit_threads
-from models.histories import PaddedHistories
+from indexing.bundle.bundle import Bundle
+from models.data.padded_histories import PaddedHistories
+from serving.response import attribution
+from serving.retriever import Retriever
+from serving.search.threads import limit_threads
+from serving.user_history import History, Person
 
 K = 20
 _CALLS = 300  # of a kind, at most
@@ -121,7 +121,7 @@ class WholeCall(_Large):
         retriever = Retriever(self.bundle, self.settings.serving)
         histories, value = self.histories, retriever.dial_value(_DIAL)
         known = [retriever.known(Person(history)).history for history in histories]
-        embeddings = np.concatenate([weighing.ask(self.bundle, [own], [0]) for own in known])
+        embeddings = np.concatenate([attribution.ask(self.bundle, [own], [0]) for own in known])
         queries = self.bundle.queries(embeddings, value)
         people = [Person(history) for history in histories]
 
@@ -135,9 +135,9 @@ class WholeCall(_Large):
         found = {
             "bare search, one at a time": measure(lambda n: self.bundle.search(queries[[n % len(queries)]], K)),
             "bare search, in batches": measure(lambda _: self.bundle.search(wide, K), _BATCH),
-            "query tower, one at a time": measure(lambda n: weighing.ask(self.bundle, [known[n % len(known)]], [0])),
+            "query tower, one at a time": measure(lambda n: attribution.ask(self.bundle, [known[n % len(known)]], [0])),
             "query tower, in batches": measure(
-                lambda n: weighing.ask(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
+                lambda n: attribution.ask(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
             ),
             "recommend": measure(lambda n: one(n, why=False)),
             "recommend, with reasons": measure(one),

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from benchmarks.index_build import multiplied
 from conf.settings import Settings
-from indexing import golden, histories
-from indexing.bundle import Bundle
+from indexing.bundle import parity, sample_histories
+from indexing.bundle.bundle import Bundle
 from jobs.errors import JobError
-from models import delta_files
+from lake import delta_files
+from models.data.padded_histories import PaddedHistories
 from models.errors import ModelError
-from models.histories import PaddedHistories
 
 Floats = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ def prepare(folder: Path, source: Bundle, settings: Settings, count_titles: int,
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "rows.npy", rows)
     asked, whose = people(source, settings, 2 * count_queries)
-    embeddings = golden.ask(source.query_tower, asked)
+    embeddings = parity.ask(source.query_tower, asked)
     dials = source.manifest.dial.settings
     queries = {
         f"{use}.{name}": source.queries(embeddings[start::2], dial)
@@ -131,11 +131,15 @@ def people(source: Bundle, settings: Settings, count: int) -> tuple[PaddedHistor
         version = delta_files.newest_version(f"{settings.lake.root}/user_histories")
     except ModelError:
         counts = source.titles["count_positives"].to_numpy()[: source.count_candidates]
-        return histories.made_up(counts, numbers, count, longest, settings.seed), "made-up histories: no lake is there"
+        return sample_histories.made_up(
+            counts, numbers, count, longest, settings.seed
+        ), "made-up histories: no lake is there"
 
     def candidates(title_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = source.rows(title_ids)
         return np.where(rows < source.count_candidates, rows, -1)
 
-    known = histories.sample(settings.lake.root, version, candidates, source.countries, count, longest, settings.seed)
+    known = sample_histories.sample(
+        settings.lake.root, version, candidates, source.countries, count, longest, settings.seed
+    )
     return known, "histories of people"

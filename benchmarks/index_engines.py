@@ -20,9 +20,9 @@ from usearch.index import Index as UsearchIndex
 
 from benchmarks.index_data import COUNT
 from conf.settings import Index
-from indexing import scann_index
-from indexing.manifest import IndexParameters
-from indexing.runtime import load_searcher
+from indexing.ann import scann_index
+from indexing.ann.runtime import load_searcher
+from indexing.bundle.manifest import IndexParameters
 
 Floats = NDArray[np.float32]
 Rows = NDArray[Any]

@@ -3,7 +3,7 @@
 Simulates its own feeds, before any clock starts, into --work (default: a temporary folder, removed at the end), and
 prints one JSON line per figure, then all as a table on standard error. Three parts, each of which `--only` can pick:
 
-  staging    jobs.clean_events over --events simulated lines, all days in one call into a new lake. A fresh process
+  staging    jobs.stg_events over --events simulated lines, all days in one call into a new lake. A fresh process
              each; the start of the session is stated but not part of the rate. Memory is the peak of resident memory
              of Python and the JVM together; the JVM takes what spark.driver.memory allows before it cleans up.
              Processor time beside the wall clock shows how far other programs on the machine slowed a run.
@@ -33,8 +33,9 @@ from benchmarks.lake_run import NextDays, OtherStaging, SparkStaging
 from benchmarks.measure import Report, emptied, reporting, run_apart
 from benchmarks.nights import LAKES, add_nights
 from conf.settings import Settings
-from jobs import clean_events, command, rejected_rows
+from jobs import command, stg_events
 from jobs.errors import JobError
+from jobs.staging import rejected_rows
 
 _COSTS = {"seconds": "staging time", "processor_s": "processor time", "peak_mib": "peak memory"}
 PARTS = ("staging", "next-day", "engines")
@@ -66,7 +67,7 @@ def outcome(event_files: Sequence[str], reject_files: Sequence[str]) -> Outcome:
 
 
 def _outcome_of_lake(lake: Path) -> Outcome:
-    events = DeltaTable(str(lake / clean_events.TABLE.name)).file_uris()
+    events = DeltaTable(str(lake / stg_events.TABLE.name)).file_uris()
     return outcome(events, DeltaTable(str(lake / rejected_rows.TABLE.name)).file_uris())
 
 
@@ -78,13 +79,13 @@ def rules_of(settings: Settings) -> Rules:
     """The staging rules as plain values."""
     staging = settings.staging
     return Rules(
-        event_types=clean_events.EVENT_TYPES,
+        event_types=stg_events.EVENT_TYPES,
         min_rating=staging.min_rating,
         max_rating=staging.max_rating,
         min_event_date=staging.min_event_date.isoformat(),
         max_days_ahead=staging.max_days_ahead,
         max_line_bytes=staging.max_line_bytes,
-        partition_by=clean_events.TABLE.partition_by,
+        partition_by=stg_events.TABLE.partition_by,
     )
 
 

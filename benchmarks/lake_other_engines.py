@@ -1,4 +1,4 @@
-"""Staging of events in DuckDB and in Polars, line by line as `jobs.clean_events` does it in Spark.
+"""Staging of events in DuckDB and in Polars, line by line as `jobs.stg_events` does it in Spark.
 
 Both read the same files, judge each line by the same rules, keep one row per event_id, and write Parquet:
 `events/` partitioned like the table, `rejected/` with the feed day, file, reason and line. This file imports neither

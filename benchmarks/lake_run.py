@@ -30,8 +30,8 @@ class SparkStaging:
         # Here, not above: in DuckDB's or Polars's run it would count as their memory.
         from conf.loader import load_settings
         from conf.settings import with_changes
-        from jobs import clean_events
-        from jobs.session import spark_session
+        from jobs import stg_events
+        from jobs.store.session import spark_session
 
         settings = with_changes(
             load_settings(self.conf, self.overrides), {"lake.root": self.out, "feeds.root": self.feeds}
@@ -41,7 +41,7 @@ class SparkStaging:
         with spark_session(settings, "benchmark staging") as spark:
             session_start_s = perf_counter() - before
             with Meter() as cost:
-                clean_events.run(spark, settings, days)
+                stg_events.run(spark, settings, days)
             context = {
                 "master": spark.sparkContext.master,
                 "driver_memory": spark.conf.get("spark.driver.memory", "default"),
@@ -87,8 +87,8 @@ class NextDays:
     def run(self) -> dict[str, Any]:
         from conf.loader import load_settings
         from conf.settings import with_changes
-        from jobs import clean_events
-        from jobs.session import spark_session
+        from jobs import stg_events
+        from jobs.store.session import spark_session
 
         loaded = load_settings(self.conf, self.overrides)
         lakes = {
@@ -100,7 +100,7 @@ class NextDays:
             def night(lake: str, number: int) -> dict[str, float]:
                 day = date.fromisoformat(self.first_day) + timedelta(days=number)
                 with Meter() as cost:
-                    clean_events.run(spark, lakes[lake], [day])
+                    stg_events.run(spark, lakes[lake], [day])
                 return cost.answer()
 
             with Meter() as building:

@@ -33,9 +33,10 @@ from conf import command_line
 from conf.loader import load_settings
 from conf.run_airflow import ROOT
 from conf.settings import Settings
-from indexing import pointer, publication
-from models import gate_results, registry
+from indexing.publishing import pointer, publication
 from models.errors import ModelError
+from models.gating import gate_results
+from models.tracking import registry
 
 DAYS_BEFORE, NIGHTS = 10, 5
 KILLED_IN = ("staging", "train", "build_index")

@@ -33,10 +33,10 @@ from benchmarks.measure import Report, answer_job, reporting
 from conf import command_line
 from conf.loader import load_settings
 from conf.settings import Settings
-from models import training, workers
 from models.errors import ModelError
-from models.fitting import EpochResult
-from models.legacy_keras import tf
+from models.fit import training, workers
+from models.fit.epochs import EpochResult
+from models.towers.legacy_keras import tf
 
 _REGROUPED = {"training_users": None, "training_examples": ["split"]}
 

@@ -29,12 +29,13 @@ from benchmarks.measure import Report, reporting
 from benchmarks.swaps_load import Load
 from conf import command_line
 from conf.settings import Settings
-from indexing import bundle, pointer, publication
-from indexing.bundle import Bundle
+from indexing.bundle import bundle
+from indexing.bundle.bundle import Bundle
 from indexing.errors import BundleError
-from indexing.retriever import Retriever
-from indexing.storage import LocalStore
+from indexing.publishing import pointer, publication
+from indexing.publishing.storage import LocalStore
 from jobs.errors import JobError
+from serving.retriever import Retriever
 
 _REFRESH_SECONDS = 0.05
 _REQUESTS = 20
@@ -70,7 +71,7 @@ def serving(root: Path, log: Path) -> Iterator[Server]:
     """A server on a free port. It gets SIGTERM in the end, and must then end with code 0."""
     own = {"bundles.root": root, "serving.refresh_seconds": _REFRESH_SECONDS, "serving.refused_retry_seconds": 1e-3}
     overrides = [part for key, value in own.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "indexing.server", "--port", "0", *overrides]
+    command = [sys.executable, "-m", "serving.server", "--port", "0", *overrides]
     with log.open("w") as file:
         process = subprocess.Popen(command, stderr=file, stdout=subprocess.DEVNULL, text=True)
     try:

@@ -4,7 +4,7 @@ Makes its own tables, before any clock starts, in --work (default: a temporary f
 one JSON line per figure, then all as a table on standard error. All in examples a second, in one process:
 
   (a) reader      Petastorm's batch reader alone, with the options that the feed gives it, in the order of the files
-  (b) feed        what models.dataset makes of it: shuffled over a buffer, in batches, as tensors of tf.data
+  (b) feed        what models.data.dataset makes of it: shuffled over a buffer, in batches, as tensors of tf.data
       inputs      the same with titles and countries turned into rows: what training takes
   (c) training    --training-steps steps of the sampled softmax network from these inputs, from the start of an epoch
                   on, reading and shuffling included
@@ -43,12 +43,13 @@ from benchmarks.training_rows import write_examples, write_users
 from benchmarks.training_tutorial import TutorialModel, tutorial_dataset
 from conf import command_line
 from conf.settings import Settings
-from models import delta_files, training
-from models.dataset import Feed
+from lake import delta_files
+from models.data.dataset import Feed
 from models.errors import ModelError
-from models.legacy_keras import keras, tf
-from models.networks import SampledSoftmax
-from models.training_inputs import InputMaker
+from models.fit import training
+from models.fit.training_inputs import InputMaker
+from models.towers.legacy_keras import keras, tf
+from models.towers.networks import SampledSoftmax
 
 _WARM_UP_STEPS = 5
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Settings
-from models import fitting
-from models.networks import NetworkOptions, SampledSoftmax, UserSoftmax
-from models.training_inputs import FIRST_COUNTRY_ID
+from models.fit import epochs
+from models.fit.training_inputs import FIRST_COUNTRY_ID
+from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
 
 COUNTRIES = ("DE", "FR", "GB", "US")
 _MANY_STEPS = 10_000  # till the learning rate has fallen
@@ -28,20 +28,20 @@ def _options(settings: Settings) -> NetworkOptions:
 def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
     """Compiled, and as models.train makes it for so many titles; popularity as the examples have it."""
     options = settings.training
-    fitting.use_precision(options)
+    epochs.use_precision(options)
     shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
     content = np.empty((len(title_ids), 0), dtype=np.float32)
     made = SampledSoftmax(
         _options(settings), content, shares / shares.sum(), options.uniform_negatives, options.correct_sampling
     )
-    fitting.compile_network(made, options, _MANY_STEPS)
+    epochs.compile_network(made, options, _MANY_STEPS)
     return made
 
 
 def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftmax:
     """Compiled."""
     options = settings.training
-    fitting.use_precision(options)
+    epochs.use_precision(options)
     least, most = options.dropped_share
     made = UserSoftmax(
         _options(settings),
@@ -50,5 +50,5 @@ def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftma
         options.target_power,
         settings.interactions.positive_min_weight,
     )
-    fitting.compile_network(made, options, _MANY_STEPS)
+    epochs.compile_network(made, options, _MANY_STEPS)
     return made

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import Feed
-from models.legacy_keras import keras, tf, tfrs
+from models.data.dataset import Feed
+from models.towers.legacy_keras import keras, tf, tfrs
 
 
 class TutorialModel(tfrs.Model):

@@ -309,7 +309,7 @@ class ColdStart(Section):
 
 
 class ModelEase(Section):
-    """EASE as a part of the model; see `models.baselines.ease.Ease`."""
+    """EASE as a part of the model; see `models.linear.ease.Ease`."""
 
     regularization: Annotated[float, Field(gt=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -326,7 +326,7 @@ class PartWeights(Section):
 
 
 class Recency(Section):
-    """How much a title of a history counts, by how many were liked after it; see `models.query_tower`."""
+    """How much a title of a history counts, by how many were liked after it; see `models.towers.query_module`."""
 
     half_life_titles: Annotated[float, Field(gt=0)] | None  # none: all count alike
     floor: Share  # what the oldest one counts beside the newest
@@ -431,7 +431,7 @@ class Readiness(Section):
 
 
 class TimeMachine(Section):
-    """How new titles fare on historical nights; see models/time_machine.py."""
+    """How new titles fare on historical nights; see models/backtest.py."""
 
     known_likes: Annotated[Sequence[Count], AfterValidator(tuple)]  # of a title, at which segments of positives begin
     later_days: Positive  # a title is no longer new so long after its release

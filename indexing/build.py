@@ -25,15 +25,17 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import assembly, lake_inputs, publication
-from indexing.assembly import Plan
-from indexing.bundle import Bundle
+from indexing.bundle import builder, lake_inputs
+from indexing.bundle.builder import Plan
+from indexing.bundle.bundle import Bundle
+from indexing.bundle.manifest import Dial, ModelSource
 from indexing.errors import BundleError
-from indexing.manifest import Dial, ModelSource
-from models import dial_settings, registry
+from indexing.publishing import publication
+from models.blend.two_tower import TwoTower
 from models.errors import ModelError
-from models.registry import Registered
-from models.two_tower import TwoTower
+from models.evaluation import dial_settings
+from models.tracking import registry
+from models.tracking.registry import Registered
 
 log = logging.getLogger("marquee")
 
@@ -51,7 +53,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     )
     store = publication.store_of(settings)
     version = publication.name_version(registered.version, datetime.now(UTC))
-    built = assembly.build(TwoTower.load(registered.folder), plan, store.work_folder(), version)
+    built = builder.build(TwoTower.load(registered.folder), plan, store.work_folder(), version)
     store.add(version)
     print_built(built)
     print(f"built {version} in {store.location}")

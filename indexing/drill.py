@@ -12,9 +12,9 @@ from pathlib import Path
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import pointer, publication
 from indexing.errors import BundleError
-from indexing.storage import LocalStore, Store
+from indexing.publishing import pointer, publication
+from indexing.publishing.storage import LocalStore, Store
 
 
 def drill(store: Store) -> tuple[str, str] | None:

@@ -24,14 +24,18 @@ from typing import Any
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import build, bundle, lake_inputs, pointer, publication
+from indexing import build
+from indexing.bundle import bundle, lake_inputs
+from indexing.bundle.manifest import SCHEMA_VERSION, Manifest
 from indexing.errors import BundleError
-from indexing.manifest import SCHEMA_VERSION, Manifest
-from indexing.storage import Store
-from models import gate, gate_results, registry
+from indexing.publishing import pointer, publication
+from indexing.publishing.storage import Store
+from models import gate
 from models.errors import ModelError
 from models.gate import registered_name
-from models.gate_rules import judge_bundle
+from models.gating import gate_results
+from models.gating.gate_rules import judge_bundle
+from models.tracking import registry
 
 log = logging.getLogger("marquee")
 

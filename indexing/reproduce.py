@@ -15,15 +15,16 @@ import numpy as np
 
 from conf import command_line
 from conf.settings import Index, Settings
-from indexing import assembly, golden, publication
-from indexing.assembly import Plan
 from indexing.build import source_of
-from indexing.bundle import Bundle
+from indexing.bundle import builder, parity
+from indexing.bundle.builder import Plan
+from indexing.bundle.bundle import Bundle
+from indexing.bundle.parity import Golden, Served
 from indexing.errors import BundleError
-from indexing.golden import Golden, Served
-from models import registry
+from indexing.publishing import publication
+from models.blend.two_tower import TwoTower
 from models.errors import ModelError
-from models.two_tower import TwoTower
+from models.tracking import registry
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
@@ -37,7 +38,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         )
     plan = plan_of(original, settings.lake.root)
     with tempfile.TemporaryDirectory() as folder:
-        again = assembly.build(TwoTower.load(registered.folder), plan, Path(folder), original.version)
+        again = builder.build(TwoTower.load(registered.folder), plan, Path(folder), original.version)
         if differences := compare(original, again):
             raise BundleError(f"{original.version}: what was built again differs: {'; '.join(differences)}")
     print(f"{original.version} was built again: the same titles, offers and vectors, and golden users get the same")
@@ -72,7 +73,7 @@ def compare(original: Bundle, again: Bundle) -> list[str]:
     elif not np.allclose(original.vectors, again.vectors, rtol=rounding, atol=rounding * np.std(original.vectors)):
         found.append("vectors.npy has other vectors")
     else:
-        answers = golden.replay(Golden.load(original.folder), Served.of(again), original.manifest.dial.settings)
+        answers = parity.replay(Golden.load(original.folder), Served.of(again), original.manifest.dial.settings)
         if answers.min_top_20_overlap < allowed.min_overlap:
             found.append(f"golden users get only {answers.min_top_20_overlap:.4f} of their titles")
     return found

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import publication
 from indexing.errors import BundleError
+from indexing.publishing import publication
 
 
 def work(settings: Settings, arguments: Namespace) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from conf import command_line
 from conf.settings import Settings
-from indexing import publication
-from indexing.bundle import Bundle
+from indexing.bundle.bundle import Bundle
 from indexing.errors import BundleError
+from indexing.publishing import publication
 
 
 def work(settings: Settings, arguments: Namespace) -> None:

@@ -28,11 +28,13 @@ from rich.progress import Progress, TaskID
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import built_days, catalog, command, feed_loads, feeds, interactions, rejected_rows, tables
-from jobs.catalog import AsOfJob, DailyJob, SnapshotJob
+from jobs import command, interactions
 from jobs.errors import JobError
-from jobs.feeds import FeedFile
-from jobs.session import spark_session
+from jobs.staging import feed_loads, feeds, rejected_rows
+from jobs.staging.feeds import FeedFile
+from jobs.store import built_days, catalog, tables
+from jobs.store.catalog import AsOfJob, DailyJob, SnapshotJob
+from jobs.store.session import spark_session
 
 log = logging.getLogger("marquee")
 

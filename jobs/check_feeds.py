@@ -15,8 +15,9 @@ from pyarrow import fs
 
 from conf import command_line
 from conf.settings import Settings
-from jobs import command, table_log
+from jobs import command
 from jobs.errors import JobError
+from lake import delta_log
 
 _DAY, _SUFFIXES = "event_date=", (".jsonl", ".jsonl.gz")
 
@@ -35,7 +36,7 @@ def has_offers(settings: Settings) -> bool:
     """Whether the guide says where titles can be watched: now, or on a day that the lake has loaded."""
     folders = [entry.base_name for entry in _list(settings.feeds.root, fs.FileType.Directory)]
     stored = f"{settings.lake.root}/stg_offers"
-    return "offers" in folders or (table_log.exists(stored) and table_log.count_rows(stored) > 0)
+    return "offers" in folders or (delta_log.exists(stored) and delta_log.count_rows(stored) > 0)
 
 
 def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | None:

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BooleanType, DateType, IntegerType, LongType, StructField, StructType
 
 from conf.settings import Settings
-from jobs import built_days, clean_events, command, interactions, tables
-from jobs.tables import Table
+from jobs import command, interactions, stg_events
+from jobs.store import built_days, tables
+from jobs.store.tables import Table
 
 TABLE = Table(
     name="click_ranks",
@@ -62,7 +63,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     """Build `days`, each replaced whole."""
     tables.ensure(spark, settings, TABLE)
     expected = inputs(settings)
-    events = tables.read(spark, settings, clean_events.TABLE)
+    events = tables.read(spark, settings, stg_events.TABLE)
     known = interactions.with_known_ds(events).where(tables.is_one_of("known_ds", days))
     rows = build_click_ranks(known, settings.position_bias.random_variant)
     written = tables.replace_days(rows, settings, TABLE, "ds", days)

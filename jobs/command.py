@@ -14,7 +14,7 @@ from conf import command_line
 from conf.command_line import console, parser
 from conf.settings import Settings
 from jobs.errors import JobError
-from jobs.session import spark_session
+from jobs.store.session import spark_session
 
 __all__ = [
     "add_days",

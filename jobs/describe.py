@@ -20,8 +20,11 @@ from deltalake import DeltaTable
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import built_days, catalog, command, table_log, tables, title_content
-from jobs.tables import AnyTable, Table
+from jobs import command
+from jobs.features import title_content
+from jobs.store import built_days, catalog, tables
+from jobs.store.tables import AnyTable, Table
+from lake import delta_log
 
 _DAY = "ds"
 
@@ -46,8 +49,8 @@ def describe(settings: Settings, known: Iterable[AnyTable]) -> list[Description]
     found = []
     for table in known:
         location = tables.location(settings, table)
-        if table_log.exists(location):
-            found.append(_describe(settings, table, table_log.load(location)))
+        if delta_log.exists(location):
+            found.append(_describe(settings, table, delta_log.load(location)))
     return found
 
 
@@ -59,7 +62,7 @@ def _describe(settings: Settings, table: AnyTable, delta: DeltaTable) -> Descrip
     elif isinstance(table, Table):
         found = list(built_days.read(settings, table))
     else:
-        found = pc.unique(table_log.read(delta, [_DAY])[_DAY]).to_pylist()
+        found = pc.unique(delta_log.read(delta, [_DAY])[_DAY]).to_pylist()
     days = sorted(str(day) for day in found if day is not None)
     [newest] = delta.history(1)
     return Description(

@@ -24,24 +24,14 @@ from pyspark.sql import functions as F
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from jobs import (
-    catalog,
-    clean_consents,
-    clean_events,
-    command,
-    erasures,
-    feed_loads,
-    feeds,
-    rejected_rows,
-    staging,
-    table_log,
-    tables,
-)
-from jobs.parsing import Field
-from jobs.session import spark_session
-from jobs.staging import Feed
-from jobs.tables import Table
-from models import night_files
+from jobs import command, stg_consents, stg_events
+from jobs.staging import erasures, feed_loads, feeds, rejected_rows, steps
+from jobs.staging.parsing import Field
+from jobs.staging.steps import Feed
+from jobs.store import catalog, tables
+from jobs.store.session import spark_session
+from jobs.store.tables import Table
+from lake import delta_log, night_files
 
 log = logging.getLogger("marquee")
 
@@ -66,7 +56,7 @@ def feed() -> Feed:
         FEED,
         (
             Field("user_id", "string", "an id", is_required=True),
-            Field(*("requested_at", "string", "an RFC 3339 time"), is_required=True, convert=clean_events.parse_time),
+            Field(*("requested_at", "string", "an RFC 3339 time"), is_required=True, convert=stg_events.parse_time),
         ),
     )
 
@@ -84,13 +74,13 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
     tables.ensure(spark, settings, erasures.TABLE)
     files = feeds.list_snapshot(spark, settings.feeds.root, FEED)
     erasures_feed = feed()
-    with staging.parsed_lines(spark, settings, erasures_feed, files, ds) as parsed:
-        counts = staging.count_days(parsed, erasures_feed)
-        refused = staging.refused_days(settings, erasures_feed, counts)
-        rejects = staging.explain_rejects(parsed, settings, erasures_feed)
-        staging.replace_rejects(rejects, settings, erasures_feed, [ds])
-        staging.raise_refused(refused)
-        due = staging.good_rows(parsed, erasures_feed).where(F.to_date("requested_at") <= F.lit(ds))
+    with steps.parsed_lines(spark, settings, erasures_feed, files, ds) as parsed:
+        counts = steps.count_days(parsed, erasures_feed)
+        refused = steps.refused_days(settings, erasures_feed, counts)
+        rejects = steps.explain_rejects(parsed, settings, erasures_feed)
+        steps.replace_rejects(rejects, settings, erasures_feed, [ds])
+        steps.raise_refused(refused)
+        due = steps.good_rows(parsed, erasures_feed).where(F.to_date("requested_at") <= F.lit(ds))
         people = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
         # Registered before anything is removed: no load that ends from now on can bring them back.
         _register(people, settings)
@@ -146,7 +136,7 @@ def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Col
     delete = DeltaTable.forPath(spark, path).alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
     with tables.row_groups(spark, settings, table):
         tables.retry_conflicts(settings, table, delete.execute)
-    merges = [commit for commit in table_log.commits(path, after=before) if commit.operation == "MERGE"]
+    merges = [commit for commit in delta_log.commits(path, after=before) if commit.operation == "MERGE"]
     rows = sum(int(merge.metrics["numTargetRowsDeleted"]) for merge in merges)
     files = sum(int(merge.metrics["numTargetFilesRemoved"]) for merge in merges)
     removed = tables.vacuum(spark, settings, table, retention_hours=0, lite=True)
@@ -159,17 +149,17 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
 
     Counts anew instead of subtracting, so that a run that was killed is mended by the next.
     """
-    for table in (feed_loads.TABLE, clean_events.TABLE, clean_consents.TABLE):
+    for table in (feed_loads.TABLE, stg_events.TABLE, stg_consents.TABLE):
         tables.ensure(spark, settings, table)
     loads = tables.read(spark, settings, feed_loads.TABLE)
     newest_consents = loads.where("feed = 'consents'").groupBy("feed").agg(F.max("ds").alias("ds"))
-    consents = tables.read(spark, settings, clean_consents.TABLE).agg(F.count("*").alias("loaded"))
-    events = tables.read(spark, settings, clean_events.TABLE).groupBy(F.col("feed_date").alias("ds"))
+    consents = tables.read(spark, settings, stg_consents.TABLE).agg(F.count("*").alias("loaded"))
+    events = tables.read(spark, settings, stg_events.TABLE).groupBy(F.col("feed_date").alias("ds"))
     rows = newest_consents.crossJoin(consents).unionByName(
         loads.where("feed = 'events'").select("feed", "ds").join(events.agg(F.count("*").alias("loaded")), "ds", "left")
     )
     rejects = tables.read(spark, settings, rejected_rows.TABLE).groupBy("feed", "ds")
-    is_copy = F.col("reason").contains(staging.COPY)
+    is_copy = F.col("reason").contains(steps.COPY)
     bad = rejects.agg(F.count("*").alias("rejected"), F.count_if(is_copy).alias("duplicates"))
     counted = rows.join(bad, on=["feed", "ds"], how="left").na.fill(0)
     target = DeltaTable.forPath(spark, tables.location(settings, feed_loads.TABLE)).alias("t")

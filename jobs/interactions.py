@@ -27,9 +27,11 @@ from pyspark.sql.types import (
 )
 
 from conf.settings import Interactions, Settings
-from jobs import built_days, clean_events, command, erasures, feed_loads, tables
+from jobs import command, stg_events
 from jobs.errors import JobError
-from jobs.tables import Table
+from jobs.staging import erasures, feed_loads
+from jobs.store import built_days, tables
+from jobs.store.tables import Table
 
 TABLE = Table(
     name="interactions",
@@ -61,7 +63,7 @@ def event_weight(weights: Interactions, max_rating: float) -> Column:
     """The weight of an event; null for one that makes no interaction."""
     scale = max_rating - weights.rating_neutral
     weight = F.when(F.col("event_type") == "rating", (F.col("rating") - weights.rating_neutral) / scale)
-    for event_type in clean_events.EVENT_TYPES:
+    for event_type in stg_events.EVENT_TYPES:
         value = getattr(weights, event_type, 0.0)
         if value:
             weight = weight.when(F.col("event_type") == event_type, F.lit(value))
@@ -128,8 +130,8 @@ def plan_of_events(
     missing = built_days.unknown_days(days, expected)
     if missing:
         raise JobError(
-            f"{table.name} for ds={missing[0]}: {clean_events.TABLE.name} has no such feed day; run python -m "
-            f"jobs.clean_events --ds {missing[0]} first"
+            f"{table.name} for ds={missing[0]}: {stg_events.TABLE.name} has no such feed day; run python -m "
+            f"jobs.stg_events --ds {missing[0]} first"
         )
     built = built_days.read(settings, table)
     is_stale = {ds for ds in days if ds not in built or built[ds].inputs_hash != expected[ds]}
@@ -141,7 +143,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     tables.ensure(spark, settings, TABLE)
     expected = inputs(settings)
     is_wanted = tables.is_one_of("known_ds", days)
-    events = with_known_ds(tables.read(spark, settings, clean_events.TABLE)).where(is_wanted)
+    events = with_known_ds(tables.read(spark, settings, stg_events.TABLE)).where(is_wanted)
     rows = build_interactions(events, settings.interactions, settings.staging.max_rating)
     with erasures.none_meanwhile(settings, TABLE):
         written = tables.replace_days(rows, settings, TABLE, "known_ds", days)

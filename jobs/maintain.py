@@ -19,14 +19,16 @@ from pyspark.sql import SparkSession
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from indexing import pins
 from indexing.errors import BundleError
-from indexing.storage import open_store
-from jobs import catalog, command, table_log, tables
+from indexing.publishing import pinned_by_bundles
+from indexing.publishing.storage import open_store
+from jobs import command
 from jobs.errors import JobError
-from jobs.model_inputs import pinned_versions
-from jobs.session import spark_session
-from jobs.tables import AnyTable
+from jobs.store import catalog, tables
+from jobs.store.pinned_by_models import pinned_versions
+from jobs.store.session import spark_session
+from jobs.store.tables import AnyTable
+from lake import delta_log
 
 log = logging.getLogger("marquee")
 
@@ -74,9 +76,9 @@ def maintain_table(
 
 def _written_at(path: str, version: int) -> datetime | None:
     """When a version was written; None where the table has no such version."""
-    if version > table_log.version(path):
+    if version > delta_log.version(path):
         return None
-    found = [commit for commit in table_log.commits(path, after=version - 1) if commit.version == version]
+    found = [commit for commit in delta_log.commits(path, after=version - 1) if commit.version == version]
     return datetime.fromtimestamp(found[0].timestamp_ms / 1000, tz=UTC) if found else None
 
 
@@ -86,7 +88,7 @@ def named_versions(settings: Settings) -> dict[str, int]:
     Raises JobError where the bundles can't be asked, and mlflow.MlflowException where the registry can't.
     """
     try:
-        by_bundles = pins.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
+        by_bundles = pinned_by_bundles.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
     except BundleError as error:
         raise JobError(str(error)) from error
     by_models = pinned_versions(settings.mlflow.tracking_uri)

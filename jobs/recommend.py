@@ -29,23 +29,16 @@ from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from indexing.errors import BundleError, RequestError
-from jobs import (
-    answering,
-    built_days,
-    change_rows,
-    command,
-    erasures,
-    histories,
-    interactions,
-    tables,
-    training_users,
-    user_histories,
-)
-from jobs.answering import Answering
+from jobs import command, interactions, training_users, user_histories
 from jobs.errors import JobError
-from jobs.recommendations import TABLE
-from jobs.session import hadoop_path, spark_session
-from jobs.tables import Commit
+from jobs.features import history_entries
+from jobs.serving import batch_inference
+from jobs.serving.batch_inference import Answering
+from jobs.serving.recommendations import TABLE
+from jobs.staging import erasures
+from jobs.store import built_days, change_rows, tables
+from jobs.store.session import hadoop_path, spark_session
+from jobs.store.tables import Commit
 
 log = logging.getLogger("marquee")
 
@@ -66,15 +59,15 @@ def read_histories(spark: SparkSession, settings: Settings, source: str, ds: dat
     """The columns answering.HISTORY as of the end of `ds`, or as of the split; the newest title first."""
     if source == training_users.TABLE.name:
         users = tables.read(spark, settings, training_users.TABLE)
-        return users.withColumn("seen_title_ids", F.lit(None).cast("array<long>")).select(*answering.HISTORY)
+        return users.withColumn("seen_title_ids", F.lit(None).cast("array<long>")).select(*batch_inference.HISTORY)
     known = tables.read(spark, settings, user_histories.TABLE)
     users = change_rows.as_of(known, user_histories.KEYS, ds, settings.change_rows.checkpoint_days)
     met = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
     users = seen_beyond(users, met, settings.histories.max_titles)
     moment = F.lit(ds + timedelta(days=1)).cast("timestamp")
-    columns = histories.pad(F.col("entries"), moment, settings.histories.max_titles)
+    columns = history_entries.pad(F.col("entries"), moment, settings.histories.max_titles)
     country = F.get("entries", F.lit(0))["country"]
-    return users.withColumns({"country": country, **columns}).select(*answering.HISTORY)
+    return users.withColumns({"country": country, **columns}).select(*batch_inference.HISTORY)
 
 
 def write(rows: DataFrame, asked: DataFrame | None, settings: Settings) -> Commit:
@@ -105,7 +98,7 @@ def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
         asked = spark.createDataFrame(users, "user_id string").distinct()
         people = asked.join(people, on="user_id", how="left")
     people = people.repartition(spark.sparkContext.defaultParallelism)
-    rows = people.mapInPandas(by.answer, answering.ANSWER).withColumns(
+    rows = people.mapInPandas(by.answer, batch_inference.ANSWER).withColumns(
         {"dial": F.lit(by.dial).cast("float"), "bundle": F.lit(by.version), "ds": F.lit(ds)}
     )
     tables.ensure(spark, settings, TABLE)

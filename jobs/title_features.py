@@ -28,23 +28,15 @@ from pyspark.sql.types import (
 )
 
 from conf.settings import Settings, Text, TextField, TitleFeatures
-from jobs import (
-    built_days,
-    change_rows,
-    clean_titles,
-    command,
-    staging,
-    tables,
-    text_encoder_terms,
-    title_encoding,
-    title_stats,
-    vocabularies,
-)
-from jobs.encoders.errors import EncoderError
+from jobs import command, stg_titles, title_stats, vocabularies
 from jobs.errors import JobError
-from jobs.session import hadoop_path
-from jobs.staging import Feed
-from jobs.tables import Table
+from jobs.features import text_encoder_terms, title_encoding
+from jobs.features.encoders.errors import EncoderError
+from jobs.staging import steps
+from jobs.staging.steps import Feed
+from jobs.store import built_days, change_rows, tables
+from jobs.store.session import hadoop_path
+from jobs.store.tables import Table
 
 log = logging.getLogger("marquee")
 
@@ -290,11 +282,11 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Bring the table up to `ds`. Raises JobError for a night before the newest one, or an encoder that can't load."""
     options = settings.title_features
     built = built_days.read(settings, TABLE)
-    for table in (TABLE, clean_titles.TABLE, vocabularies.TABLE, title_stats.TABLE):
+    for table in (TABLE, stg_titles.TABLE, vocabularies.TABLE, title_stats.TABLE):
         tables.ensure(spark, settings, table)
     if built and ds < max(built):
         raise JobError(f"{TABLE.name} for ds={ds}: it is as of {max(built)} already; nothing was changed")
-    titles = tables.read(spark, settings, clean_titles.TABLE)
+    titles = tables.read(spark, settings, stg_titles.TABLE)
     known = tables.read(spark, settings, TABLE)
     stats = change_rows.as_of(
         tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, settings.change_rows.checkpoint_days
@@ -305,8 +297,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     for kind, embedded, version in _embed(spark, settings, titles, known, ds):
         with_everything = with_embeddings(with_everything, kind, embedded, version)
     # Encoded once: what follows reads the rows several times.
-    with staging.kept_on_disk(build_features(with_everything, stats)) as rows:
-        staging.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
+    with steps.kept_on_disk(build_features(with_everything, stats)) as rows:
+        steps.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
         changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
         tables.retry_conflicts(
             settings, TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)

@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, LongType, StringType, StructField, StructType
 
 from conf.settings import Settings
-from jobs import built_days, change_rows, command, interactions, tables
-from jobs.tables import Table
+from jobs import command, interactions
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 
 ALL_COUNTRIES = "*"
 KEYS = ("title_id", "country")

@@ -32,18 +32,11 @@ from pyspark.sql.types import (
 )
 
 from conf.settings import Examples, Settings
-from jobs import (
-    built_days,
-    change_rows,
-    command,
-    erasures,
-    histories,
-    interactions,
-    tables,
-    title_stats,
-    user_histories,
-)
-from jobs.tables import Table
+from jobs import command, interactions, title_stats, user_histories
+from jobs.features import history_entries
+from jobs.staging import erasures
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 
 SPLITS = ("train", "validation", "test", "held_out")
 
@@ -97,16 +90,16 @@ def with_histories(positives: DataFrame, states: DataFrame, own_day: DataFrame) 
     happened.
     """
     same_day = own_day.groupBy("user_id", "ds").agg(
-        F.collect_list(histories.interaction_entry()).alias("same_day_entries")
+        F.collect_list(history_entries.interaction_entry()).alias("same_day_entries")
     )
     joined = positives.join(states.select("user_id", "as_of_ds", "entries"), on=["user_id", "as_of_ds"], how="left")
     joined = joined.join(same_day, on=["user_id", "ds"], how="left")
     # The day's weight of a title is known when the last of its events has happened.
     earlier_today = F.filter(
-        F.coalesce("same_day_entries", histories.no_entries()),
+        F.coalesce("same_day_entries", history_entries.no_entries()),
         lambda entry: entry["event_time"] < F.col("first_event_time"),
     )
-    merged = histories.merge(F.coalesce("entries", histories.no_entries()), F.col("earlier_today"))
+    merged = history_entries.merge(F.coalesce("entries", history_entries.no_entries()), F.col("earlier_today"))
     return joined.withColumn("earlier_today", earlier_today).withColumn("entries", merged)
 
 
@@ -167,14 +160,17 @@ def build_examples(positives: DataFrame, options: Examples, positive_min_weight:
         "entries",
         lambda entry: ~is_same_title(entry) & ~is_held_out(entry["title_id"], options.held_out_titles_share, seed),
     )
-    ordered = new.withColumn("entries", histories.latest(kept, options.history_titles))
+    ordered = new.withColumn("entries", history_entries.latest(kept, options.history_titles))
     moment = F.col("first_event_time")
     return ordered.select(
         *("user_id", "title_id", "ds", "known_ds", moment.alias("event_time")),
         F.hour(moment).alias("hour"),
         F.weekday(moment).alias("weekday"),
         *("country", "weight", "sampling_probability"),
-        *[value.alias(name) for name, value in histories.pad(F.col("entries"), moment, options.history_titles).items()],
+        *[
+            value.alias(name)
+            for name, value in history_entries.pad(F.col("entries"), moment, options.history_titles).items()
+        ],
     )
 
 

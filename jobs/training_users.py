@@ -16,19 +16,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StringType, StructField, StructType
 
 from conf.settings import Settings
-from jobs import (
-    built_days,
-    change_rows,
-    command,
-    erasures,
-    histories,
-    interactions,
-    tables,
-    training_examples,
-    user_histories,
-)
+from jobs import command, interactions, training_examples, user_histories
 from jobs.errors import JobError
-from jobs.tables import Table
+from jobs.features import history_entries
+from jobs.staging import erasures
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 
 log = logging.getLogger("marquee")
 
@@ -55,12 +48,12 @@ def build_users(users: DataFrame, moment: Column, ds: date, length: int, held_ou
     """Rows of the table from users with `entries`; ages count back from `moment`."""
     is_held_out = training_examples.is_held_out
     kept = F.filter("entries", lambda entry: ~is_held_out(entry["title_id"], held_out_share, seed))
-    cut = users.withColumn("entries", histories.latest(kept, length)).where(F.size("entries") > 0)
+    cut = users.withColumn("entries", history_entries.latest(kept, length)).where(F.size("entries") > 0)
     return cut.select(
         "user_id",
         F.lit(ds).alias("as_of_ds"),
         F.get("entries", F.lit(0))["country"].alias("country"),
-        *[column.alias(name) for name, column in histories.pad(F.col("entries"), moment, length).items()],
+        *[column.alias(name) for name, column in history_entries.pad(F.col("entries"), moment, length).items()],
     )
 
 
@@ -75,7 +68,7 @@ def entries_before_own_split(met: DataFrame, examples: DataFrame) -> DataFrame:
     joined = met.join(cuts, on="user_id", how="left").join(pairs, on=["user_id", "title_id"], how="left")
     is_train_of_that_moment = (F.col("last_event_time") == F.col("cut_time")) & F.col("is_kept_back").isNull()
     is_before = F.col("cut_time").isNull() | (F.col("last_event_time") < F.col("cut_time"))
-    entries = histories.collect_entries(joined.where(is_before | is_train_of_that_moment), ("user_id",))
+    entries = history_entries.collect_entries(joined.where(is_before | is_train_of_that_moment), ("user_id",))
     return entries.join(cuts, on="user_id", how="left")
 
 

@@ -14,8 +14,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DateType, IntegerType, StringType, StructField, StructType
 
 from conf.settings import Settings
-from jobs import built_days, change_rows, command, erasures, histories, interactions, tables
-from jobs.tables import Table
+from jobs import command, interactions
+from jobs.features import history_entries
+from jobs.staging import erasures
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 
 KEYS = ("user_id",)
 
@@ -26,7 +29,7 @@ TABLE = Table(
         [
             StructField("user_id", StringType(), False, {"comment": "pseudonymous"}),
             StructField("ds", DateType(), False, {"comment": "as of its end"}),
-            StructField("entries", histories.ENTRIES, False, {"comment": "one per title, the latest first, cut"}),
+            StructField("entries", history_entries.ENTRIES, False, {"comment": "one per title, the latest first, cut"}),
             StructField("count_interactions", IntegerType(), False, {"comment": "all so far, those cut too"}),
         ]
     ),
@@ -39,7 +42,7 @@ TABLE = Table(
 _STATE = StructType(
     [
         StructField("ds", DateType(), True),
-        StructField("entries", histories.ENTRIES, True),
+        StructField("entries", history_entries.ENTRIES, True),
         StructField("count_interactions", IntegerType(), True),
     ]
 )
@@ -54,14 +57,14 @@ def build_histories(
     `new` are the interactions that became known on these days, `before` is the table as of the day before the first.
     """
     by_day = new.withColumnRenamed("known_ds", "day").withColumn("known_ds", F.col("day"))
-    entries = histories.collect_entries(by_day, ("user_id", "known_ds"))
+    entries = history_entries.collect_entries(by_day, ("user_id", "known_ds"))
     counts = by_day.groupBy("user_id", "known_ds").agg(F.count("*").cast("int").alias("count_interactions"))
     active = entries.join(counts, on=["user_id", "known_ds"]).withColumnRenamed("known_ds", "ds")
     if change_rows.checkpoints(days, checkpoint_days):
         users = before.select("user_id").unionByName(active.select("user_id")).distinct()
         nothing = change_rows.with_checkpoints(active.limit(0), users, days, checkpoint_days)
         nothing = nothing.join(active.select("user_id", "ds"), on=["user_id", "ds"], how="left_anti")
-        filled = {"entries": histories.no_entries(), "count_interactions": F.lit(0)}
+        filled = {"entries": history_entries.no_entries(), "count_interactions": F.lit(0)}
         active = active.unionByName(nothing.withColumns(filled))
     steps = active.groupBy("user_id").agg(
         F.sort_array(F.collect_list(F.struct("ds", "entries", "count_interactions"))).alias("steps")
@@ -79,13 +82,13 @@ def _walk(start: Column, steps: Column, max_titles: int) -> Column:
     """How a history stood after each step, from how it stood at the start (null where there was none)."""
     empty = F.struct(
         F.lit(None).cast("date").alias("ds"),
-        histories.no_entries().alias("entries"),
+        history_entries.no_entries().alias("entries"),
         F.lit(0).alias("count_interactions"),
     ).cast(_STATE)
 
     def after(states: Column, step: Column) -> Column:
         state = F.element_at(states, -1)
-        entries = histories.latest(histories.merge(state["entries"], step["entries"]), max_titles)
+        entries = history_entries.latest(history_entries.merge(state["entries"], step["entries"]), max_titles)
         new_state = F.struct(
             step["ds"].alias("ds"),
             entries.alias("entries"),

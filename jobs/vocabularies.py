@@ -19,9 +19,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructField, StructType
 
 from conf.settings import MinCounts, Settings
-from jobs import built_days, change_rows, clean_offers, clean_titles, command, staging, tables, title_stats
+from jobs import command, stg_offers, stg_titles, title_stats
 from jobs.errors import JobError
-from jobs.tables import Table
+from jobs.staging import steps
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 
 log = logging.getLogger("marquee")
 
@@ -103,10 +105,10 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
             f"{TABLE.name} for ds={ds}: ids were given as of {max(built)} already, and ids follow the order of nights; "
             "nothing was changed"
         )
-    for table in (clean_titles.TABLE, clean_offers.TABLE, title_stats.TABLE):
+    for table in (stg_titles.TABLE, stg_offers.TABLE, title_stats.TABLE):
         tables.ensure(spark, settings, table)
-    titles = tables.read(spark, settings, clean_titles.TABLE)
-    offers = tables.read(spark, settings, clean_offers.TABLE)
+    titles = tables.read(spark, settings, stg_titles.TABLE)
+    offers = tables.read(spark, settings, stg_offers.TABLE)
     counted = tables.read(spark, settings, title_stats.TABLE)
     stats = change_rows.as_of(counted, title_stats.KEYS, ds, settings.change_rows.checkpoint_days)
 
@@ -114,7 +116,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         version = tables.version(settings, TABLE)
         known = tables.read_version(spark, settings, TABLE, version)
         new = give_ids(count_tokens(titles, offers, stats), known, ds, settings.vocabulary_min_counts)
-        with staging.kept_on_disk(new) as kept:
+        with steps.kept_on_disk(new) as kept:
             if not kept.isEmpty():
                 # A second run of a night keeps the ids that the first gave.
                 own = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)

@@ -31,16 +31,20 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Evaluation, Settings
-from models import asked as asking
-from models import cold_ridge, comparison, lake, metadata_fields, metrics, registry
-from models.baselines.content_kernel import features
-from models.comparison import Difference, Estimate
-from models.content import Content
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.content import Content
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.lake import Catalogue, Positives
+from models.evaluation import comparison, metrics
+from models.evaluation import evaluation_set_arguments as asking
+from models.evaluation.comparison import Difference, Estimate
+from models.evaluation.evaluation_set import Truth
+from models.linear import cold_ridge
+from models.linear.content_kernel import features
 from models.recommender import Positions, recommend_by
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.studies import metadata_fields
+from models.tracking import registry
 
 WHOLE = "all content"
 SERVED, NO_IDS = ("as served", "no ids")
@@ -154,7 +158,7 @@ def _recommend(queries: NDArray[np.float32], vectors: NDArray[np.float32], asked
 
 def read_plot(root: str, catalogue: Catalogue) -> Content:
     """The plot's block of another lake, for the titles of this one; raises ModelError where that has none of them."""
-    other = lake.read_catalogue(root, lake.pin(root), {"plot": 1.0})
+    other = lake_tables.read_catalogue(root, lake_tables.pin(root), {"plot": 1.0})
     places = other.positions(catalogue.title_ids)
     if not (places >= 0).any():
         raise ModelError(f"--plot-of {root}: has none of the {len(places)} titles of this lake")
@@ -163,10 +167,10 @@ def read_plot(root: str, catalogue: Catalogue) -> Content:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
+    versions = lake_tables.pin(settings.lake.root)
     folder = registry.fetch(settings, arguments.model).folder
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
     content = catalogue.content.only(TwoTower.load(folder).card.content_blocks)
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None

@@ -6,14 +6,14 @@ files of --truth, and a registered model in MLflow; writes to the model's run un
   dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values, and at some settings in
                    between, where the named ones end; * is on the front of recall and coverage
   calibration.csv  whether lovers of blockbusters, those of the niche and all others get lists as popular as what they
-                   like, at each setting; see models/popularity_calibration.py
-  dial.json        popular, balanced, discover and gems, chosen by the rule of models/dial_settings.py: what
+                   like, at each setting; see models/evaluation/popularity_calibration.py
+  dial.json        popular, balanced, discover and gems, chosen by the rule of models/evaluation/dial_settings.py: what
                    `indexing.build --dial` takes
   dial.png         recall and NDCG against what they are traded for
 
 A setting d adds d times the deviation of a user's scores times the standardised popularity of a title to its
-score; see models/dial_curve.py. With --keep the settings are what indexing.build gives the model from now on, as those
-that models.evaluate_night measures.
+score; see models/evaluation/dial_curve.py. With --keep the settings are what indexing.build gives the model from now
+on, as those that models.evaluate_night measures.
 """
 
 import sys
@@ -30,15 +30,17 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import asked as asking
-from models import dial_curve, dial_settings, lake, plots, popularity_calibration, registry, segments, tracking
 from models.baselines.build import baselines
-from models.dial_curve import Counts, DialPoint, Turned
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.lake import Catalogue, Positives
-from models.popularity_calibration import Calibration
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
+from models.evaluation import evaluation_set_arguments as asking
+from models.evaluation.dial_curve import Counts, DialPoint, Turned
+from models.evaluation.evaluation_set import Truth
+from models.evaluation.popularity_calibration import Calibration
+from models.tracking import registry, runs
 
 OLD = "als"
 
@@ -146,11 +148,11 @@ def tell_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint], 
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
+    versions = lake_tables.pin(settings.lake.root)
     model = arguments.model
     trained_version = registry.fetch(settings, model).version
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
     found = measure_both(settings, model, catalogue, train, asked)
     ours, k = found[model], settings.evaluation.k[0]
@@ -169,7 +171,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         dial_settings.FILE: for_index,
     }
     figure = plots.dial_front({name: own.points for name, own in found.items()}, chosen, k)
-    tracking.log_plot(settings, model, f"dial/{asked.name}/dial.png", figure)
+    runs.log_plot(settings, model, f"dial/{asked.name}/dial.png", figure)
     for file, text in texts.items():
         registry.keep_text(settings, model, f"dial/{asked.name}/{file}", text)
     if arguments.out:

@@ -22,15 +22,17 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import asked as asking
-from models import evaluation, lake, registry, tracking
 from models.baselines.build import baselines
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import Measured
-from models.lake import Catalogue, Positives
+from models.evaluation import evaluation_set_arguments as asking
+from models.evaluation import measured
+from models.evaluation.evaluation_set import Truth
+from models.evaluation.measured import Measured
 from models.recommender import NO_TITLE, Positions, recommend
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")
 
@@ -92,7 +94,7 @@ def _verdict(row: Measured) -> str:
 
 def write_measured(file: Path, found: Mapping[str, Sequence[Measured]]) -> None:
     """A CSV file of `evaluation.frame`."""
-    evaluation.frame(found).to_csv(file, index=False)
+    measured.frame(found).to_csv(file, index=False)
 
 
 def write_recommendations(file: Path, lists: Positions, asked: Truth, catalogue: Catalogue) -> None:
@@ -107,9 +109,9 @@ def write_recommendations(file: Path, lists: Positions, asked: Truth, catalogue:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    versions = lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     known = baselines(settings.baselines, train, settings.seed)
     names = arguments.models or list(known)
     for name in (*names, arguments.against):
@@ -119,7 +121,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     names = list(dict.fromkeys([arguments.against, *names]))
     asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
     [lists] = recommend_by_all(settings, names, train, catalogue, [asked])
-    found = evaluation.measure(
+    found = measured.measure(
         lists, arguments.against, asked, catalogue, train.liked, settings.evaluation, settings.seed
     )
     title = f"{asked.name}: {len(asked.user_ids):,} users, {asked.relevant.nnz:,} positives"
@@ -128,7 +130,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     print_measured(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
     for name in names:
         if name not in known:
-            tracking.log_measured(settings, name, asked.name, found, arguments.against)
+            runs.log_measured(settings, name, asked.name, found, arguments.against)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_measured(arguments.out / "measured.csv", found)

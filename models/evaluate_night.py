@@ -25,11 +25,14 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
-from models import dial_curve, dial_settings, evaluate, evaluation, evaluations, lake, plots, registry, tracking, truth
+from models import evaluate
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.lake import Catalogue, Positives
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.evaluation import dial_curve, dial_settings, evaluation_set, evaluations_table, measured, plots
+from models.evaluation.evaluation_set import Truth
+from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")
 
@@ -56,26 +59,26 @@ def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
 
 def work(settings: Settings, arguments: Namespace) -> None:
     asked, against = models_of_night(settings)
-    versions = lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
-    held_out = truth.of_split(settings.lake.root, versions, settings.gate.split, catalogue)
-    is_met = lake.met(settings.lake.root, versions, catalogue)
+    versions = lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
+    held_out = evaluation_set.of_split(settings.lake.root, versions, settings.gate.split, catalogue)
+    is_met = lake_tables.met(settings.lake.root, versions, catalogue)
     judged = held_out.among(is_met)
     lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
     named, condensed = ({name: lists_of[own] for name, own in asked.items()} for lists_of in lists)
     options, seed = settings.evaluation, settings.seed
-    found = evaluation.measure(condensed, against, judged, catalogue, train.liked, options, seed)
-    unmet = evaluation.measure_unmet(named, against, held_out, is_met, options, seed)
+    found = measured.measure(condensed, against, judged, catalogue, train.liked, options, seed)
+    unmet = measured.measure_unmet(named, against, held_out, is_met, options, seed)
     found = {name: [*rows, *unmet[name]] for name, rows in found.items()}
-    evaluations.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
+    evaluations_table.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
     folder = lists_folder(settings, arguments.ds)
     folder.mkdir(parents=True, exist_ok=True)
     for name, own in named.items():
         evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
     write_dial(settings, arguments.ds, held_out, catalogue, train)
     challenger = next(name for name in asked if name not in BASELINES)
-    tracking.log_measured(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
+    runs.log_measured(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
     title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
     evaluate.print_measured(found, against, None, title)
 
@@ -92,7 +95,7 @@ def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue,
     turned, points = dial_settings.measure(score, asked, counts, len(train.user_ids), settings)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
-    tracking.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
+    runs.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
     source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {asked.name}"
     built_for = dial_settings.built_for(settings, points, turned.spread, source)
     dial_settings.keep(settings, registry.CHALLENGER, dial_settings.to_json(built_for))

@@ -1,12 +1,12 @@
 """The gate: whether tonight's challenger may take the champion's place, in a table and on a page.
 
-Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.time_machine last
+Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.backtest last
 wrote to <report.root>/time_machine; writes the verdict and every check to `gate_results`, and the page
 <report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only what the gate said yes to.
 
-Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gate_rules.py, their tolerances in the
-section `gate` of the settings. --override says yes all the same, and why is kept in the table and on the page. Where
-the challenger is the champion already its verdict stands.
+Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gating/gate_rules.py, their tolerances in
+the section `gate` of the settings. --override says yes all the same, and why is kept in the table and on the page.
+Where the challenger is the champion already its verdict stands.
 """
 
 import json
@@ -19,10 +19,14 @@ from typing import Any
 
 from conf import command_line
 from conf.settings import Settings
-from models import cold_start, evaluations, feed_days, gate_page, gate_results, night_files, registry
+from lake import feed_days, night_files
 from models.errors import ModelError
-from models.gate_results import Verdict
-from models.gate_rules import Check, judge_cold_start, judge_data, judge_models
+from models.evaluation import evaluations_table
+from models.gating import gate_page, gate_results
+from models.gating.gate_results import Verdict
+from models.gating.gate_rules import Check, judge_cold_start, judge_data, judge_models
+from models.studies import new_titles
+from models.tracking import registry
 
 log = logging.getLogger("marquee")
 
@@ -36,8 +40,8 @@ def registered_name(version: int) -> str:
 
 def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
     """What the challenger was compared with, and every check. Raises ModelError where it was not measured."""
-    found = evaluations.read(settings.lake.root, ds)
-    against = evaluations.against(settings.lake.root, ds, model)
+    found = evaluations_table.read(settings.lake.root, ds)
+    against = evaluations_table.against(settings.lake.root, ds, model)
     if against is None or against not in found:
         raise ModelError(f"{model} was not measured on {ds}; run python -m models.evaluate_night --ds {ds}")
     options = settings.evaluation
@@ -50,9 +54,9 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
 
 
 def replayed(settings: Settings) -> Mapping[str, Any]:
-    """What models.time_machine last found of new titles; no ratio before its first run."""
-    file = night_files.time_machine(settings) / cold_start.FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else cold_start.summary(None)
+    """What models.backtest last found of new titles; no ratio before its first run."""
+    file = night_files.time_machine(settings) / new_titles.FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else new_titles.summary(None)
 
 
 def record(settings: Settings, verdict: Verdict) -> None:

@@ -31,17 +31,19 @@ from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
-from models import asked as asking
-from models import lake, registry, segments
 from models.baselines.build import baselines
-from models.baselines.likes import nearest_titles
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
+from models.data.padded_histories import PaddedHistories, pad_newest_first
+from models.data.title_names import TitleNames, read_names
 from models.errors import ModelError
-from models.histories import PaddedHistories, pad_newest_first
-from models.lake import Catalogue, Positives
+from models.evaluation import evaluation_set_arguments as asking
+from models.evaluation import segments
+from models.evaluation.evaluation_set import Truth
+from models.linear.likes import nearest_titles
 from models.recommender import NO_TITLE, Positions, Recommender
-from models.title_names import TitleNames, read_names
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.tracking import registry
 
 OLD = "als"
 WAYS = (TASTES, QUERY, COSINE) = ("tastes", "query", "cosine")
@@ -112,9 +114,9 @@ class Beside:
 
 def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     """ALS, and the registered model in each of `ways`."""
-    versions = lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    versions = lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     als = baselines(settings.baselines, train, settings.seed)[OLD]()
     als.fit(train.liked, catalogue.content)
     trained = TwoTower.load(registry.fetch(settings, model).folder)

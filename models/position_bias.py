@@ -33,9 +33,9 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import PositionBias, Settings
-from models import delta_files
+from lake import delta_files
+from models.data.lake_tables import Catalogue
 from models.errors import ModelError
-from models.lake import Catalogue
 
 log = logging.getLogger("marquee")
 

@@ -3,11 +3,11 @@
 Reads title_features, vocabularies, training_examples and stg_titles in <lake.root>, at their newest versions, and a
 registered model in MLflow; writes work_list.csv and fields.csv to the folder --out.
 
-The formulas stand in models/content_evidence.py. In short: known titles are predicted as if they were new, from all
-others and from some of their own fields; readiness is how well that goes, as a correlation of scores over people, for
-known titles that are like a new one and have the fields that it has. What a missing field would add is how much better
-it goes for those that have it; titles that it would help most come first in the work list. `move_plot` is how far the
-title's own vector moves without its plot.
+The formulas stand in models/studies/content_evidence.py. In short: known titles are predicted as if they were new, from
+all others and from some of their own fields; readiness is how well that goes, as a correlation of scores over people,
+for known titles that are like a new one and have the fields that it has. What a missing field would add is how much
+better it goes for those that have it; titles that it would help most come first in the work list. `move_plot` is how
+far the title's own vector moves without its plot.
 
 How much readiness is worth is measured, too: over known titles, each left out. A field that only known titles have, as
 themes may be, says more of popularity than of the title: models.ablation shows.
@@ -25,12 +25,14 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from models import comparison, lake, registry
-from models.content_evidence import Evidence, Fields, Readiness, check, gather_evidence, judge
+from models.blend.two_tower import TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue
+from models.data.title_names import TitleNames, read_names
 from models.errors import ModelError
-from models.lake import Catalogue
-from models.title_names import TitleNames, read_names
-from models.two_tower import TwoTower
+from models.evaluation import comparison
+from models.studies.content_evidence import Evidence, Fields, Readiness, check, gather_evidence, judge
+from models.tracking import registry
 
 
 def field_losses(evidence: Evidence, settings: Settings) -> pd.DataFrame:
@@ -103,9 +105,9 @@ def print_work(work: pd.DataFrame, count: int) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    versions = lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     model = TwoTower.load(registry.fetch(settings, arguments.model).folder)
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     new = np.flatnonzero(catalogue.is_listed & (counts == 0))

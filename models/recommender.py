@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.content import Content
+from models.data.content import Content
 
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]

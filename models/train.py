@@ -26,11 +26,12 @@ from rich.progress import Progress
 
 from conf import command_line
 from conf.settings import Settings, with_changes
-from models import registry, tracking, training, workers
+from models.blend.two_tower import TwoTower
 from models.errors import ModelError
-from models.fitting import EpochResult
-from models.model_card import write_card
-from models.two_tower import TwoTower
+from models.fit import training, workers
+from models.fit.epochs import EpochResult
+from models.tracking import registry, runs
+from models.tracking.model_card import write_card
 
 log = logging.getLogger("marquee")
 
@@ -43,7 +44,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     champion = registry.champion_or_none(settings) if settings.training.warm_start else None
     if champion:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
-    key = tracking.training_key(settings, versions, inputs.data_hash, champion.version if champion else None)
+    key = runs.training_key(settings, versions, inputs.data_hash, champion.version if champion else None)
     known = registry.find_trained(settings, key)
     if known is not None:
         log.info("version %d came of the same settings and data: nothing to train", known)
@@ -55,9 +56,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
         training.help_train(settings, inputs, checkpoints, TwoTower.load(champion.folder) if champion else None)
         log.info("this worker is done; the first one registers the model")
         return
-    with tracking.start_run(settings, _unfinished_run(checkpoints), arguments.name) as run:
+    with runs.start_run(settings, _unfinished_run(checkpoints), arguments.name) as run:
         (checkpoints / _RUN).write_text(json.dumps({"run_id": run.info.run_id}), encoding="utf-8")
-        tracking.log_settings(settings, versions, inputs.data_hash)
+        runs.log_settings(settings, versions, inputs.data_hash)
         uri = _train(settings, inputs, checkpoints, champion)
         version = registry.register(settings, uri, run.info.run_id, versions, key)
     registry.point(settings, registry.CHALLENGER, version)
@@ -73,13 +74,13 @@ def _train(settings: Settings, inputs: training.Inputs, checkpoints: Path, champ
 
         def on_epoch(result: EpochResult) -> None:
             results.append(result)
-            tracking.log_epoch(result)
+            runs.log_epoch(result)
             show(result)
 
         model = training.train_model(settings, inputs, checkpoints, on_epoch, warm_start)
     if results:
-        mlflow.log_figure(tracking.plot_curves(results), "curves.png")
-    return tracking.log_model(model, write_card(settings, inputs, model, results))
+        mlflow.log_figure(runs.plot_curves(results), "curves.png")
+    return runs.log_model(model, write_card(settings, inputs, model, results))
 
 
 def _unfinished_run(checkpoints: Path) -> str | None:

@@ -27,16 +27,20 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
-from models import dial_curve, evaluate, evaluation, lake, registry, simulated_tastes
+from models import evaluate
 from models.baselines.build import baselines
-from models.dial_curve import ScoreUsers
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import Measured
-from models.lake import Catalogue, Positives
+from models.evaluation import dial_curve, measured
+from models.evaluation.dial_curve import ScoreUsers
+from models.evaluation.evaluation_set import Truth
+from models.evaluation.measured import Measured
 from models.recommender import Positions, Recommender, Scores
-from models.simulated_tastes import RELEASES
-from models.truth import Truth
-from models.two_tower import CatalogueModel, TwoTower
+from models.studies import simulated_tastes
+from models.studies.simulated_tastes import RELEASES
+from models.tracking import registry
 
 RELEASES_AT = 5
 MODELS = ("popularity", "als", registry.CHALLENGER)
@@ -84,14 +88,14 @@ def measure(
     options = settings.evaluation
     if asked.name == RELEASES:
         options = options.model_copy(update={"k": (RELEASES_AT,)})
-    found = evaluation.measure(lists, against, asked, catalogue, train.liked, options, settings.seed)
+    found = measured.measure(lists, against, asked, catalogue, train.liked, options, settings.seed)
     niche = np.array([is_niche[user] for user in asked.user_ids])
     for name, members in (("niche", niche), ("mainstream", ~niche)):
         users = np.flatnonzero(members)
         if not len(users):
             continue
         own = {model: of[users] for model, of in lists.items()}
-        part = evaluation.measure(
+        part = measured.measure(
             own, against, simulated_tastes.users_of(asked, users), catalogue, train.liked, options, settings.seed
         )
         for model, rows in part.items():
@@ -122,9 +126,9 @@ def show(found: Mapping[str, Sequence[Measured]], against: str, asked: Truth, k:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake.read_positives(settings.lake.root, versions, "train", catalogue)
+    versions = lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     tastes = simulated_tastes.read_tastes(arguments.taste, catalogue)
     is_niche = dict(zip(tastes.user_ids, tastes.is_niche.tolist(), strict=True))
     names = list(dict.fromkeys([*arguments.models, *arguments.against]))
@@ -136,9 +140,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
             found = measure(settings, lists, against, asked, is_niche, train, catalogue)
             if n == 0:
                 show(found, against, asked, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
-            tables.append(evaluation.frame(found).assign(truth=name, against=against))
-            measured = [model for model in found if model.split()[0] not in arguments.against]
-            verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in measured]
+            tables.append(measured.frame(found).assign(truth=name, against=against))
+            models = [model for model in found if model.split()[0] not in arguments.against]
+            verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in models]
     print("\n".join(verdicts))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)

@@ -17,11 +17,12 @@ from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
-from models import lake, metrics, truth
-from models.baselines.als import Als
-from models.baselines.als_search import AlsGrid, AlsParameters, Trial, best_trial, search_als
-from models.content import Content
+from models.data import lake_tables
+from models.data.content import Content
 from models.errors import ModelError
+from models.evaluation import evaluation_set, metrics
+from models.linear.als import Als
+from models.linear.als_search import AlsGrid, AlsParameters, Trial, best_trial, search_als
 from models.recommender import recommend
 
 log = logging.getLogger("marquee")
@@ -37,11 +38,11 @@ _MEASURED_AT = 20
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    root, versions = settings.lake.root, lake.pin(settings.lake.root)
-    catalogue = lake.read_catalogue(root, versions, settings.content.blocks)
-    train = lake.read_positives(root, versions, "train", catalogue).liked
+    root, versions = settings.lake.root, lake_tables.pin(settings.lake.root)
+    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
+    train = lake_tables.read_positives(root, versions, "train", catalogue).liked
     try:
-        held_out = truth.of_split(root, versions, "validation", catalogue)
+        held_out = evaluation_set.of_split(root, versions, "validation", catalogue)
         histories, relevant = held_out.histories, held_out.relevant
     except ModelError:
         train, relevant = hide(train, _HIDDEN_SHARE, settings.seed)

@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from conf.settings import Settings
-from jobs import table_log
-from models import delta_files, night_files
-from models.night_files import OLD
+from lake import delta_files, delta_log, night_files
+from lake.night_files import OLD
 from review.night import data_uri
 from review.sections import Poster, Section, Shelf
 
@@ -60,8 +59,8 @@ def _liked(settings: Settings) -> dict[str, list[int]]:
 
 def _catalogue(settings: Settings) -> dict[int, tuple[str, str | None]]:
     """Name and poster file of every title."""
-    titles = table_log.load(f"{settings.lake.root}/stg_titles")
-    rows = table_log.read(titles, ["title_id", "title", "release_year", "poster"]).to_pylist()
+    titles = delta_log.load(f"{settings.lake.root}/stg_titles")
+    rows = delta_log.read(titles, ["title_id", "title", "release_year", "poster"]).to_pylist()
     named = {}
     for row in rows:
         year = f" ({row['release_year']})" if row["release_year"] else ""

@@ -8,11 +8,11 @@ from datetime import date
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-from models import plots
-from models.dial_curve import DialPoint
-from models.evaluation import Measured
-from models.feed_days import FeedDay
-from models.gate_rules import Check
+from lake.feed_days import FeedDay
+from models.evaluation import plots
+from models.evaluation.dial_curve import DialPoint
+from models.evaluation.measured import Measured
+from models.gating.gate_rules import Check
 from review.sections import Figure
 
 _COLOURS = ("#1f5f8b", "#c8553d", "#7a9e4b", "#8a6bbe")

@@ -15,13 +15,14 @@ from typing import TypeAlias
 import pandas as pd
 
 from conf.settings import Settings
-from jobs import table_log
-from models import evaluations, feed_days, gate_results, night_files
-from models.dial_curve import DialPoint
-from models.evaluation import Measured
-from models.gate_results import Verdict, name_of
-from models.gate_rules import SEGMENT, failures
-from models.night_files import OLD
+from lake import delta_log, feed_days, night_files
+from lake.night_files import OLD
+from models.evaluation import evaluations_table
+from models.evaluation.dial_curve import DialPoint
+from models.evaluation.measured import Measured
+from models.gating import gate_results
+from models.gating.gate_results import Verdict, name_of
+from models.gating.gate_rules import SEGMENT, failures
 from review import figures
 from review.sections import Section, Table
 
@@ -72,9 +73,9 @@ def outcome(stages: Sequence[Stage], verdicts: Sequence[Verdict]) -> str:
 def feeds(settings: Settings, ds: date) -> Section:
     """What came in, per feed, and the events of the days before."""
     title, location = "What came in", f"{settings.lake.root}/feed_loads"
-    if not table_log.exists(location):
+    if not delta_log.exists(location):
         return Section(title, missing="the lake has no feed_loads: nothing was ever loaded")
-    rows = table_log.read(table_log.load(location), filters=[("ds", "=", ds)]).to_pylist()
+    rows = delta_log.read(delta_log.load(location), filters=[("ds", "=", ds)]).to_pylist()
     if not rows:
         return Section(title, missing=f"no feed was loaded for {ds}")
     counts = ("count_files", "count_lines", "count_loaded", "count_rejected", "count_duplicates", "count_erased")
@@ -89,9 +90,9 @@ def feeds(settings: Settings, ds: date) -> Section:
 def rejects(settings: Settings, ds: date) -> Section:
     """Why lines were rejected, the most frequent reasons first."""
     title, location = "What was rejected", f"{settings.lake.root}/rejected_rows"
-    if not table_log.exists(location):
+    if not delta_log.exists(location):
         return Section(title, missing="the lake has no rejected_rows")
-    rows = table_log.read(table_log.load(location), ["feed", "reason"], [("ds", "=", ds)]).to_pylist()
+    rows = delta_log.read(delta_log.load(location), ["feed", "reason"], [("ds", "=", ds)]).to_pylist()
     if not rows:
         return Section(title, said="Nothing.")
     # What a reason found in the line is its own; what was expected is what lines have in common.
@@ -103,7 +104,7 @@ def rejects(settings: Settings, ds: date) -> Section:
 
 def models(settings: Settings, ds: date) -> Section:
     """Every model of the night over everybody, and the challenger by popularity of the title."""
-    title, found = "Models", evaluations.read(settings.lake.root, ds)
+    title, found = "Models", evaluations_table.read(settings.lake.root, ds)
     if not found:
         return Section(title, missing=f"no model was measured on {ds}")
     k = settings.evaluation.k[0]
@@ -157,7 +158,7 @@ def dial(settings: Settings, ds: date) -> Section:
 
 def new_titles(settings: Settings, ds: date) -> Section:
     """How titles fare by age, days since release at the moment of the like."""
-    title, found = "New titles", evaluations.read(settings.lake.root, ds)
+    title, found = "New titles", evaluations_table.read(settings.lake.root, ds)
     k = settings.evaluation.k[0]
     aged = {
         model: [row for row in rows if (row.dimension, row.k) == ("title_age_days", k)] for model, rows in found.items()

@@ -16,8 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from conf import command_line
 from conf.settings import Settings
-from models import gate_results, night_files
+from lake import night_files
 from models.errors import ModelError
+from models.gating import gate_results
 from review import examples, night
 from review.sections import Section
 

@@ -11,10 +11,13 @@ from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from jobs import parsing, tables
-from jobs.session import spark_session
-from jobs.staging import Feed
-from jobs.tables import Table
+from jobs.staging import parsing
+from jobs.staging.steps import Feed
+from jobs.store import tables
+from jobs.store.session import spark_session
+from jobs.store.tables import Table
+
+pytest_plugins = ["tests.fixtures.small_bundle", "tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,9 @@ from pyspark.sql import SparkSession
 
 from conf import command_line
 from conf.loader import load_settings
-from jobs import catalog, clean_consents, clean_events, clean_offers, clean_titles, erase, table_log
+from jobs import erase, stg_consents, stg_events, stg_offers, stg_titles
+from jobs.store import catalog
+from lake import delta_log
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -47,20 +49,20 @@ PROGRAMS = ("python", "spark-submit", "spark-class", "make", "mlflow", "moto_ser
 DAY = "2024-05-14"  # the newest of the simulated days, and of README's
 
 RUN = (
-    *("jobs.backfill", "jobs.check_feeds", "jobs.clean_events", "jobs.describe", "jobs.erase", "jobs.maintain"),
+    *("jobs.backfill", "jobs.check_feeds", "jobs.stg_events", "jobs.describe", "jobs.erase", "jobs.maintain"),
     *("jobs.recommend", "jobs.sources.movielens", "jobs.sources.simulate", "jobs.training_examples"),
     *("models.ablation", "models.dial", "models.evaluate", "models.evaluate_night", "models.gate", "models.neighbours"),
-    *("models.position_bias", "models.readiness", "models.time_machine", "models.train", "models.true_taste"),
+    *("models.position_bias", "models.readiness", "models.backtest", "models.train", "models.true_taste"),
     "models.tune_als",
     *("indexing.build", "indexing.drill", "indexing.promote", "indexing.publish", "indexing.reproduce"),
-    *("indexing.rollback", "indexing.show", "indexing.verify", "review.report"),
+    *("indexing.rollback", "serving.show", "indexing.verify", "review.report"),
 )
 # Arguments that come after README's.
 SMALLER = {
     "models.tune_als": ["--random", "2", "--climbs", "1", "--max-trials", "3"],
-    "models.time_machine": ["--step-days", "9"],
+    "models.backtest": ["--step-days", "9"],
 }
-SERVED = ("indexing.server", "curl", "mlflow", "moto_server", "python -c", "make airflow")
+SERVED = ("serving.server", "curl", "mlflow", "moto_server", "python -c", "make airflow")
 PARSED = {
     "spark-submit": "tests/jobs/test_command_lines.py submits a job to a JVM of its own",
     "spark-class": "tests/jobs/test_recommend.py starts a master and two workers, where MARQUEE_CLUSTER_TESTS is set",
@@ -299,7 +301,7 @@ class Guide:
 
 
 def read(location: Path) -> pa.Table:
-    return table_log.read(table_log.load(str(location)))
+    return delta_log.read(delta_log.load(str(location)))
 
 
 @pytest.fixture(scope="module")
@@ -349,8 +351,8 @@ def test_snippet_runs(guide: Guide) -> None:
 @pytest.mark.usefixtures("spark")
 def test_example_lines_are_good(feed: str, judge: Callable[..., dict[str, str | None]]) -> None:
     declared = {
-        **{"events": clean_events.feed(load_settings().staging), "titles": clean_titles.feed()},
-        **{"offers": clean_offers.feed(), "consents": clean_consents.feed(), "erasures": erase.feed()},
+        **{"events": stg_events.feed(load_settings().staging), "titles": stg_titles.feed()},
+        **{"offers": stg_offers.feed(), "consents": stg_consents.feed(), "erasures": erase.feed()},
     }
     lines = re.findall(r"^    (\{.*\})$", README, re.MULTILINE)
     own = {line: line for line in lines if feed_of(json.loads(line)) == feed}
@@ -438,10 +440,10 @@ def program(name: str) -> str:
 
 def test_server_answers_what_curl_asks(guide: Guide) -> None:
     port = str(free_port())
-    words = [sys.executable, *the_one("indexing.server")[1:], *guide.settings(), "--port", port]
+    words = [sys.executable, *the_one("serving.server")[1:], *guide.settings(), "--port", port]
     _, _, url, _, header, _, body = the_one("curl")
     assert url.startswith("http://127.0.0.1:8000/")
-    assert the_one("indexing.server")[-2:] == ["--port", "8000"]
+    assert the_one("serving.server")[-2:] == ["--port", "8000"]
     request = urllib.request.Request(url.replace(":8000", f":{port}"), body.encode(), dict([header.split(": ")]))
     with started(words) as process:
         answer = json.loads(ask(process, request))

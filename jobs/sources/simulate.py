@@ -27,13 +27,13 @@ from conf.settings import Settings
 from jobs import command
 from jobs.errors import JobError
 from jobs.sources.feed_files import write_lines
-from jobs.sources.simulated_catalogue import build_catalogue, offer_lines
-from jobs.sources.simulated_delivery import Delivery
-from jobs.sources.simulated_posters import write_posters
-from jobs.sources.simulated_sessions import EVENT_TYPES, Guide
-from jobs.sources.simulated_titles import title_lines
-from jobs.sources.simulated_truth import SETTINGS_FILE, write_settings, write_truth
-from jobs.sources.simulated_users import build_users, consent_lines
+from jobs.sources.simulator.simulated_catalogue import build_catalogue, offer_lines
+from jobs.sources.simulator.simulated_delivery import Delivery
+from jobs.sources.simulator.simulated_posters import write_posters
+from jobs.sources.simulator.simulated_sessions import EVENT_TYPES, Guide
+from jobs.sources.simulator.simulated_titles import title_lines
+from jobs.sources.simulator.simulated_truth import SETTINGS_FILE, write_settings, write_truth
+from jobs.sources.simulator.simulated_users import build_users, consent_lines
 
 # `truth` comes last: a run that ends halfway leaves a folder that the next one still knows for a simulation.
 _OWN_FOLDERS = ("events", "titles", "offers", "consents", "erasures", "posters", "truth")

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from conf.settings import Baselines
-from models import lake
-from models.baselines.als import Als
 from models.baselines.content_neighbours import ContentNeighbours
-from models.baselines.ease import Ease
 from models.baselines.marec import Marec
 from models.baselines.popularity import Popularity, RecentPopularity
 from models.baselines.ridge import AlsRidge, ContentRidge, EaseRidge
-from models.lake import Positives
+from models.data import lake_tables
+from models.data.lake_tables import Positives
+from models.linear.als import Als
+from models.linear.ease import Ease
 from models.recommender import Recommender
 
 RECENT_DAYS = 28
@@ -38,7 +38,7 @@ def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, C
 
     return {
         "popularity": Popularity,
-        "popularity_28d": lambda: RecentPopularity(lake.recent_counts(train, RECENT_DAYS)),
+        "popularity_28d": lambda: RecentPopularity(lake_tables.recent_counts(train, RECENT_DAYS)),
         "als": als,
         "ease": ease,
         "content": ContentNeighbours,

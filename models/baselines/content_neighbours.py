@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
-from models.baselines.content_kernel import Features, combine, features, inner_products, select, squared_lengths
-from models.baselines.likes import check_same_titles, mean_history, nearest_titles, serve_unknown
-from models.content import Content
+from models.data.content import Content
+from models.linear.content_kernel import Features, combine, features, inner_products, select, squared_lengths
+from models.linear.likes import check_same_titles, mean_history, nearest_titles, serve_unknown
 from models.recommender import Positions, Scores
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from models.baselines.content_kernel import Features, features, inner_products, select, squared_lengths
-from models.baselines.ease import Weights, ridge_inverse, titles_to_use, weights_of_inverse
-from models.baselines.likes import (
+from models.data.content import Content
+from models.linear.content_kernel import Features, features, inner_products, select, squared_lengths
+from models.linear.ease import Weights, ridge_inverse, titles_to_use, weights_of_inverse
+from models.linear.likes import (
     Counts,
     are_among,
     check_same_titles,
@@ -21,7 +22,6 @@ from models.baselines.likes import (
     nearest_by_cosine,
     serve_unknown,
 )
-from models.content import Content
 from models.recommender import Positions, Scores
 
 _BATCH_USERS = 128

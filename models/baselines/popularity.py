@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from models.baselines.likes import Counts, count_likes, nearest_titles
-from models.content import Content
+from models.data.content import Content
+from models.linear.likes import Counts, count_likes, nearest_titles
 from models.recommender import Positions, Scores
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.baselines.als import Als
-from models.baselines.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
-from models.baselines.ease import Ease
-from models.baselines.likes import (
+from models.data.content import Content
+from models.linear.als import Als
+from models.linear.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
+from models.linear.ease import Ease
+from models.linear.likes import (
     Counts,
     are_among,
     check_same_titles,
@@ -23,7 +24,6 @@ from models.baselines.likes import (
     nearest_by_cosine,
     serve_unknown,
 )
-from models.content import Content
 from models.recommender import Positions, Scores
 
 

@@ -18,7 +18,7 @@ from benchmarks import features, generated_events
 from benchmarks.features_run import BuildExamples, MakeEvents, heap_after_collections
 from benchmarks.measure import Report, run_apart
 from benchmarks.nights import add_nights
-from jobs import catalog
+from jobs.store import catalog
 
 # A few rows are not worth compiling for.
 _JAVA = "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"

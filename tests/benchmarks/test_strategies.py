@@ -13,9 +13,9 @@ from deltalake import DeltaTable, write_deltalake
 from benchmarks import strategies
 from benchmarks.measure import Report
 from benchmarks.strategies import Train
-from models import training
-from models.delta_files import open_version
+from lake.delta_files import open_version
 from models.errors import ModelError
+from models.fit import training
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from benchmarks.measure import Figure, Report
 from benchmarks.training_rows import write_examples, write_users
 from benchmarks.training_tutorial import tutorial_dataset
 from conf.loader import load_settings
-from models.delta_files import read_table
-from models.legacy_keras import tf
+from lake.delta_files import read_table
+from models.towers.legacy_keras import tf
 
 ROWS, USERS, TITLES, BATCH = 700, 60, 40, 64
 _SMALL = {

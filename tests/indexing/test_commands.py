@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from indexing import build, publish, reproduce, retention, rollback, verify
-from indexing.bundle import Bundle
-from models import registry
-from models.registry import Registered
+from indexing.bundle.bundle import Bundle
+from models.tracking import registry
+from models.tracking.registry import Registered
 
 Run = Callable[..., int]
 

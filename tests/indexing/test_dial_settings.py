@@ -8,8 +8,9 @@ import pytest
 from conf.loader import load_settings
 from indexing import build
 from indexing.errors import BundleError
-from models import dial_settings, registry
-from models.dial_curve import DialPoint
+from models.evaluation import dial_settings
+from models.evaluation.dial_curve import DialPoint
+from models.tracking import registry
 
 SETTINGS = load_settings()
 POINTS = [

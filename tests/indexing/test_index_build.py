@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import index_build
 from conf.settings import Settings, with_changes
-from indexing import bundle
-from indexing.bundle import Bundle
+from indexing.bundle import bundle
+from indexing.bundle.bundle import Bundle
 
 
 def test_multiplied_titles_lie_near_those_they_are_made_from(small_bundle: Bundle) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from conf.settings import Settings, with_changes
-from indexing import drill, promote, publication
-from indexing.bundle import Bundle
-from indexing.storage import LocalStore
-from models import gate_results, night_files, registry
-from models.gate_results import decide
-from models.gate_rules import Check
+from indexing import drill, promote
+from indexing.bundle.bundle import Bundle
+from indexing.publishing import publication
+from indexing.publishing.storage import LocalStore
+from lake import night_files
+from models.gating import gate_results
+from models.gating.gate_results import decide
+from models.gating.gate_rules import Check
+from models.tracking import registry
 
 A, B, C = "20240514T000000Z-m7", "20240515T000000Z-m8", "20240516T000000Z-m8"
 NIGHT = date(2024, 5, 15)

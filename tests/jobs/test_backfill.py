@@ -16,11 +16,13 @@ from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from jobs import backfill, clean_events, feed_loads, feeds, rejected_rows, tables
+from jobs import backfill, stg_events
 from jobs.backfill import FeedAccount
 from jobs.command import days_between
 from jobs.errors import JobError
 from jobs.sources.simulate import simulate
+from jobs.staging import feed_loads, feeds, rejected_rows
+from jobs.store import tables
 
 FIRST, LAST = date(2024, 5, 1), date(2024, 5, 3)
 DAYS = days_between(FIRST, LAST)
@@ -56,7 +58,7 @@ def undisturbed(spark: SparkSession, simulated: Path, tmp_path_factory: pytest.T
 
 def event_rows(spark: SparkSession, settings: Settings) -> Rows:
     """Every row of the tables that the events feed fills, in an order of its own."""
-    filled = (clean_events.TABLE, rejected_rows.TABLE, feed_loads.TABLE)
+    filled = (stg_events.TABLE, rejected_rows.TABLE, feed_loads.TABLE)
     return {
         table.name: sorted((tuple(row) for row in tables.read(spark, settings, table).collect()), key=repr)
         for table in filled
@@ -100,12 +102,12 @@ def test_killed_backfill_run_again_leaves_the_tables_of_an_undisturbed_one(
 ) -> None:
     process = start_backfill(day_by_day, "--only", "stg_events")
     started.append(process)
-    log = Path(tables.location(day_by_day, clean_events.TABLE)) / "_delta_log"
+    log = Path(tables.location(day_by_day, stg_events.TABLE)) / "_delta_log"
     # Version 0 creates the table; after version 1 the first of three days is loaded and the second under way.
     wait_for((log / f"{1:020}.json").exists, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    loaded = {row["feed_date"] for row in tables.read(spark, day_by_day, clean_events.TABLE).collect()}
+    loaded = {row["feed_date"] for row in tables.read(spark, day_by_day, stg_events.TABLE).collect()}
     assert 1 <= len(loaded) < len(DAYS)
 
     backfill.run(spark, day_by_day, DAYS, EVENTS_ONLY, skip_complete=True)
@@ -118,7 +120,7 @@ def test_overlapping_backfills_at_the_same_time_end_with_right_tables(
 ) -> None:
     other = start_backfill(day_by_day, "--from", "2024-05-02", "--to", "2024-05-03", "--only", "stg_events")
     started.append(other)
-    wait_for((Path(tables.location(day_by_day, clean_events.TABLE)) / "_delta_log").exists, other)
+    wait_for((Path(tables.location(day_by_day, stg_events.TABLE)) / "_delta_log").exists, other)
 
     backfill.run(spark, day_by_day, days_between(FIRST, date(2024, 5, 2)), EVENTS_ONLY)
     _, errors = other.communicate(timeout=300)
@@ -131,7 +133,7 @@ def test_days_in_reverse_order_leave_the_same_tables(
     spark: SparkSession, day_by_day: Settings, undisturbed: Rows
 ) -> None:
     for day in reversed(DAYS):
-        clean_events.run(spark, day_by_day, [day])
+        stg_events.run(spark, day_by_day, [day])
     assert event_rows(spark, day_by_day) == undisturbed
 
 
@@ -163,9 +165,9 @@ def test_complete_days_are_left_out_until_their_files_change(
         return backfill.incomplete_days(spark, settings, "events", days, files)
 
     assert incomplete() == []
-    version = tables.version(settings, clean_events.TABLE)
+    version = tables.version(settings, stg_events.TABLE)
     backfill.run(spark, settings, days, only=EVENTS_ONLY, skip_complete=True)
-    assert tables.version(settings, clean_events.TABLE) == version
+    assert tables.version(settings, stg_events.TABLE) == version
     write_feed(settings, "events/event_date=2024-05-03/b.jsonl", event("e4", "2024-05-03"))
     assert incomplete() == [date(2024, 5, 3)]
 
@@ -178,7 +180,7 @@ def test_one_failing_day_fails_the_command_after_the_others(
     write_feed(settings, "titles/a.jsonl", '{"title_id":1,"title":"Heat"}')
     with pytest.raises(JobError, match=r"events for ds=2024-05-01: 1 of 2 lines are bad"):
         backfill.run(spark, settings, days_between(date(2024, 5, 1), date(2024, 5, 2)))
-    assert [row["event_id"] for row in tables.read(spark, settings, clean_events.TABLE).collect()] == ["e2"]
+    assert [row["event_id"] for row in tables.read(spark, settings, stg_events.TABLE).collect()] == ["e2"]
     assert backfill.account(spark, settings, [date(2024, 5, 2)]) == [
         FeedAccount("events", lines=1, rows=1, rejected=0, duplicates=0, erased=0),
         FeedAccount("titles", lines=1, rows=1, rejected=0, duplicates=0, erased=0),
@@ -195,7 +197,7 @@ def test_loaded_day_whose_files_are_gone_is_not_emptied(
     gone.unlink()
     with pytest.raises(JobError, match="ds=2024-05-01: 1 rows were loaded from files that are gone"):
         backfill.run(spark, settings, days, only=EVENTS_ONLY)
-    assert sorted(row["event_id"] for row in tables.read(spark, settings, clean_events.TABLE).collect()) == ["e1", "e2"]
+    assert sorted(row["event_id"] for row in tables.read(spark, settings, stg_events.TABLE).collect()) == ["e1", "e2"]
 
 
 def test_a_lost_row_is_told(spark: SparkSession, settings: Settings, write_feed: WriteFeed) -> None:
@@ -203,7 +205,7 @@ def test_a_lost_row_is_told(spark: SparkSession, settings: Settings, write_feed:
     write_feed(settings, "events/event_date=2024-05-01/a.jsonl", event("e1", "2024-05-01"), event("e2", "2024-05-01"))
     backfill.run(spark, settings, [day], only=EVENTS_ONLY)
     tables.ensure(spark, settings, rejected_rows.TABLE)
-    spark.sql(f"DELETE FROM delta.`{tables.location(settings, clean_events.TABLE)}` WHERE event_id = 'e2'")
+    spark.sql(f"DELETE FROM delta.`{tables.location(settings, stg_events.TABLE)}` WHERE event_id = 'e2'")
     accounts = backfill.account(spark, settings, [day])
     assert accounts == [FeedAccount("events", lines=2, rows=1, rejected=0, duplicates=0, erased=0)]
     with pytest.raises(JobError, match="lines of events do not add up"):

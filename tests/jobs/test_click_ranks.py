@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from jobs import backfill, clean_events, click_ranks, interactions
+from jobs import backfill, click_ranks, interactions, stg_events
 from jobs.errors import JobError
 
 MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
@@ -25,7 +25,7 @@ def _event(event_type: str, rank: int | None, variant: str | None = "control", *
 
 
 def _build(spark: SparkSession, *events: dict[str, Any]) -> list[tuple[Any, ...]]:
-    schema = clean_events.TABLE.schema
+    schema = stg_events.TABLE.schema
     frame = spark.createDataFrame([tuple(e.get(name) for name in schema.fieldNames()) for e in events], schema)
     rows = click_ranks.build_click_ranks(interactions.with_known_ds(frame), "explore")
     return sorted(tuple(row) for row in rows.collect())

@@ -10,9 +10,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from jobs import catalog, clean_events, describe, recommendations, tables
-from models import evaluations, gate_results
-from models.gate_rules import Check
+from jobs import describe, stg_events
+from jobs.serving import recommendations
+from jobs.store import catalog, tables
+from models.evaluation import evaluations_table
+from models.gating import gate_results
+from models.gating.gate_rules import Check
 
 
 def test_lake_is_described_by_table(
@@ -26,7 +29,7 @@ def test_lake_is_described_by_table(
         times = [f"2024-05-0{day}T12:00:0{n}Z" for n in range(count)]
         lines = [json.dumps({"event_id": time, "event_time": time, **fields}) for time in times]
         write_feed(settings, f"events/event_date=2024-05-0{day}/a.jsonl", *lines)
-    clean_events.run(spark, settings, [date(2024, 5, 1), date(2024, 5, 3)])
+    stg_events.run(spark, settings, [date(2024, 5, 1), date(2024, 5, 3)])
 
     descriptions = describe.describe(settings, catalog.TABLES)
     events = descriptions[0]
@@ -47,7 +50,7 @@ def test_lake_is_described_by_table(
 
 def test_tables_of_the_gate_and_lists_are_described(settings: Settings, spark: SparkSession) -> None:
     assert {table.name: table.grain for table in catalog.NIGHT_TABLES} == {
-        table.name: table.grain for table in (evaluations.TABLE, gate_results.TABLE)
+        table.name: table.grain for table in (evaluations_table.TABLE, gate_results.TABLE)
     }
     check = Check(
         "segment", "popularity", "tail", "recall", 20, 0.1, 0.2, -0.1, -0.2, 0.0, 500, -0.05, False, True, "no"

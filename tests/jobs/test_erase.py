@@ -14,14 +14,10 @@ from pyspark.sql import functions as F
 from conf.settings import Settings, with_changes
 from jobs import (
     backfill,
-    clean_consents,
-    clean_events,
     erase,
-    erasures,
-    feed_loads,
     interactions,
-    rejected_rows,
-    tables,
+    stg_consents,
+    stg_events,
     title_stats,
     training_examples,
     training_users,
@@ -29,7 +25,9 @@ from jobs import (
 )
 from jobs.erase import Erased
 from jobs.errors import JobError
-from models import night_files
+from jobs.staging import erasures, feed_loads, rejected_rows
+from jobs.store import tables
+from lake import night_files
 
 DAY, NEXT_DAY = date(2024, 5, 1), date(2024, 5, 2)
 LEAVER = "leaver-7"
@@ -89,8 +87,8 @@ def test_person_leaves_every_table_and_every_file(
         (erase.NIGHT_LISTS, 0),
     ]
     assert files_naming(loaded.lake.root, LEAVER) == []
-    assert len(read_rows(loaded, clean_events.TABLE)) == 40
-    assert read_rows(loaded, clean_consents.TABLE, "user_id") == [("stayer-1",), ("stayer-2",)]
+    assert len(read_rows(loaded, stg_events.TABLE)) == 40
+    assert read_rows(loaded, stg_consents.TABLE, "user_id") == [("stayer-1",), ("stayer-2",)]
     assert read_rows(loaded, rejected_rows.TABLE, "line") == [(f'{{"user_id":"{LEAVER}7"',)]
     assert [account.adds_up for account in backfill.account(spark, loaded, [DAY, NEXT_DAY])] == [True, True]
     columns = ("feed", "ds", "count_lines", "count_loaded", "count_rejected", "count_duplicates", "count_erased")
@@ -147,8 +145,8 @@ def test_erased_person_does_not_come_back_with_a_rerun(
 ) -> None:
     erase.run(spark, loaded, NEXT_DAY)
     backfill.run(spark, loaded, [DAY, NEXT_DAY], only=["stg_events", "stg_consents"])
-    assert len(read_rows(loaded, clean_events.TABLE)) == 40
-    assert read_rows(loaded, clean_consents.TABLE, "user_id") == [("stayer-1",), ("stayer-2",)]
+    assert len(read_rows(loaded, stg_events.TABLE)) == 40
+    assert read_rows(loaded, stg_consents.TABLE, "user_id") == [("stayer-1",), ("stayer-2",)]
     assert read_rows(loaded, feed_loads.TABLE, "feed", "ds", "count_loaded", "count_erased") == [
         ("consents", NEXT_DAY, 2, 1),
         ("events", DAY, 40, 2),
@@ -163,7 +161,7 @@ def test_request_of_a_later_day_waits(
     names = ("stg_events", "stg_consents", "rejected_rows", erase.NIGHT_LISTS)
     assert done == [Erased(name, 0, 0, 0) for name in names]
     assert read_rows(loaded, erasures.TABLE) == []
-    assert len(read_rows(loaded, clean_events.TABLE)) == 42
+    assert len(read_rows(loaded, stg_events.TABLE)) == 42
 
 
 def test_bad_requests_are_refused(spark: SparkSession, settings: Settings, write_feed: Callable[..., Path]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
-from jobs import clean_events, interactions
+from jobs import interactions, stg_events
 
 WEIGHTS = load_settings().interactions.model_copy(
     update={
@@ -46,9 +46,9 @@ def _row(weight: float, is_opinion: bool, first: datetime, last: datetime, count
 
 
 def _build(spark: SparkSession, *events: Event, **weights: float) -> list[tuple[Any, ...]]:
-    names = clean_events.TABLE.schema.fieldNames()
+    names = stg_events.TABLE.schema.fieldNames()
     frame = spark.createDataFrame(
-        [tuple(event.get(name) for name in names) for event in events], clean_events.TABLE.schema
+        [tuple(event.get(name) for name in names) for event in events], stg_events.TABLE.schema
     )
     rows = interactions.build_interactions(
         interactions.with_known_ds(frame), WEIGHTS.model_copy(update=weights), MAX_RATING

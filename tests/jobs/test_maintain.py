@@ -11,13 +11,16 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from indexing import bundle
-from jobs import clean_events, clean_titles, feed_loads, maintain, table_log, tables
+from indexing.bundle import bundle
+from jobs import maintain, stg_events, stg_titles
 from jobs.errors import JobError
-from jobs.model_inputs import TAG_PREFIX, pinned_versions
-from models import gate_results
+from jobs.staging import feed_loads
+from jobs.store import tables
+from jobs.store.pinned_by_models import TAG_PREFIX, pinned_versions
+from lake import delta_log
+from models.gating import gate_results
 
-NAME = clean_titles.TABLE.name
+NAME = stg_titles.TABLE.name
 
 
 @pytest.fixture
@@ -26,16 +29,16 @@ def catalogue(spark: SparkSession, settings: Settings, write_feed: Callable[...,
     settings = with_changes(settings, {"maintain.retention_hours": 0})
     for day, title in enumerate(("Heat", "Heat (director's cut)", "Heat (remastered)"), start=1):
         write_feed(settings, "titles/a.jsonl", f'{{"title_id":1,"title":"{title}"}}')
-        clean_titles.run(spark, settings, date(2024, 5, day))
+        stg_titles.run(spark, settings, date(2024, 5, day))
     return settings
 
 
 def titles_of(spark: SparkSession, settings: Settings, version: int) -> list[str]:
-    return [row["title"] for row in tables.read_version(spark, settings, clean_titles.TABLE, version).collect()]
+    return [row["title"] for row in tables.read_version(spark, settings, stg_titles.TABLE, version).collect()]
 
 
 def data_files(settings: Settings) -> int:
-    return len(list(Path(tables.location(settings, clean_titles.TABLE)).glob("*.parquet")))
+    return len(list(Path(tables.location(settings, stg_titles.TABLE)).glob("*.parquet")))
 
 
 def test_files_of_old_versions_go(spark: SparkSession, catalogue: Settings) -> None:
@@ -43,7 +46,7 @@ def test_files_of_old_versions_go(spark: SparkSession, catalogue: Settings) -> N
     done = {entry.table: entry for entry in maintain.run(spark, catalogue, datetime.now(UTC))}
     assert (done[NAME].files_removed, done[NAME].retention_hours, done[NAME].pinned_version) == (2, 0, None)
     assert data_files(catalogue) == 1
-    newest = tables.version(catalogue, clean_titles.TABLE)
+    newest = tables.version(catalogue, stg_titles.TABLE)
     assert titles_of(spark, catalogue, newest) == ["Heat (remastered)"]
 
 
@@ -118,12 +121,12 @@ def test_small_files_are_merged_and_rows_stay(
     for day in ("2024-05-01", "2024-05-02"):
         line = json.dumps({"event_id": day, "event_time": f"{day}T12:00:00Z", **fields})
         write_feed(settings, f"events/event_date={day}/a.jsonl", line)
-        clean_events.run(spark, settings, [date.fromisoformat(day)])
+        stg_events.run(spark, settings, [date.fromisoformat(day)])
     # Each run left one small file in the same partition.
     loads = feed_loads.TABLE.name
     [done] = [entry for entry in maintain.run(spark, settings, datetime.now(UTC)) if entry.table == loads]
     assert done.files_merged == 2
-    assert len(table_log.load(tables.location(settings, feed_loads.TABLE)).file_uris()) == 1
+    assert len(delta_log.load(tables.location(settings, feed_loads.TABLE)).file_uris()) == 1
     rows = tables.read(spark, settings, feed_loads.TABLE).select("ds", "count_loaded").collect()
     assert sorted(tuple(row) for row in rows) == [(date(2024, 5, 1), 1), (date(2024, 5, 2), 1)]
 

@@ -20,21 +20,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings, with_changes
-from jobs import (
-    built_days,
-    change_rows,
-    clean_events,
-    clean_titles,
-    feed_loads,
-    interactions,
-    tables,
-    title_stats,
-    training_examples,
-    training_users,
-    user_histories,
-)
+from jobs import interactions, stg_events, stg_titles, title_stats, training_examples, training_users, user_histories
 from jobs.errors import JobError
-from jobs.tables import Table
+from jobs.staging import feed_loads
+from jobs.store import built_days, change_rows, tables
+from jobs.store.tables import Table
 from tests.jobs import oracle
 from tests.jobs.oracle import Interaction, Rules
 
@@ -154,9 +144,9 @@ def deliver(
 ) -> None:
     """Stage the feeds of `days`, whose files hold those of `events` with that feed day."""
     own = [event for event in events if event["feed_date"] in days]
-    tables.ensure(spark, settings, clean_events.TABLE)
+    tables.ensure(spark, settings, stg_events.TABLE)
     where = tables.is_one_of("feed_date", days)
-    tables.replace(_frame(spark, clean_events.TABLE, own), settings, clean_events.TABLE, where)
+    tables.replace(_frame(spark, stg_events.TABLE, own), settings, stg_events.TABLE, where)
     loads = []
     for ds in days:
         count = sum(event["feed_date"] == ds for event in own)
@@ -454,10 +444,10 @@ def test_rebuilding_days_on_all_that_is_known_now_gives_the_same(
     before = read_lake(spark, settings)
     title = {"title_id": 3, "title": "Alpha", "content_hash": "a", "first_ds": _day(1), "updated_ds": _day(1)}
     lists = ("production_countries", "genres", "themes", "cast", "directors")
-    tables.ensure(spark, settings, clean_titles.TABLE)
+    tables.ensure(spark, settings, stg_titles.TABLE)
     for genres, removed_ds in ((["drama"], None), (["comedy"], _day(6))):
         row = {**title, **{name: [] for name in lists}, "genres": genres, "removed_ds": removed_ds}
-        tables.replace(_frame(spark, clean_titles.TABLE, [row]), settings, clean_titles.TABLE, "true")
+        tables.replace(_frame(spark, stg_titles.TABLE, [row]), settings, stg_titles.TABLE, "true")
         # Nothing that is made of events is stale when the catalogue says something else.
         assert [job.plan(settings, DAYS, True) for job in JOBS] == [[]] * len(JOBS)
     assert build(spark, settings, EARLY) == {job.TABLE.name: EARLY for job in JOBS}

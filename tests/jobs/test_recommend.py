@@ -19,26 +19,19 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from indexing import assembly, lake_inputs, publication
-from indexing.assembly import Plan
-from indexing.bundle import Bundle
-from indexing.manifest import ModelSource
-from indexing.people import Entry, History, Person
-from indexing.retriever import Lists, Retriever
-from jobs import (
-    answering,
-    built_days,
-    catalog,
-    erase,
-    erasures,
-    interactions,
-    recommend,
-    recommendations,
-    tables,
-    user_histories,
-)
-from jobs.built_days import Built
-from tests.indexing.conftest import VERSION, SmallModel, write_lake
+from indexing.bundle import builder, lake_inputs
+from indexing.bundle.builder import Plan
+from indexing.bundle.bundle import Bundle
+from indexing.bundle.manifest import ModelSource
+from indexing.publishing import publication
+from jobs import erase, interactions, recommend, user_histories
+from jobs.serving import batch_inference, recommendations
+from jobs.staging import erasures
+from jobs.store import built_days, catalog, tables
+from jobs.store.built_days import Built
+from serving.retriever import Lists, Retriever
+from serving.user_history import Entry, History, Person
+from tests.fixtures.small_bundle import VERSION, SmallModel, write_lake
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path]
     source = ModelSource(name="marquee", version=7, run_id=None, delta_versions={})
     root = settings.lake.root
     plan = Plan(source, root, lake_inputs.pin(root), settings.index, None, None, settings.seed)
-    return assembly.build(SmallModel(seed=2), plan, folder / "bundles", VERSION)
+    return builder.build(SmallModel(seed=2), plan, folder / "bundles", VERSION)
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +296,7 @@ def test_lists_become_rows_without_their_padding() -> None:
         np.array([[2.0, 1.0], [3.0, -np.inf]], dtype=np.float32),
         np.array([False, True]),
     )
-    rows = answering.as_rows(np.array(["a", "b"]), found)
+    rows = batch_inference.as_rows(np.array(["a", "b"]), found)
     assert list(rows.itertuples(index=False, name=None)) == [
         ("a", 1, 5, 2.0, False),
         ("a", 2, 7, 1.0, False),

@@ -15,8 +15,11 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from jobs import clean_titles, rejected_rows, tables, text_encoder_terms, title_features, vocabularies
+from jobs import stg_titles, title_features, vocabularies
 from jobs.errors import JobError
+from jobs.features import text_encoder_terms
+from jobs.staging import rejected_rows
+from jobs.store import tables
 
 MAY_1, MAY_2 = date(2024, 5, 1), date(2024, 5, 2)
 PLOTS = {
@@ -41,7 +44,7 @@ def night(spark: SparkSession, settings: Settings, write_feed: Callable[..., Any
     def run(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
         changed = with_changes(settings, changes or {})
         write_feed(changed, "titles/a.jsonl", *[json.dumps(title) for title in titles.values()])
-        clean_titles.run(spark, changed, ds)
+        stg_titles.run(spark, changed, ds)
         vocabularies.run(spark, changed, ds)
         title_features.run(spark, changed, ds)
 

@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import change_rows, interactions, title_stats
+from jobs import interactions, title_stats
+from jobs.store import change_rows
 
 POSITIVE_MIN_WEIGHT = 0.25
 NEVER = 100_000  # days to a checkpoint

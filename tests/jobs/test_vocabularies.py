@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from jobs import clean_offers, clean_titles, vocabularies
+from jobs import stg_offers, stg_titles, vocabularies
 from jobs.errors import JobError
 
 MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
@@ -27,7 +27,7 @@ def stage(spark: SparkSession, settings: Settings, write_feed: Callable[..., Any
 
     def write(ds: date, *titles: dict[str, Any]) -> None:
         write_feed(settings, "titles/a.jsonl", *[json.dumps({"title": "A", **title}) for title in titles])
-        clean_titles.run(spark, settings, ds)
+        stg_titles.run(spark, settings, ds)
 
     return write
 
@@ -123,7 +123,7 @@ def test_countries_and_providers_come_from_offers_too(
     offer = {"monetization_type": "rent", "country": "FR"}
     offers = [{**offer, "title_id": 1, "provider_id": "8"}, {**offer, "title_id": 2, "provider_id": "9"}]
     write_feed(settings, "offers/a.jsonl", *[json.dumps(o) for o in (*offers, {**offers[0], "title_id": 3})])
-    clean_offers.run(spark, settings, MAY_1)
+    stg_offers.run(spark, settings, MAY_1)
     stage(MAY_1, {"title_id": 1, "production_countries": ["DE"]})
     vocabularies.run(spark, settings, MAY_1)
     assert ids("country") == {"FR": 2, "DE": 3}

@@ -12,11 +12,13 @@ from scipy import sparse
 
 from conf.loader import load_settings
 from conf.settings import Settings
-from models import ablation, cold_ridge, lake
-from models.baselines.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
-from models.content import Content
+from models import ablation
+from models.data import lake_tables
+from models.data.content import Content
 from models.errors import ModelError
-from models.truth import Truth
+from models.evaluation.evaluation_set import Truth
+from models.linear import cold_ridge
+from models.linear.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
 
 PLOT = np.array([[1, 0], [0, 0], [0, 1]], dtype=np.float32)
 YEAR = np.array([[0.1], [0.5], [0.9]], dtype=np.float32)
@@ -85,7 +87,7 @@ def test_the_plot_of_another_lake_is_matched_by_title(trained: Any, tmp_path: Pa
     kept = rows.slice(0, 17).take(list(range(16, -1, -1)))
     plots = [[float(title), 1.0] for title in kept["title_id"].to_pylist()]
     other = kept.set_column(kept.schema.get_field_index("plot_embedding"), "plot_embedding", [plots])
-    for table in lake.TABLES:
+    for table in lake_tables.TABLES:
         write_deltalake(str(tmp_path / table), other if table == "title_features" else kept.select(["title_id"]))
     vocabulary = DeltaTable(Path(trained.settings.lake.root) / "vocabularies").to_pyarrow_table()
     write_deltalake(str(tmp_path / "vocabularies"), vocabulary, mode="overwrite", schema_mode="overwrite")

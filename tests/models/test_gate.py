@@ -11,9 +11,13 @@ from deltalake import write_deltalake
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from models import evaluations, gate, gate_results, night_files, registry
-from models.comparison import Difference
-from models.evaluation import Measured
+from lake import night_files
+from models import gate
+from models.evaluation import evaluations_table
+from models.evaluation.comparison import Difference
+from models.evaluation.measured import Measured
+from models.gating import gate_results
+from models.tracking import registry
 
 NIGHT = date(2024, 5, 14)
 
@@ -60,7 +64,7 @@ def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measur
 
 
 def measured(settings: Settings, found: Mapping[str, Sequence[Measured]]) -> None:
-    evaluations.write(settings.lake.root, NIGHT, "test", "marquee@1", found)
+    evaluations_table.write(settings.lake.root, NIGHT, "test", "marquee@1", found)
 
 
 def run(settings: Settings, *more: str) -> int:
@@ -76,9 +80,9 @@ def test_measured_figures_come_back_as_they_were(lake: Settings) -> None:
     found = {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)}
     measured(lake, found)
     measured(lake, found)  # again: it replaces
-    assert evaluations.read(lake.lake.root, NIGHT) == found
-    assert evaluations.against(lake.lake.root, NIGHT, "marquee@2") == "marquee@1"
-    assert evaluations.read(lake.lake.root, date(2024, 5, 13)) == {}
+    assert evaluations_table.read(lake.lake.root, NIGHT) == found
+    assert evaluations_table.against(lake.lake.root, NIGHT, "marquee@2") == "marquee@1"
+    assert evaluations_table.read(lake.lake.root, date(2024, 5, 13)) == {}
 
 
 def test_better_challenger_is_let_through_and_promotes_nothing_itself(
@@ -144,7 +148,9 @@ def test_champion_keeps_its_verdict_when_its_night_is_run_again(
     run(lake)
     aliases[registry.CHAMPION] = 2
     before = gate_results.read(lake.lake.root, NIGHT)
-    evaluations.write(lake.lake.root, NIGHT, "test", "als", {"marquee@2": figures(-0.1, -0.1), "als": figures(0, 0)})
+    evaluations_table.write(
+        lake.lake.root, NIGHT, "test", "als", {"marquee@2": figures(-0.1, -0.1), "als": figures(0, 0)}
+    )
     assert run(lake) == 0
     assert "marquee@2 is the champion already, by the verdict of 2024-05-14: promote" in capsys.readouterr().out
     assert gate_results.read(lake.lake.root, NIGHT) == before

@@ -12,10 +12,10 @@ from scipy import sparse
 
 from conf.settings import Settings
 from models import neighbours
-from models.histories import pad_newest_first
+from models.blend.two_tower import CatalogueModel
+from models.data.padded_histories import pad_newest_first
+from models.evaluation.evaluation_set import Truth
 from models.recommender import NO_TITLE, Positions
-from models.truth import Truth
-from models.two_tower import CatalogueModel
 
 GROUPS = np.array(["head", "head", "mid", "tail", "unseen"])
 

@@ -11,12 +11,13 @@ from deltalake import write_deltalake
 
 from conf.loader import load_settings
 from conf.settings import Settings
-from models import content_evidence, metadata_fields, readiness
-from models.baselines.content_kernel import features, fit_kernel_ridge, gaussian_kernel, select
-from models.content import Content
-from models.content_evidence import Evidence, Readiness
+from models import readiness
+from models.data.content import Content
 from models.errors import ModelError
-from models.leave_one_out import fit_leave_one_out
+from models.linear.content_kernel import features, fit_kernel_ridge, gaussian_kernel, select
+from models.linear.leave_one_out import fit_leave_one_out
+from models.studies import content_evidence, metadata_fields
+from models.studies.content_evidence import Evidence, Readiness
 
 OPTIONS = load_settings().readiness.model_copy(update={"kernel_power": 2.0, "spread_width": 0.5})
 COUNT_KNOWN, LENGTH_SCALE = 30, 1.2

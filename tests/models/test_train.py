@@ -20,9 +20,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from conf.loader import DEFAULT_CONF, load_settings
 from conf.settings import Settings
-from models import evaluate, registry, tracking, train
+from models import evaluate, train
+from models.blend.two_tower import TwoTower
 from models.errors import ModelError
-from models.two_tower import TwoTower
+from models.tracking import registry, runs
 
 NO_BLOCKS = ("people", "language", "year", "poster")
 
@@ -154,7 +155,7 @@ def test_what_a_model_measures_like_is_kept_in_its_run(home: Home, tmp_path: Pat
     [run] = home.runs()
     client = registry.client(home.settings)
     kept = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "evaluation/validation")}
-    by = {f"{metric}_2_by_{part}.png" for metric in ("recall", "ndcg") for part in tracking.DIMENSIONS}
+    by = {f"{metric}_2_by_{part}.png" for metric in ("recall", "ndcg") for part in runs.DIMENSIONS}
     against = {f"{metric}_2_against_popularity.png" for metric in ("recall", "ndcg")}
     assert kept == {"measured.csv"} | by | against
     table = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/evaluation/validation/measured.csv")
@@ -193,7 +194,7 @@ def test_a_model_registered_by_hand_has_no_run_to_keep_figures_in(home: Home) ->
     try:
         assert registry.run_of(settings, str(version)) is None
         assert registry.run_of(settings, "1") == registry.fetch(settings, "challenger").run_id
-        tracking.log_measured(settings, str(version), "validation", {}, "als")
+        runs.log_measured(settings, str(version), "validation", {}, "als")
     finally:
         client.delete_model_version(registry.NAME, version)
 

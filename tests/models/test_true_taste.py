@@ -14,12 +14,13 @@ import pytest
 from scipy import sparse
 
 from conf.settings import Settings
-from models import simulated_tastes, true_taste
-from models.comparison import Difference
-from models.content import Content
+from models import true_taste
+from models.data.content import Content
+from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import Measured
-from models.lake import Catalogue, Positives
+from models.evaluation.comparison import Difference
+from models.evaluation.measured import Measured
+from models.studies import simulated_tastes
 
 FLOATS = pa.list_(pa.float32())
 

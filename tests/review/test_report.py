@@ -17,11 +17,13 @@ from deltalake import write_deltalake
 from PIL import Image
 
 from conf.settings import Settings, with_changes
-from models import evaluations, gate_results, night_files
-from models.comparison import Difference
-from models.dial_curve import DialPoint
-from models.evaluation import Measured
-from models.gate_rules import Check
+from lake import night_files
+from models.evaluation import evaluations_table
+from models.evaluation.comparison import Difference
+from models.evaluation.dial_curve import DialPoint
+from models.evaluation.measured import Measured
+from models.gating import gate_results
+from models.gating.gate_rules import Check
 from review import night, report
 
 NIGHT = date(2024, 5, 14)
@@ -106,7 +108,7 @@ def figures(settings: Settings) -> None:
     for model, gain in (("als", 0.0), ("marquee@1", 0.1)):
         segments = [("all", "all"), ("popularity", "tail"), ("title_age_days", "1-3"), ("history_titles", "5-19")]
         rows = [row(*segment, metric, 0.1234 + gain) for segment in segments for metric in ("recall", "ndcg")]
-        evaluations.write(settings.lake.root, NIGHT, "test", "als", {model: rows})
+        evaluations_table.write(settings.lake.root, NIGHT, "test", "als", {model: rows})
     check = Check(
         "segment", "popularity", "tail", "recall", 20, 0.1, 0.2, -0.1, -0.15, -0.05, 500, -0.02, False, True, "worse"
     )

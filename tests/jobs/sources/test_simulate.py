@@ -18,10 +18,10 @@ from conf.loader import load_settings
 from conf.settings import Settings, with_changes
 from jobs.errors import JobError
 from jobs.sources import simulate
-from jobs.sources.simulated_catalogue import build_catalogue
-from jobs.sources.simulated_delivery import MALFORMATIONS, Delivery
-from jobs.sources.simulated_sessions import Guide
-from jobs.sources.simulated_users import build_users
+from jobs.sources.simulator.simulated_catalogue import build_catalogue
+from jobs.sources.simulator.simulated_delivery import MALFORMATIONS, Delivery
+from jobs.sources.simulator.simulated_sessions import Guide
+from jobs.sources.simulator.simulated_users import build_users
 
 EVENT_TYPES = {"impression", "detail_view", "clickout", "watchlist_add", "seen", "like", "dislike", "rating"}
 SMALL = {

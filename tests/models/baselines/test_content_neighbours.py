@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from models.baselines.content_neighbours import ContentNeighbours
-from models.content import Content
+from models.data.content import Content
 from models.recommender import NO_TITLE
 
 LIKED = sparse.csr_matrix(np.eye(6, dtype=np.float32))

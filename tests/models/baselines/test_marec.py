@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.baselines.ease import Ease
 from models.baselines.marec import Marec, block_weights, cold_weights
-from models.content import Content
+from models.data.content import Content
+from models.linear.ease import Ease
 
 
 def _slow_scores(

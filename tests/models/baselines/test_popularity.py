@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from models.baselines.popularity import Popularity, RecentPopularity
-from models.content import Content
+from models.data.content import Content
 from models.recommender import NO_TITLE, recommend
 
 # likes of four titles: 1, 3, 2, 0

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.baselines.als import Als
 from models.baselines.content_neighbours import ContentNeighbours
-from models.baselines.ease import Ease
 from models.baselines.marec import Marec
 from models.baselines.popularity import Popularity
 from models.baselines.ridge import AlsRidge, ContentRidge, EaseRidge
-from models.content import Content
+from models.data.content import Content
+from models.linear.als import Als
+from models.linear.ease import Ease
 from models.recommender import NO_TITLE, Recommender, recommend
 
 Make = Callable[[], Recommender]

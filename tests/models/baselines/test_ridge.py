@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.baselines.als import Als
-from models.baselines.content_kernel import features, gaussian_kernel
-from models.baselines.ease import Ease
 from models.baselines.ridge import AlsRidge, ContentRidge, EaseRidge
-from models.content import Content
+from models.data.content import Content
+from models.linear.als import Als
+from models.linear.content_kernel import features, gaussian_kernel
+from models.linear.ease import Ease
 from models.recommender import recommend
 
 # Titles 0 and 1 are warm; 2 is like 0, 3 like 1, 4 in between.

@@ -1,0 +1,146 @@
+"""The SavedModel from features to titles: query tower, dial, ScaNN's TensorFlow ops, without what was seen.
+
+    retrieval = tf.saved_model.load("…/retrieval")      # after `import scann`, which registers its ops
+    retrieval(history_title_ids, history_weights, history_ages_days, country, dial, freshness, count)
+    -> {"title_ids": int64 [batch, count], "scores": float32 [batch, count]}, best first
+
+`retrieval.search(queries, count)` asks the searcher alone.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from indexing.ann.runtime import scann_ops, tf
+from indexing.ann.scann_index import Tuned
+from indexing.bundle.bundle import TUNED_COUNT, Ids
+from indexing.bundle.coordinates import Balance
+from indexing.bundle.manifest import Vectors
+
+NO_TITLE = -1  # pads histories, and answers where there are no more titles
+_OTHER_COUNTRY = 1
+
+
+class BalancedTower(tf.Module):
+    """The training graph's query tower, whose answers fit the bundle's embeddings."""
+
+    def __init__(self, query_tower: tf.Module, balance: Balance) -> None:
+        super().__init__(name="balanced_tower")
+        self._query_tower = query_tower
+        self._order = tf.Variable(balance.order, trainable=False)
+        self._divisors = tf.Variable(balance.factors, trainable=False)
+
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_rows"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.int64, "country"),
+        )
+    )
+    def __call__(
+        self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
+    ) -> tf.Tensor:
+        """[batch, dim] for histories [batch, length]: rows of the bundle + 1, the newest first, then 0 as padding."""
+        queries = self._query_tower(history_rows, history_weights, history_ages_days, country)
+        return tf.gather(queries, self._order, axis=1) / self._divisors
+
+
+class Retrieval(tf.Module):
+    """Takes and gives title ids; see the module."""
+
+    def __init__(
+        self,
+        query_tower: tf.Module,
+        searcher: Any,
+        tuned: Tuned,
+        vectors: Vectors,
+        title_ids: Ids,
+        count_candidates: int,
+        countries: Mapping[str, int],
+    ) -> None:
+        """`searcher` is of TensorFlow's ops, over the first `count_candidates` of `title_ids` [titles]."""
+        super().__init__(name="retrieval")
+        order = np.argsort(title_ids, kind="stable")
+        self._query_tower = query_tower
+        self._searcher = searcher.serialize_to_module()
+        self._title_ids = tf.Variable(title_ids, trainable=False)
+        self._sorted_ids = tf.Variable(title_ids[order], trainable=False)
+        self._order = tf.Variable(order, trainable=False)
+        self._count_candidates = count_candidates
+        self._scales = (vectors.popularity.scale, vectors.freshness.scale)
+        self._tuned = tuned
+        codes, ids = list(countries), list(countries.values())
+        known = tf.lookup.KeyValueTensorInitializer(["", *codes], [0, *ids], tf.string, tf.int64)
+        self._countries = tf.lookup.StaticHashTable(known, _OTHER_COUNTRY)
+        # A signature needs the width, which differs from model to model.
+        spec = (tf.TensorSpec([None, vectors.width], tf.float32, "queries"), tf.TensorSpec([], tf.int32, "count"))
+        self.search = tf.function(self._search, input_signature=spec)
+
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_title_ids"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.string, "country"),
+            tf.TensorSpec([None], tf.float32, "dial"),
+            tf.TensorSpec([None], tf.float32, "freshness"),
+            tf.TensorSpec([], tf.int32, "count"),
+        )
+    )
+    def __call__(
+        self,
+        history_title_ids: tf.Tensor,
+        history_weights: tf.Tensor,
+        history_ages_days: tf.Tensor,
+        country: tf.Tensor,
+        dial: tf.Tensor,
+        freshness: tf.Tensor,
+        count: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Titles of a history are left out; ids that the bundle lacks are passed over.
+
+        `history_*` [batch, length], the newest first, padded with NO_TITLE; `country` [batch] is an ISO 3166-1 code or
+        "". Where there are fewer titles, rows end in NO_TITLE with scores of minus infinity.
+        """
+        rows = self._rows(history_title_ids)
+        # The query tower cuts a batch to its longest history, so that what is known stands first.
+        order = tf.argsort(tf.cast(rows == 0, tf.int32), axis=1, stable=True)
+        rows, weights, ages = (
+            tf.gather(part, order, batch_dims=1) for part in (rows, history_weights, history_ages_days)
+        )
+        embedded = self._query_tower(rows, weights, ages, self._countries.lookup(country))
+        own = tf.stack([dial / self._scales[0], freshness / self._scales[1]], axis=1)
+        seen = tf.reduce_max(tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1))
+        found, scores = self._search(tf.concat([own, embedded], axis=1), count + seen)
+        # Every title seen that is found would take a place: so many more were asked for.
+        is_seen = tf.reduce_any(found[:, :, None] + 1 == rows[:, None, :], axis=2)
+        scores = tf.where(is_seen, -np.inf, scores)
+        best, places = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1]))
+        titles = tf.gather(self._title_ids, tf.gather(found, places, batch_dims=1))
+        lacking = [[0, 0], [0, count - tf.shape(best)[1]]]
+        return {
+            "title_ids": tf.pad(
+                tf.where(best == -np.inf, np.int64(NO_TITLE), titles), lacking, constant_values=NO_TITLE
+            ),
+            "scores": tf.pad(best, lacking, constant_values=-np.inf),
+        }
+
+    def _search(self, queries: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows int64 and scores [batch, count] of `queries` [batch, width]; minus infinity where there are no more."""
+        searcher = scann_ops.searcher_from_module(self._searcher)
+        count = tf.minimum(count, self._count_candidates)
+        reorder = -1
+        if self._tuned.reorder:
+            reorder = -(-self._tuned.reorder * tf.maximum(count, TUNED_COUNT) // TUNED_COUNT)
+        rows, scores = searcher.search_batched(queries, count, reorder, self._tuned.leaves_to_search or -1)
+        return tf.cast(rows, tf.int64), tf.where(tf.math.is_nan(scores), -np.inf, scores)
+
+    def _rows(self, title_ids: tf.Tensor) -> tf.Tensor:
+        """Rows + 1; 0 for an id that the bundle lacks."""
+        last = tf.shape(self._sorted_ids, tf.int64)[0] - 1
+        places = tf.minimum(tf.searchsorted(self._sorted_ids, tf.reshape(title_ids, [-1]), out_type=tf.int64), last)
+        is_there = tf.gather(self._sorted_ids, places) == tf.reshape(title_ids, [-1])
+        rows = tf.where(is_there, tf.gather(self._order, places) + 1, 0)
+        return tf.reshape(rows, tf.shape(title_ids))

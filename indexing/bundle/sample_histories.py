@@ -1,0 +1,98 @@
+"""Histories that a bundle is tuned with and tested by.
+
+Tuning wants the histories of people, which are read, used and forgotten. What a bundle keeps is made up: nobody's
+history leaves the lake, and an erasure never reaches a bundle.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet as pq
+
+from lake import delta_files
+from models.data.padded_histories import PaddedHistories
+from models.errors import named
+
+_SAMPLED_ROW_GROUPS = 8
+_OLDEST_DAYS = 1000.0
+_WEIGHTS = np.array([1.0, 0.8, 0.6, -1.0], dtype=np.float32)
+_WEIGHT_SHARES = (0.6, 0.2, 0.15, 0.05)
+
+
+def made_up(
+    counts: NDArray[np.int64], country_ids: NDArray[np.int64], users: int, longest: int, seed: int
+) -> PaddedHistories:
+    """`users` histories of 0 to `longest` titles, drawn by popularity; `counts` [titles] are positives.
+
+    The first has no title, and every eighth no country.
+    """
+    random = np.random.default_rng(seed)
+    longest = min(longest, len(counts))
+    chance = (counts + 1) / (counts + 1).sum()
+    lengths = np.floor(np.exp(random.uniform(0, np.log(longest + 1), users))).astype(int)
+    lengths[0] = 0
+    histories = _empty(users, longest)
+    for user, length in enumerate(lengths):
+        histories.rows[user, :length] = 1 + random.choice(len(counts), length, replace=False, p=chance)
+        histories.weights[user, :length] = random.choice(_WEIGHTS, length, p=_WEIGHT_SHARES)
+        histories.ages_days[user, :length] = np.sort(random.uniform(0, _OLDEST_DAYS, length))
+    known = random.choice(country_ids, users) if len(country_ids) else np.zeros(users, dtype=np.int64)
+    histories.countries[:] = np.where(np.arange(users) % 8 == 0, 0, known)
+    return histories
+
+
+def sample(
+    root: str,
+    version: int,
+    rows_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    country_ids: Mapping[str, int],
+    users: int,
+    longest: int,
+    seed: int,
+) -> PaddedHistories:
+    """Up to `users` histories of people, as of any of their days: drawn from some row groups of user_histories.
+
+    `rows_of` gives the rows of title ids, -1 for those it does not know, which are left out. Ages count from the last
+    event.
+    """
+    entries = _read_entries(root, version, users, seed)
+    histories = _empty(len(entries), longest)
+    for user, listed in enumerate(entries):
+        rows = rows_of(np.array([entry["title_id"] for entry in listed], dtype=np.int64))
+        kept = [(row, entry) for row, entry in zip(rows, listed, strict=True) if row >= 0][:longest]
+        newest = listed[0]["event_time"]
+        for place, (row, entry) in enumerate(kept):
+            histories.rows[user, place] = row + 1
+            histories.weights[user, place] = entry["weight"]
+            histories.ages_days[user, place] = (newest - entry["event_time"]).total_seconds() / 86_400
+        histories.countries[user] = country_ids.get(listed[0]["country"], 1)
+    return histories
+
+
+def _read_entries(root: str, version: int, users: int, seed: int) -> list[list[dict[str, Any]]]:
+    random = np.random.default_rng(seed)
+    files = delta_files.open_version(f"{root}/user_histories", version)
+    schema = files.schema_of(("entries",))
+    groups = [(path, group) for path, footer in files.footers.items() for group in range(footer.num_row_groups)]
+    chosen = random.permutation(len(groups))[:_SAMPLED_ROW_GROUPS]
+    parts = [schema.empty_table()]
+    for path, group in (groups[n] for n in sorted(chosen)):
+        with named(path), files.filesystem.open_input_file(path) as file:
+            rows = pq.ParquetFile(file, metadata=files.footers[path]).read_row_group(group, columns=["entries"])
+            parts.append(rows.cast(schema))
+    rows = pa.concat_tables(parts)
+    drawn = np.sort(random.permutation(len(rows))[:users])
+    return [listed for listed in rows.take(drawn)["entries"].to_pylist() if listed]
+
+
+def _empty(users: int, length: int) -> PaddedHistories:
+    shape = (users, length)
+    return PaddedHistories(
+        np.zeros(shape, dtype=np.int64),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(shape, dtype=np.float32),
+        np.zeros(users, dtype=np.int64),
+    )

@@ -1,0 +1,26 @@
+"""rejected_rows: one row per rejected input line or poster, with its reason and itself. Source: every staging job."""
+
+from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType
+
+from jobs.store.tables import Table
+
+TABLE = Table(
+    name="rejected_rows",
+    grain="one row per rejected input line or poster",
+    schema=StructType(
+        [
+            StructField(
+                "feed", StringType(), False, {"comment": "events, titles, offers, consents, erasures, posters"}
+            ),
+            StructField("ds", DateType(), False, {"comment": "the feed day it was delivered for"}),
+            StructField("file", StringType(), False, {"comment": "path below the feeds' root"}),
+            StructField("reason", StringType(), False, {"comment": "each field that is wrong, expected and found"}),
+            StructField("line", StringType(), False, {"comment": "the line; U+FFFD where it is not valid UTF-8"}),
+            StructField("line_bytes", BinaryType(), True, {"comment": "the line's bytes where it is not valid UTF-8"}),
+        ]
+    ),
+    # A producer may send the same bad line twice, and each is a row.
+    primary_key=(),
+    stats_columns=("ds",),
+    partition_by=("feed",),
+)

@@ -1,0 +1,75 @@
+"""Staging of a feed that is whole every time (titles, offers, consents): merged into its table by key."""
+
+import logging
+from collections.abc import Callable
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from jobs.errors import JobError
+from jobs.staging import erasures, feed_loads, feeds, steps
+from jobs.staging.steps import Feed
+from jobs.store import tables
+from jobs.store.tables import Table
+
+log = logging.getLogger("marquee")
+
+
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    ds: date,
+    feed: Feed,
+    table: Table,
+    build: Callable[[DataFrame], DataFrame],
+    changed: Column,
+    copy_order: tuple[Column, ...],
+) -> None:
+    """Make `table` hold the snapshot that lies in the feed, as of the end of `ds`.
+
+    `build` makes table rows of good lines, `changed` is the condition over aliases `t` and `s` under which a known
+    row is written again, `copy_order` says which of several lines with one key stays: the first. A feed without files
+    leaves the table as it is. A `ds` before one that is already merged changes nothing: the feed is always today's.
+    Raises JobError for a snapshot with too many bad lines, or that would remove too many rows.
+    """
+    tables.ensure(spark, settings, table)
+    files = feeds.list_snapshot(spark, settings.feeds.root, feed.name)
+    if not files:
+        log.warning("%s: no files in %s/%s; %s stays as it is", feed.name, settings.feeds.root, feed.name, table.name)
+        return
+    newest = _newest_load(spark, settings, feed)
+    if newest and ds < newest:
+        log.info("%s: already holds the snapshot as of %s; ds=%s changes nothing", table.name, newest, ds)
+        return
+    erasures_before = erasures.version(settings)
+    with steps.parsed_lines(spark, settings, feed, files, ds) as parsed:
+        counts = steps.count_days(parsed, feed)
+        refused = steps.refused_days(settings, feed, counts)
+        rows = steps.good_rows(parsed, feed)
+        order = Window.partitionBy(*table.primary_key).orderBy(*copy_order, F.desc("file"), F.desc("line"))
+        ranked = rows.withColumn("copy_rank", F.row_number().over(order))
+        key = ", ".join(table.primary_key)
+        duplicates = ranked.where("copy_rank > 1").select(
+            "feed_date", "file", F.lit(f"{key}{steps.COPY} another line").alias("reason"), "line"
+        )
+        rejects = steps.explain_rejects(parsed, settings, feed).unionByName(duplicates)
+        steps.replace_rejects(rejects, settings, feed, [ds])
+        steps.raise_refused(refused)
+        counts = steps.with_duplicates(counts, duplicates)
+        snapshot = build(ranked.where("copy_rank = 1"))
+        limit = settings.staging.max_removed_share
+        tables.retry_conflicts(
+            settings, table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit)
+        )
+        if erasures.version(settings) != erasures_before:
+            raise JobError(f"{table.name}: someone was erased while it was loaded; run ds={ds} again")
+        steps.record_loads(spark, settings, feed, {ds: files}, counts)
+
+
+def _newest_load(spark: SparkSession, settings: Settings, feed: Feed) -> date | None:
+    tables.ensure(spark, settings, feed_loads.TABLE)
+    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
+    newest: date | None = loads.agg(F.max("ds")).collect()[0][0]
+    return newest

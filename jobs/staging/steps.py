@@ -1,0 +1,230 @@
+"""What every staging job does: read a feed's lines, part good from bad, refuse a bad day, account for every line."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from conf.settings import Settings
+from jobs.errors import JobError
+from jobs.staging import erasures, feed_loads, feeds, parsing, rejected_rows
+from jobs.staging.feeds import FeedFile
+from jobs.store import tables
+
+log = logging.getLogger("marquee")
+
+# What the reason of a rejected further copy of a row says, after the key's name.
+COPY = ": a copy of"
+_MAX_UNKNOWN_FIELDS = 20
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A raw feed: its folder's name, its fields, and the column that names a person, if any."""
+
+    name: str
+    fields: tuple[parsing.Field, ...]
+    person_column: str | None = None
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """Where the lines of one feed day went; duplicates come to `rejected` once they are known."""
+
+    lines: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    erased: int = 0
+    unknown_fields: tuple[str, ...] = ()
+    missing_fields: tuple[str, ...] = ()  # required, and in no line of the day
+
+    @property
+    def loaded(self) -> int:
+        return self.lines - self.rejected - self.duplicates - self.erased
+
+
+@contextmanager
+def parsed_lines(
+    spark: SparkSession, settings: Settings, feed: Feed, files: Sequence[FeedFile], ds: date | None = None
+) -> Iterator[DataFrame]:
+    """The feed's lines with a column per field, `feed_date`, `file`, `is_good`, `is_erased`.
+
+    Parsed once and kept on disk until the block ends, since what follows reads it several times. `ds` is the feed day
+    where the files themselves have none.
+    """
+    lines = feeds.read_lines(spark, files)
+    if ds is not None:
+        lines = lines.withColumn("feed_date", F.lit(ds))
+    parsed = parsing.parse_lines(lines, feed.fields, settings.staging.max_line_bytes)
+    with kept_on_disk(_mark_erased(spark, settings, parsed, feed.person_column)) as kept:
+        yield kept
+
+
+@contextmanager
+def kept_on_disk(rows: DataFrame) -> Iterator[DataFrame]:
+    """`rows`, computed once however often they are read, until the block ends."""
+    kept = rows.persist(StorageLevel.DISK_ONLY)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
+
+
+def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, person_column: str | None) -> DataFrame:
+    erased = erasures.read_erased(spark, settings) if person_column else None
+    if erased is None:
+        return parsed.withColumn("is_erased", F.lit(False))
+    is_same_person = erasures.user_hash(F.col(str(person_column))) == F.col("user_hash")
+    marked = parsed.join(F.broadcast(erased), on=is_same_person, how="left")
+    return marked.withColumn("is_erased", F.col("user_hash").isNotNull()).drop("user_hash")
+
+
+def count_days(parsed: DataFrame, feed: Feed) -> dict[date, DayCounts]:
+    """Counts per feed day that has lines, duplicates not yet among them."""
+    required = [field.name for field in feed.fields if field.is_required]
+    unknown = F.array_sort(F.array_distinct(F.flatten(F.collect_set("unknown_fields"))))
+    is_object = F.col("missing_fields").isNotNull()
+    days = parsed.groupBy("feed_date").agg(
+        F.count("*").alias("lines"),
+        F.count_if(~F.col("is_good") & ~F.col("is_erased")).alias("rejected"),
+        F.count_if("is_erased").alias("erased"),
+        F.slice(unknown, 1, _MAX_UNKNOWN_FIELDS).alias("unknown_fields"),
+        F.count_if(is_object).alias("objects"),
+        *[F.count_if(F.array_contains("missing_fields", name)).alias(f"without_{name}") for name in required],
+    )
+    counts = {}
+    for day in days.orderBy("feed_date").collect():
+        missing = [name for name in required if day["objects"] and day[f"without_{name}"] == day["objects"]]
+        counts[day["feed_date"]] = DayCounts(
+            lines=day["lines"],
+            rejected=day["rejected"],
+            erased=day["erased"],
+            unknown_fields=tuple(day["unknown_fields"]),
+            missing_fields=tuple(missing),
+        )
+    return counts
+
+
+def refused_days(settings: Settings, feed: Feed, counts: Mapping[date, DayCounts]) -> dict[date, str]:
+    """Why a day can't be loaded: a required field that no line has, or too large a share of rejected lines."""
+    limit = settings.staging.max_rejected_share
+    refused = {}
+    for ds, count in counts.items():
+        if count.unknown_fields:
+            log.warning("%s: ds=%s: unknown fields, kept out: %s", feed.name, ds, ", ".join(count.unknown_fields))
+        if count.missing_fields:
+            found = [f.name for f in feed.fields if f.name not in count.missing_fields] + list(count.unknown_fields)
+            refused[ds] = (
+                f"{feed.name} for ds={ds}: missing column '{count.missing_fields[0]}'; found {found}. Mend the "
+                "feed and run the day again"
+            )
+        elif count.rejected > limit * count.lines:
+            refused[ds] = (
+                f"{feed.name} for ds={ds}: {count.rejected} of {count.lines} lines are bad, more than "
+                f"staging.max_rejected_share={limit}. Their reasons stand in rejected_rows"
+            )
+    return refused
+
+
+def lost_days(
+    spark: SparkSession, settings: Settings, feed: Feed, days: Iterable[date], files: Sequence[FeedFile]
+) -> dict[date, str]:
+    """Why a day can't be loaded again: it has rows, and the files they came from are gone."""
+    empty = set(days) - {file.day for file in files}
+    if not empty or not tables.exists(settings, feed_loads.TABLE):
+        return {}
+    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
+    loaded = loads.where(F.col("ds").isin(empty) & (F.col("count_loaded") > 0)).select("ds", "count_loaded").collect()
+    return {
+        row["ds"]: f"{feed.name} for ds={row['ds']}: {row['count_loaded']} rows were loaded from files that are gone; "
+        "put the files back, or leave the day out"
+        for row in loaded
+    }
+
+
+def raise_refused(refused: Mapping[date, str]) -> None:
+    """Raise JobError with the first reason, where there is one, and the number of the others."""
+    if refused:
+        first = refused[min(refused)]
+        others = f" ({len(refused) - 1} more days were refused)" if len(refused) > 1 else ""
+        raise JobError(f"{first}. Nothing of it was loaded{others}")
+
+
+def explain_rejects(parsed: DataFrame, settings: Settings, feed: Feed) -> DataFrame:
+    """The rejected lines: `feed_date`, `file`, `reason`, `line`."""
+    bad = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
+    explained = parsing.explain(bad, feed.fields, settings.staging.max_line_bytes)
+    return explained.select("feed_date", "file", "reason", "line")
+
+
+def good_rows(parsed: DataFrame, feed: Feed) -> DataFrame:
+    """The rows that are good: the fields, `feed_date`, and `file` and `line` they came from."""
+    names = [field.name for field in feed.fields]
+    return parsed.where(F.col("is_good") & ~F.col("is_erased")).select(*names, "feed_date", "file", "line")
+
+
+def replace_rejects(rejects: DataFrame, settings: Settings, feed: Feed, days: Iterable[date]) -> None:
+    """Put `rejects` (as of `explain_rejects`) in place of what rejected_rows has of these feed days."""
+    rows = rejects.select(
+        F.lit(feed.name).alias("feed"),
+        F.col("feed_date").alias("ds"),
+        *("file", "reason"),
+        F.make_valid_utf8("line").alias("line"),
+        F.when(~F.is_valid_utf8("line"), F.col("line").cast("binary")).alias("line_bytes"),
+    )
+    _replace_days(rows, settings, rejected_rows.TABLE, feed, days)
+
+
+def record_loads(
+    spark: SparkSession,
+    settings: Settings,
+    feed: Feed,
+    files: Mapping[date, Sequence[FeedFile]],
+    counts: Mapping[date, DayCounts],
+) -> None:
+    """Write what came of each day of `files` into feed_loads: from here on these days count as complete."""
+    rows = []
+    for ds, own in files.items():
+        count = counts.get(ds, DayCounts())
+        rejected = count.rejected + count.duplicates
+        size_bytes = sum(file.size_bytes for file in own)
+        rows.append(
+            (
+                *(feed.name, ds, len(own), size_bytes, feeds.fingerprint(own)),
+                *(count.lines, count.loaded, rejected, count.duplicates, count.erased, list(count.unknown_fields)),
+            )
+        )
+    # From Arrow, since plain rows would start Python workers.
+    schema = to_arrow_schema(feed_loads.TABLE.schema)
+    columns = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    frame = spark.createDataFrame(pa.Table.from_arrays(columns, schema=schema), feed_loads.TABLE.schema).coalesce(1)
+    _replace_days(frame, settings, feed_loads.TABLE, feed, files)
+
+
+def _replace_days(rows: DataFrame, settings: Settings, table: tables.Table, feed: Feed, days: Iterable[date]) -> None:
+    tables.ensure(rows.sparkSession, settings, table)
+    where = f"feed = '{feed.name}' AND ({tables.is_one_of('ds', days)})"
+    tables.retry_conflicts(settings, table, lambda: tables.replace(rows, settings, table, where))
+
+
+def with_duplicates(counts: Mapping[date, DayCounts], duplicates: DataFrame) -> dict[date, DayCounts]:
+    """`counts` with the number of `duplicates` per `feed_date`."""
+    per_day = {row["feed_date"]: row["count"] for row in duplicates.groupBy("feed_date").count().collect()}
+    return {ds: replace(count, duplicates=per_day.get(ds, 0)) for ds, count in counts.items()}
+
+
+def check_rows_written(feed: Feed, counts: Mapping[date, DayCounts], rows_written: int) -> None:
+    """Raise JobError unless exactly the lines counted as loaded were written."""
+    expected = sum(count.loaded for count in counts.values())
+    if rows_written != expected:
+        raise JobError(
+            f"{feed.name}: {expected} lines were good but {rows_written} rows were written; run the days again, and "
+            "report this: it should not happen"
+        )

@@ -1,0 +1,181 @@
+"""built_days: one row per derived table and day that was built, with hashes of what went in and of what came out.
+
+It tells which days are there, since a day without activity leaves no row in its table; which are stale, since an input
+or a setting changed after they were built; and, for a table that goes on from its own day before, where a day is
+missing. A day's rows are hashed as written, in any order, so that rebuilding the same rows makes nothing stale.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import DateType, LongType, StringType, StructField, StructType
+
+from conf.settings import Section, Settings
+from jobs.errors import JobError
+from jobs.store import tables
+from jobs.store.tables import Table
+from lake import delta_log
+
+log = logging.getLogger("marquee")
+
+TABLE = Table(
+    name="built_days",
+    grain="one row per derived table and day that was built",
+    schema=StructType(
+        [
+            StructField("table_name", StringType(), False, {"comment": "the derived table"}),
+            StructField("ds", DateType(), False, {"comment": "the day that was built"}),
+            StructField("count_rows", LongType(), False, {"comment": "its rows; 0 where nothing happened"}),
+            StructField("rows_hash", LongType(), False, {"comment": "XOR of the rows' xxHash64"}),
+            StructField("inputs_hash", StringType(), False, {"comment": "SHA-256 of settings and inputs"}),
+        ]
+    ),
+    primary_key=("table_name", "ds"),
+    stats_columns=("ds",),
+    partition_by=("table_name",),
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is known of a day of a table."""
+
+    count_rows: int
+    rows_hash: int
+    inputs_hash: str
+
+
+def read(settings: Settings, table: Table) -> dict[date, Built]:
+    """The days of `table` that were built, in order; without Spark.
+
+    None where somebody has moved the table away: a job asks before it makes the table anew.
+    """
+    if not tables.exists(settings, TABLE) or not tables.exists(settings, table):
+        return {}
+    return _read(delta_log.load(tables.location(settings, TABLE)), table)
+
+
+def _read(ledger: DeltaTable, table: Table) -> dict[date, Built]:
+    rows = delta_log.read(ledger, filters=[("table_name", "=", table.name)]).to_pylist()
+    ordered = sorted(rows, key=lambda row: row["ds"])
+    return {row["ds"]: Built(row["count_rows"], row["rows_hash"], row["inputs_hash"]) for row in ordered}
+
+
+def record(
+    rows: DataFrame,
+    settings: Settings,
+    table: Table,
+    inputs: Mapping[date, str],
+    day_column: str = "ds",
+    without: Sequence[str] = (),
+) -> dict[date, Built]:
+    """Enter the days of `inputs` (hash per day) as built, with the `rows` that the table now has for them.
+
+    Columns in `without` are not hashed.
+    """
+    hashed = [name for name in table.schema.fieldNames() if name not in without]
+    per_day = rows.groupBy(F.col(day_column).alias("ds")).agg(
+        F.count("*").alias("count_rows"), F.bit_xor(F.xxhash64(*hashed)).alias("rows_hash")
+    )
+    found = {row["ds"]: (row["count_rows"], row["rows_hash"]) for row in per_day.collect()}
+    built = {ds: Built(*found.get(ds, (0, 0)), inputs_hash=inputs_hash) for ds, inputs_hash in inputs.items()}
+    enter(rows.sparkSession, settings, table, built)
+    return built
+
+
+def enter(spark: SparkSession, settings: Settings, table: Table, built: Mapping[date, Built]) -> None:
+    """Write the ledger's rows of these days."""
+    tables.ensure(spark, settings, TABLE)
+    tables.retry_conflicts(settings, TABLE, lambda: _enter(settings, table, built))
+
+
+def _enter(settings: Settings, table: Table, built: Mapping[date, Built]) -> None:
+    """Rewrites the few rows of one derived table: without Spark it takes milliseconds, and leaves one file each."""
+    ledger = delta_log.load(tables.location(settings, TABLE))
+    days = {**_read(ledger, table), **built}
+    entries = [(table.name, ds, day.count_rows, day.rows_hash, day.inputs_hash) for ds, day in sorted(days.items())]
+    schema = to_arrow_schema(TABLE.schema)
+    columns = [pa.array(values, type=f.type) for values, f in zip(zip(*entries, strict=True), schema, strict=True)]
+    rows = pa.Table.from_arrays(columns, schema=schema)
+    try:
+        write_deltalake(ledger, rows, mode="overwrite", predicate=f"table_name = '{table.name}'")
+    except CommitFailedError:
+        raise tables.ConcurrentWriteError(f"{TABLE.name} changed while days were entered") from None
+
+
+def hash_inputs(*parts: Section | Table | str | int | float) -> str:
+    """SHA-256 over settings sections, schemas and values, in order: the same inputs give the same."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Section):
+            text = part.model_dump_json()
+        elif isinstance(part, Table):
+            text = part.schema.simpleString()
+        else:
+            text = str(part)
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def chain(inputs: Mapping[date, Built], start: str) -> dict[date, str]:
+    """Per day a hash over all days of an input table up to it, its rows and `start`.
+
+    A table that goes on from its own day before depends on all of them. Raises JobError where the input has a gap.
+    """
+    hashes: dict[date, str] = {}
+    before = start
+    for ds, day in inputs.items():
+        if hashes and ds - timedelta(days=1) not in hashes:
+            raise JobError(
+                f"ds={ds - timedelta(days=1)} was never built, and days after it were; run python -m jobs.backfill "
+                f"--from {ds - timedelta(days=1)}"
+            )
+        before = hash_inputs(before, day.rows_hash)
+        hashes[ds] = before
+    return hashes
+
+
+def days_to_build(
+    settings: Settings, table: Table, days: Sequence[date], inputs: Mapping[date, str], skip_complete: bool
+) -> list[date]:
+    """The days of a chained table that a request for `days` builds, with no gap between the first and the last.
+
+    All of `days`, or with `skip_complete` those that are stale; and whatever is built already but stale, since a day
+    in the past changed what comes after it. Raises JobError where an input is missing, or the day before is.
+    """
+    missing = [ds for ds in days if ds not in inputs]
+    if missing:
+        raise JobError(f"{table.name} for ds={missing[0]}: its inputs are not built; run python -m jobs.backfill first")
+    built = read(settings, table)
+    known = {ds for ds in inputs if ds in built}
+    stale = {ds for ds in known if built[ds].inputs_hash != inputs[ds]}
+    wanted = stale | {ds for ds in days if not (skip_complete and ds in known)}
+    if not wanted:
+        return []
+    first, last = min(wanted), max(wanted)
+    through = [ds for ds in inputs if first <= ds <= last]
+    before = first - timedelta(days=1)
+    gaps = [ds for ds in [before, *through] if ds in inputs and ds not in known and ds not in wanted]
+    if gaps:
+        raise JobError(
+            f"{table.name} for ds={last} goes on from the days before it, and ds={gaps[0]} is not built; run python -m "
+            f"jobs.backfill --from {gaps[0]} --to {last}"
+        )
+    more = sorted(stale - set(days))
+    if more:
+        log.info("%s: %d days to build again, from %s on: what they go on from changed", table.name, len(more), more[0])
+    return through
+
+
+def unknown_days(days: Iterable[date], known: Mapping[date, object]) -> list[date]:
+    """Those of `days` that are not among `known`, in order."""
+    return sorted(ds for ds in days if ds not in known)

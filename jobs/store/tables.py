@@ -1,0 +1,351 @@
+"""Delta tables: what one declares, and the few ways to write it.
+
+A table lies at `<lake.root>/<name>`. It is created on first use with its schema, comments and CHECK constraints, and
+a later job that declares something else is refused.
+"""
+
+import json
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import reduce
+from operator import and_
+from typing import TypeVar
+
+from delta.exceptions import captured
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from conf.settings import Settings
+from jobs.errors import JobError
+from jobs.store.session import hadoop_path
+from lake import delta_log
+
+log = logging.getLogger("marquee")
+Result = TypeVar("Result")
+
+# Delta's exceptions have no base class of their own. They come from `captured`, whose import is what makes PySpark
+# raise them instead of an anonymous Java error.
+_CONFLICTS = (
+    captured.ConcurrentAppendException,
+    captured.ConcurrentDeleteDeleteException,
+    captured.ConcurrentDeleteReadException,
+    captured.ConcurrentTransactionException,
+    captured.ConcurrentWriteException,
+    captured.MetadataChangedException,
+    captured.ProtocolChangedException,
+)
+
+_FIRST_COMMIT_SECONDS = 3
+# What Delta says of a table whose log has no commit yet: the latter where a file came into it meanwhile.
+_HALF_MADE = ("DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
+_MAX_FILES_PER_WRITE = 16
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one row is, its columns, and what always holds.
+
+    `stats_columns` are those whose minimum and maximum Delta writes into its log: never one that names a person,
+    since a log outlives an erased row. `person_column` is the column that does name one. Files of a table that
+    `is_for_training` have the small row groups that training shuffles by.
+    """
+
+    name: str
+    grain: str
+    schema: StructType
+    primary_key: tuple[str, ...]
+    stats_columns: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    person_column: str | None = None
+    is_for_training: bool = False
+
+
+@dataclass(frozen=True)
+class NightTable:
+    """A small table that is declared and written elsewhere, without Spark: known here by its name and grain."""
+
+    name: str
+    grain: str
+    is_for_training: bool = False
+
+
+AnyTable = Table | NightTable
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write as it landed: the Delta version and the rows written."""
+
+    version: int
+    rows: int
+
+
+class ConcurrentWriteError(Exception):
+    """Another writer changed the table between reading it and writing it."""
+
+
+def location(settings: Settings, table: AnyTable) -> str:
+    return f"{settings.lake.root}/{table.name}"
+
+
+def exists(settings: Settings, table: AnyTable) -> bool:
+    return delta_log.exists(location(settings, table))
+
+
+def version(settings: Settings, table: AnyTable) -> int:
+    """The table's newest version."""
+    return delta_log.version(location(settings, table))
+
+
+def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
+    """Create the table where it is missing; raise JobError where it is there with another schema."""
+    path = location(settings, table)
+    if not exists(settings, table):
+        retry_conflicts(settings, table, lambda: _create(spark, path, table))
+    found = StructType.fromJson(json.loads(delta_log.load(path).schema().to_json())).simpleString()
+    expected = table.schema.simpleString()
+    if found != expected:
+        raise JobError(f"{path}: expected {expected}, found {found}; move the table away or migrate it")
+
+
+def _create(spark: SparkSession, path: str, table: Table) -> None:
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(table.schema).comment(table.grain)
+    if table.partition_by:
+        builder = builder.partitionedBy(*table.partition_by)
+    properties = {
+        "marquee.primary_key": ",".join(table.primary_key),
+        "delta.dataSkippingStatsColumns": ",".join(table.stats_columns),
+        # A version that a model was trained on must stay readable: files go by VACUUM alone, never by log age.
+        "delta.logRetentionDuration": "interval 3650 days",
+    }
+    for name, condition in table.checks.items():
+        properties[f"delta.constraints.{name}"] = condition
+    for key, value in properties.items():
+        builder = builder.property(key, value)
+    try:
+        builder.execute()
+    except AnalysisException as error:
+        if error.getCondition() not in _HALF_MADE or not _has_log(spark, path):
+            raise
+        # A log without a commit: its writer is about to make the first one, or was killed before it could. Delta
+        # itself would never create the table then.
+        time.sleep(_FIRST_COMMIT_SECONDS)
+        _remove_empty_log(spark, path)
+        raise ConcurrentWriteError(f"{table.name} is being created") from None
+
+
+def _has_log(spark: SparkSession, path: str) -> bool:
+    filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
+    return filesystem.exists(log_path)
+
+
+def _remove_empty_log(spark: SparkSession, path: str) -> None:
+    """Remove a log without a commit, and what a killed writer left in it: names of temporary files begin with a dot."""
+    filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
+    if filesystem.exists(log_path):
+        names = [status.getPath().getName() for status in filesystem.listStatus(log_path)]
+        if all(name.startswith(".") for name in names):
+            filesystem.delete(log_path, True)
+
+
+def read(spark: SparkSession, settings: Settings, table: Table) -> DataFrame:
+    return spark.read.format("delta").load(location(settings, table))
+
+
+def read_version(spark: SparkSession, settings: Settings, table: Table, version: int) -> DataFrame:
+    return spark.read.format("delta").option("versionAsOf", version).load(location(settings, table))
+
+
+def replace(
+    rows: DataFrame,
+    settings: Settings,
+    table: Table,
+    where: str,
+    expected_version: int | None = None,
+    keep_layout: bool = False,
+) -> Commit:
+    """Replace exactly the rows that fulfil `where` by `rows`, all of which must fulfil it, in one commit.
+
+    With `expected_version` the write is a compare-and-swap: it lands only where no other such write has landed on the
+    table since that version, and raises ConcurrentWriteError otherwise. Delta drops a write whose transaction number
+    is not above the last one, and refuses one that races another of the same application; both are made into that
+    error. With `keep_layout` each partition of `rows` becomes a file as it is, in its order.
+    """
+    path = location(settings, table)
+    before = delta_log.version(path)
+    mark = uuid.uuid4().hex
+    writer = rows.select(*table.schema.fieldNames()).write.format("delta").mode("overwrite")
+    writer = writer.option("replaceWhere", where).option("userMetadata", mark)
+    if expected_version is not None:
+        writer = writer.option("txnAppId", table.name).option("txnVersion", expected_version + 1)
+    if keep_layout:
+        writer = writer.option("optimizeWrite", "false")
+    writer.save(path)
+    own = [commit for commit in delta_log.commits(path, after=before) if commit.mark == mark]
+    if not own:
+        # No rows in place of no rows makes no commit; neither does a write that Delta dropped.
+        newest = version(settings, table)
+        if expected_version not in (None, newest):
+            raise ConcurrentWriteError(f"{table.name} changed after version {expected_version}")
+        return Commit(newest, 0)
+    # Rows that shared a file with replaced ones are written again and counted by Delta; they are not among `rows`.
+    written = int(own[0].metrics.get("numOutputRows", 0)) - int(own[0].metrics.get("numCopiedRows", 0))
+    commit = Commit(own[0].version, written)
+    log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
+    return commit
+
+
+def replace_days(rows: DataFrame, settings: Settings, table: Table, column: str, days: Sequence[date]) -> DataFrame:
+    """Replace the rows of `days` (in order, without gaps) in one commit; returns these rows as they were written.
+
+    `column` holds the day. A file holds one day, or days that follow each other, so that a reader of a few days opens
+    few files: a folder per day would make thousands of them where days are nearly empty.
+    """
+    where = is_one_of(column, days)
+    by_day = rows.hint("rebalance") if len(days) == 1 else _files_by_day(rows, column, days)
+    commit = retry_conflicts(
+        settings, table, lambda: replace(by_day, settings, table, where, keep_layout=len(days) > 1)
+    )
+    return read_version(rows.sparkSession, settings, table, commit.version).where(where)
+
+
+def _files_by_day(rows: DataFrame, column: str, days: Sequence[date]) -> DataFrame:
+    count = min(len(days), _MAX_FILES_PER_WRITE)
+    position = F.datediff(F.col(column), F.lit(days[0]))
+    return rows.repartitionById(count, F.floor(position * count / len(days)).cast("int"))
+
+
+def merge_snapshot(
+    rows: DataFrame, settings: Settings, table: Table, ds: date, changed: Column, max_removed_share: float
+) -> Commit | None:
+    """Make the table hold the snapshot `rows`; rows that did not change are not touched, and no change means no write.
+
+    `changed` is the condition, over aliases `t` (table) and `s` (snapshot), under which a known row is updated.
+    A row that the snapshot no longer has is deleted, or, where the table has `removed_ds`, kept and marked with it.
+    `first_ds` and `updated_ds` are kept where the table has them. Raises JobError where more than `max_removed_share`
+    of the table's rows would go: half a snapshot must not empty a table.
+    """
+    spark = rows.sparkSession
+    columns = table.schema.fieldNames()
+    keeps_removed = "removed_ds" in columns
+    is_same_row = same_columns("t", "s", table.primary_key)
+    present = F.col("t.removed_ds").isNull() if keeps_removed else F.lit(True)
+
+    target = DeltaTable.forPath(spark, location(settings, table)).alias("t")
+    joined = target.toDF().alias("t").join(rows.alias("s"), on=is_same_row, how="full")
+    in_table = F.col(f"t.{table.primary_key[0]}").isNotNull()
+    in_snapshot = F.col(f"s.{table.primary_key[0]}").isNotNull()
+    counts = joined.agg(
+        F.count_if(in_table & present).alias("known"),
+        F.count_if(in_table & present & ~in_snapshot).alias("removed"),
+        F.count_if(in_snapshot & ~in_table).alias("added"),
+        F.count_if(in_table & in_snapshot & changed).alias("changed"),
+    ).collect()[0]
+    if counts["known"] and counts["removed"] > max_removed_share * counts["known"]:
+        raise JobError(
+            f"{table.name}: the snapshot for ds={ds} would remove {counts['removed']} of {counts['known']} rows, more "
+            f"than staging.max_removed_share={max_removed_share}; if that is right, raise it for this run"
+        )
+    if not counts["removed"] + counts["added"] + counts["changed"]:
+        log.info("%s: ds=%s, nothing changed", table.name, ds)
+        return None
+
+    values = {name: F.col(f"s.{name}") for name in columns if name not in ("first_ds", "updated_ds", "removed_ds")}
+    if "updated_ds" in columns:
+        values["updated_ds"] = F.lit(ds)
+    if keeps_removed:
+        values["removed_ds"] = F.lit(None).cast("date")
+    first = {"first_ds": F.lit(ds)} if "first_ds" in columns else {}
+    merge = (
+        target.merge(rows.alias("s"), is_same_row)
+        .whenMatchedUpdate(condition=changed, set=dict(values))
+        .whenNotMatchedInsert(values={**values, **first})
+    )
+    if keeps_removed:
+        merge = merge.whenNotMatchedBySourceUpdate(condition=present, set={"removed_ds": F.lit(ds)})
+    else:
+        merge = merge.whenNotMatchedBySourceDelete()
+    merge.execute()
+    commit = Commit(version(settings, table), counts["added"] + counts["changed"] + counts["removed"])
+    log.info(
+        "%s: ds=%s, %d added, %d changed, %d removed, version %d",
+        *(table.name, ds, counts["added"], counts["changed"], counts["removed"], commit.version),
+    )
+    return commit
+
+
+def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
+    """Whether two aliased rows agree in `columns`."""
+    return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
+
+
+@contextmanager
+def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iterator[None]:
+    """Files of `table` that are written in the block have its row groups: a table for training has small ones."""
+    key = "parquet.block.row.count.limit"
+    if table.is_for_training:
+        spark.conf.set(key, str(settings.examples.rows_per_group))
+    try:
+        yield
+    finally:
+        spark.conf.unset(key)
+
+
+def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]) -> Result:
+    """Do `work`, again from its beginning where another writer came between, `lake.write_attempts` times at most.
+
+    Raises JobError when every attempt lost.
+    """
+    attempts = settings.lake.write_attempts
+    for attempt in range(1, attempts + 1):
+        try:
+            return work()
+        except (ConcurrentWriteError, *_CONFLICTS) as error:
+            log.info(
+                "%s: another writer came first (attempt %d of %d): %s",
+                table.name,
+                attempt,
+                attempts,
+                type(error).__name__,
+            )
+            # Random waits part two writers that would otherwise meet again.
+            time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
+    raise JobError(f"{table.name}: another writer kept changing it through {attempts} attempts; run again later")
+
+
+def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_hours: int, lite: bool = False) -> int:
+    """Remove the files that no version of the last `retention_hours` needs; returns how many.
+
+    `lite` removes only files that a version once had, as the log names them: those of a write that is still under way
+    are safe, those of one that was killed stay.
+    """
+    mode = "LITE" if lite else ""
+    path = location(settings, table)
+    before = version(settings, table)
+    # The check refuses less than a week; what the settings ask for was decided there.
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    spark.sql(f"VACUUM delta.`{path}` {mode} RETAIN {retention_hours} HOURS")
+    ends = [commit for commit in delta_log.commits(path, after=before) if commit.operation == "VACUUM END"]
+    return sum(int(end.metrics["numDeletedFiles"]) for end in ends)
+
+
+def is_one_of(column: str, days: Iterable[date]) -> str:
+    """SQL for `column IN days`, as ranges: a backfill of years is one comparison, not thousands."""
+    ranges: list[list[date]] = []
+    for day in sorted(set(days)):
+        if ranges and day - ranges[-1][1] == timedelta(days=1):
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    conditions = [f"({column} >= DATE'{first}' AND {column} <= DATE'{last}')" for first, last in ranges]
+    return " OR ".join(conditions) or "false"

@@ -1,0 +1,227 @@
+"""Replay historical nights: how new titles fare on the day they come out, and how soon as well as known ones.
+
+    python -m models.backtest --from 2024-05-04 --to 2024-05-13
+
+Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
+versions; writes to the folder --out, by default <report.root>/time_machine, and to a run in MLflow:
+
+  time_machine.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
+                     known on the night, with intervals over people
+  ratios.csv         each of these as a share of what known titles get
+  nights.csv         every night on its own
+  time_machine.json  the cold-to-warm ratio that the gate reads
+  recall.png, ndcg.png
+
+On every night from --from to --to, or every --step-days, our model and the baselines of --models are trained on what
+was known by its end; with --warm-start our towers begin as the night before left them. Each recommends to everybody who
+liked something in the --horizon-days after, among all titles released by then: nothing that happened later is known.
+Metadata is what the lake has now.
+
+What known titles get is, for ages, what the same titles get later (`later`: those released since the first night, once
+they are older than time_machine.later_days) and what titles older than evaluation.ages_days get (`older`); for known
+likes, the last band. The cold-to-warm ratio is that of recall at age 0 to `later`, or to `older` where fewer than
+gate.min_users people liked a title later.
+"""
+
+import json
+import logging
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import Settings
+from lake import night_files
+from models.baselines.build import baselines
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data.lake_tables import Positives
+from models.errors import ModelError
+from models.evaluation import measured, plots
+from models.evaluation.evaluation_set import Truth
+from models.evaluation.measured import Measured
+from models.recommender import Positions, recommend
+from models.studies import historical_nights, new_titles
+from models.studies.historical_nights import History
+from models.studies.new_titles import AGE, Ratio, Values
+from models.tracking import registry, runs
+
+log = logging.getLogger("marquee")
+
+OURS = registry.NAME
+
+
+def nights_between(first: date, last: date, step_days: int) -> list[date]:
+    """From the first to the last, every so many days."""
+    return [first + timedelta(days=n) for n in range(0, (last - first).days + 1, step_days)]
+
+
+def replay_nights(
+    settings: Settings,
+    history: History,
+    nights: Sequence[date],
+    names: Sequence[str],
+    horizon_days: int,
+    is_warm_start: bool,
+) -> Values:
+    """Everybody's figures on every night.
+
+    Nights by which nothing was known, or after which nobody liked anything, are left out. Raises ModelError where none
+    remains.
+    """
+    is_new = history.catalogue.release_days >= historical_nights.day_number(nights[0])
+    model: TwoTower | None = None
+    tables = []
+    for night in nights:
+        started = time.monotonic()
+        known = history.known_by(night)
+        asked = history.truth_after(night, horizon_days, known) if known.liked.nnz else None
+        if asked is None:
+            log.info("%s: nothing to learn from, or nobody to ask", night)
+            continue
+        model = historical_nights.train_night(settings, history, night, known, model if is_warm_start else None)
+        lists = _lists(settings, names, history, known, asked, model)
+        tables.append(new_titles.values_of_night(settings, night, lists, asked, known, is_new))
+        log.info(
+            "%s: trained on %d likes, %d people asked, in %.0f s",
+            *(night, known.liked.nnz, len(asked.user_ids), time.monotonic() - started),
+        )
+    if not tables:
+        raise ModelError(f"no night from {nights[0]} to {nights[-1]} has likes before and after it")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _lists(
+    settings: Settings, names: Sequence[str], history: History, known: Positives, asked: Truth, ours: TwoTower
+) -> dict[str, Positions]:
+    """[users, k] by model."""
+    k = settings.evaluation.k[0]
+    lists = {OURS: CatalogueModel(ours, history.catalogue).recommend_asked(asked, k)}
+    makers = baselines(settings.baselines, known, settings.seed)
+    for name in names:
+        model = makers[name]()
+        model.fit(known.liked, history.catalogue.content)
+        lists[name] = recommend(model, asked.histories, k, asked.candidates, asked.ignored)
+    return lists
+
+
+def print_measured(found: Mapping[str, Sequence[Measured]], metric: str) -> None:
+    """A line per segment, a column per model."""
+    shown = RichTable(title=f"{metric} by age at the like, and by likes known on the night")
+    shown.add_column("titles")
+    shown.add_column("people", justify="right")
+    cells: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    for model, rows in found.items():
+        shown.add_column(model, justify="right")
+        for row in rows:
+            if row.name == metric:
+                line = f"{row.dimension} {row.segment}"
+                cells.setdefault(line, {})[model] = f"{row.mean:.3f} ({row.low:.3f} to {row.high:.3f})"
+                counts[line] = row.count_users
+    for line, own in cells.items():
+        shown.add_row(line, f"{counts[line]:,}", *[own.get(model, "") for model in found])
+    command_line.console().print(shown)
+
+
+def print_ratios(found: Sequence[Ratio], metric: str) -> None:
+    """A line per segment and reference, a column per model."""
+    shown = RichTable(title=f"{metric} as a share of what known titles get")
+    models = list(dict.fromkeys(own.model for own in found))
+    for name in ("titles", "share of", *models):
+        shown.add_column(name, justify="right" if name in models else "left")
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for own in found:
+        if own.metric == metric:
+            told = f"{own.estimate.mean:.2f} ({own.estimate.low:.2f} to {own.estimate.high:.2f})"
+            cells.setdefault((f"{own.dimension} {own.segment}", own.reference), {})[own.model] = told
+    for (titles, reference), told_of in cells.items():
+        shown.add_row(titles, reference, *[told_of.get(model, "") for model in models])
+    command_line.console().print(shown)
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    history = historical_nights.read_history(settings)
+    nights = nights_between(arguments.first, arguments.last, arguments.step_days)
+    makers = baselines(settings.baselines, history.known_by(nights[-1]), settings.seed)
+    if unknown := [name for name in arguments.models if name not in makers]:
+        raise ModelError(f"no baseline {unknown[0]!r}; there are {', '.join(makers)}")
+    horizon_days = arguments.horizon_days or arguments.step_days
+    values = replay_nights(settings, history, nights, arguments.models, horizon_days, arguments.warm_start)
+    found, ratios = new_titles.measured(values, settings), new_titles.compare(values, settings)
+    k = settings.evaluation.k[0]
+    for metric in ("recall", "ndcg"):
+        print_measured(found, f"{metric}@{k}")
+    print_ratios(ratios, "recall")
+    warmth = new_titles.cold_to_warm(ratios, OURS, settings.gate.min_users)
+    about = {
+        "model": OURS,
+        "lake": settings.lake.root,
+        "first_night": str(nights[0]),
+        "last_night": str(nights[-1]),
+        "nights": values["night"].nunique(),
+        "horizon_days": horizon_days,
+        "warm_start": arguments.warm_start,
+        **new_titles.summary(warmth),
+    }
+    texts = {
+        "time_machine.csv": measured.frame(found).to_csv(index=False),
+        "ratios.csv": new_titles.ratios_frame(ratios).to_csv(index=False),
+        "nights.csv": new_titles.nights_frame(values).to_csv(index=False),
+        new_titles.FILE: json.dumps(about, indent=1) + "\n",
+    }
+    out = arguments.out or night_files.time_machine(settings)
+    out.mkdir(parents=True, exist_ok=True)
+    for file, text in texts.items():
+        (out / file).write_text(text, encoding="utf-8")
+    for metric in ("recall", "ndcg"):
+        plots.by_segment(found, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
+    with runs.start_run(settings, None, "time_machine"):
+        mlflow.set_tags({"lake": settings.lake.root, "git_commit": runs.git_commit()})
+        mlflow.log_artifacts(str(out), "time_machine")
+    print(_told(warmth))
+
+
+def _told(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return "cold to warm: nobody liked a title on the day it came out, or any known one, so there is no ratio"
+    own = ratio.estimate
+    return (
+        f"cold to warm: {own.mean:.2f} ({own.low:.2f} to {own.high:.2f}) of the recall of {ratio.reference} titles,"
+        f" by {own.count_users:,} people who liked a title on the day it came out"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, metavar="DATE")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, metavar="DATE")
+    parser.add_argument("--step-days", type=int, default=1, metavar="N", help="between nights; default: 1")
+    parser.add_argument("--horizon-days", type=int, metavar="N", help="that are measured after each; --step-days")
+    parser.add_argument(
+        "--models", nargs="*", default=["als", "als_ridge"], metavar="NAME", help="baselines beside ours"
+    )
+    parser.add_argument("--warm-start", action="store_true", help="begin with the night before's towers")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: where the gate looks, <report.root>/time_machine"
+    )
+
+    def checked(settings: Settings, arguments: Namespace) -> None:
+        if arguments.last < arguments.first:
+            parser.error("--to lies before --from")
+        if arguments.step_days < 1 or (arguments.horizon_days or 1) < 1:
+            parser.error("--step-days and --horizon-days must be 1 or more")
+        work(settings, arguments)
+
+    return command_line.run(parser, checked, argv, (ModelError, MlflowException))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The trained model: title vectors and a query tower whose inner product is the score.
+
+Titles that somebody liked have what was learnt of them, turned towards what content says where few people did; all
+others, those announced today among them, get the same from content alone, by a ridge from the titles that were liked.
+The ridge is solved anew on today's catalogue, so that it follows metadata and encoders that changed since the training.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data.content import Content
+from models.data.lake_tables import Catalogue
+from models.data.padded_histories import PaddedHistories, pad_newest_first
+from models.errors import ModelError
+from models.evaluation.evaluation_set import Truth
+from models.linear import cold_ridge
+from models.linear.cold_ridge import ColdRidge
+from models.linear.content_kernel import features, select
+from models.linear.likes import nearest_by_cosine
+from models.recommender import NO_TITLE, Positions, Scores, recommend_by, top_titles
+from models.towers.networks import TwoTowerNetwork
+from models.towers.query_module import Floats, QueryModule, QueryParameters, QueryTables
+
+SCHEMA_VERSION = 4
+_BATCH_USERS = 128
+
+
+@dataclass(frozen=True)
+class LearntTitles:
+    """What training learnt of the titles that somebody liked; row n of each is title `title_ids[n]`."""
+
+    title_ids: NDArray[np.int64]
+    counts: NDArray[np.int64]  # users who liked it in training
+    vectors: Floats  # [titles, dims], the candidate side
+    tower: Floats  # [titles, dim of the towers], the history side from here on; see QueryTables
+    linear: Floats  # [titles, dims]
+    factors: Floats  # [titles, factors]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is no array."""
+
+    history_length: int  # a longer history is cut to its newest titles
+    content_blocks: Mapping[str, float]  # that vectors of new titles are made from, with their weights
+    countries: Sequence[str]  # in the order of their vocabulary ids
+    cold: ColdRidge
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A catalogue as the model sees it; rows in the catalogue's order."""
+
+    vectors: Floats  # [titles, dims]
+    tables: QueryTables
+
+
+class TwoTower:
+    """Loaded by `load` and measured as any other recommender by `bound_to`."""
+
+    def __init__(self, titles: LearntTitles, query: QueryParameters, card: ModelCard) -> None:
+        self._titles = titles
+        self._query = query
+        self.card = card
+        self._embedded: tuple[Catalogue, Embedded] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of queries and vectors."""
+        return self._titles.vectors.shape[1]
+
+    @property
+    def title_ids(self) -> NDArray[np.int64]:
+        """[titles] that it learnt of."""
+        return self._titles.title_ids
+
+    @property
+    def history_length(self) -> int:
+        """The most titles of a history that a query is made of."""
+        return self.card.history_length
+
+    def title_vectors(self, catalogue: Catalogue) -> Floats:
+        """[titles, dim] in the catalogue's order.
+
+        Raises ModelError where the catalogue was read without a block of content that the model needs, or has none of
+        the titles it was trained on.
+        """
+        return self._embed(catalogue).vectors
+
+    def query_tower(self, catalogue: Catalogue) -> QueryModule:
+        """What makes queries of histories whose titles are rows of `catalogue`; raises as `title_vectors` does."""
+        return QueryModule(self._embed(catalogue).tables, self._query)
+
+    def country_ids(self, countries: Sequence[str | None]) -> NDArray[np.int64]:
+        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training never met."""
+        ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
+        return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
+
+    def padded(self, asked: Truth) -> PaddedHistories:
+        """The histories of a truth as the query tower takes them: with weights, ages and countries."""
+        countries = self.country_ids(asked.countries)
+        return pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, self.history_length)
+
+    def give_towers_to(self, network: TwoTowerNetwork, title_ids: NDArray[np.int64]) -> None:
+        """Let the towers of `network`, whose rows are `title_ids` [titles], begin with what this model learnt.
+
+        Titles that this model has not learnt, and countries that came since, begin as they are. Raises ModelError for
+        towers of another width.
+        """
+        ids = network.titles.ids.numpy()
+        if ids.shape[1] != self._titles.tower.shape[1]:
+            raise ModelError(
+                f"warm start: towers of {ids.shape[1]} dimensions can't begin with those of"
+                f" {self._titles.tower.shape[1]}; set model.dim, or training.warm_start to false"
+            )
+        order = np.argsort(self._titles.title_ids)
+        places = np.searchsorted(self._titles.title_ids[order], title_ids).clip(max=len(order) - 1)
+        own = order[places]
+        is_known = self._titles.title_ids[own] == title_ids
+        ids[1:][is_known] = self._titles.tower[own[is_known]]
+        network.titles.ids.assign(ids)
+        for name, learnt in self._query.tower.items():
+            variable = getattr(network.query, name)
+            if name == "countries":
+                learnt = np.vstack([learnt, variable.numpy()[len(learnt) :]])
+            variable.assign(learnt)
+
+    def _embed(self, catalogue: Catalogue) -> Embedded:
+        if self._embedded is None or self._embedded[0] is not catalogue:
+            self._embedded = (catalogue, self._embed_anew(catalogue))
+        return self._embedded[1]
+
+    def learnt_vectors(self, catalogue: Catalogue) -> Floats:
+        """[titles, dim] in the catalogue's order, as training left them; zeros for titles that it knew nothing of."""
+        return self._learnt(catalogue)[0][:, : self.dim]
+
+    def _embed_anew(self, catalogue: Catalogue) -> Embedded:
+        own, cold = self._titles, self.card.cold
+        every, counts = self._learnt(catalogue)
+        widths = np.cumsum([part.shape[1] for part in (own.vectors, own.tower, own.linear)])
+        parts = vectors, tower, linear, factors = np.split(every, widths, axis=1)  # which share its memory
+        liked, missing = np.flatnonzero(counts), np.flatnonzero(counts == 0)
+        if len(missing) or cold.prior_likes > 0:
+            rows = features(_blocks(catalogue.content, self.card.content_blocks))
+            known, fitted = cold_ridge.fit(every, counts, rows, cold)
+            if len(missing):
+                every[missing] = cold_ridge.predict_new(fitted, select(rows, missing))
+                vectors[missing] = cold_ridge.rescaled(vectors[missing], cold.scale, cold.length_power)
+                lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
+                tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles
+            if cold.prior_likes > 0 and len(known) > 1:
+                said = cold_ridge.predict_liked(known, fitted, liked, rows)
+                for part, own_said in zip(parts, np.split(said, widths, axis=1), strict=True):
+                    part[liked] = cold_ridge.turned(part[liked], own_said, counts[liked], cold.prior_likes)
+        return Embedded(vectors, QueryTables(tower, linear, factors))
+
+    def _learnt(self, catalogue: Catalogue) -> tuple[Floats, NDArray[np.int64]]:
+        """[titles, width of all parts] and [titles]: what training left, and the likes that it learnt that of."""
+        own = self._titles
+        places = catalogue.positions(own.title_ids)
+        here = places >= 0
+        if not here.any():
+            raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")
+        learnt = np.hstack([own.vectors, own.tower, own.linear, own.factors])
+        every = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
+        every[places[here]] = learnt[here]
+        counts = np.zeros(len(catalogue), dtype=np.int64)
+        counts[places[here]] = own.counts[here]
+        return every, counts
+
+    def recommend_learnt(self, title_ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """[batch, count]: ids of learnt titles for histories of `title_ids` [batch, length], of which -1 is padding.
+
+        Titles of the history are left out; where too few remain, -1 stands. Without a catalogue content has no say: all
+        titles are as they were learnt.
+        """
+        own = self._titles
+        order = np.argsort(own.title_ids)
+        places = np.searchsorted(own.title_ids[order], title_ids).clip(max=len(order) - 1)
+        rows = np.where(own.title_ids[order[places]] == title_ids, order[places] + 1, 0)
+        likes = (rows > 0).astype(np.float32)
+        query = QueryModule(QueryTables(own.tower, own.linear, own.factors), self._query)
+        asked = query(rows, likes, np.zeros_like(likes), np.zeros(len(rows), dtype=np.int64)).numpy()
+        scores = asked @ own.vectors.T
+        users, places = np.nonzero(rows)
+        scores[users, rows[users, places] - 1] = -np.inf
+        found = top_titles(scores, count)
+        return np.where(found == NO_TITLE, -1, own.title_ids[found])
+
+    def save(self, folder: Path) -> None:
+        """Write `arrays.npz` and `model.json` into `folder`, which is made where it is missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"titles.{field.name}": getattr(self._titles, field.name) for field in fields(LearntTitles)}
+        numbers = {}
+        for name, value in vars(self._query).items():
+            if name == "tower":
+                arrays |= {f"tower.{part}": weights for part, weights in value.items()}
+            elif isinstance(value, np.ndarray):
+                arrays[f"query.{name}"] = value
+            else:
+                numbers[name] = dict(value) if isinstance(value, Mapping) else value
+        np.savez(folder / "arrays.npz", **arrays)
+        content = {"schema_version": SCHEMA_VERSION, "card": asdict(self.card), "query": numbers}
+        (folder / "model.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "TwoTower":
+        """What `save` wrote. Raises ModelError for a folder that holds no model, or one of another schema."""
+        try:
+            content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+                arrays: dict[str, Any] = dict(stored)
+        except (OSError, ValueError, BadZipFile) as error:
+            raise ModelError(f"{folder}: no model can be read here: {error}") from error
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ModelError(
+                f"{folder}: a model of schema {content['schema_version']}, but this version reads {SCHEMA_VERSION}"
+            )
+        parts = {prefix: _with_prefix(arrays, prefix) for prefix in ("titles.", "tower.", "query.")}
+        card = ModelCard(**{**content["card"], "cold": ColdRidge(**content["card"]["cold"])})
+        query = QueryParameters(tower=parts["tower."], **parts["query."], **content["query"])
+        return cls(LearntTitles(**parts["titles."]), query, card)
+
+
+class CatalogueModel:
+    """A trained model over one catalogue, as a Recommender: scores are those of the query tower it exports."""
+
+    def __init__(self, model: TwoTower, catalogue: Catalogue) -> None:
+        self._model = model
+        self.vectors = model.title_vectors(catalogue)
+        self._query = model.query_tower(catalogue)
+
+    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+        """Raises ValueError: it comes trained."""
+        raise ValueError("a registered model is trained by models.train, not here")
+
+    def score(self, histories: sparse.csr_matrix) -> Scores:
+        """Of histories without ages or countries: titles of age 0, somewhere."""
+        return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
+
+    def recommend_asked(self, asked: Truth, count: int) -> Positions:
+        """[users, count] for the users of a truth, with the ages of their histories and their countries."""
+        padded = self._model.padded(asked)
+        return recommend_by(
+            lambda users: self.score_padded(padded.part(users)),
+            *(asked.histories, count, asked.candidates, asked.ignored),
+        )
+
+    def score_padded(self, histories: PaddedHistories) -> Scores:
+        """[users, titles]."""
+        return self.queries(histories) @ self.vectors.T
+
+    def queries(self, histories: PaddedHistories) -> Floats:
+        """[users, dims]."""
+        found = [
+            self._query(part.rows, part.weights, part.ages_days, part.countries).numpy()
+            for part in histories.batches(_BATCH_USERS)
+        ]
+        return np.concatenate(found) if found else np.empty((0, self._model.dim), dtype=np.float32)
+
+    def similar_titles(self, position: int, count: int) -> Positions:
+        """By the cosine of vectors."""
+        return nearest_by_cosine(self.vectors.astype(np.float64), position, count)
+
+
+def _blocks(content: Content, weights: Mapping[str, float]) -> Content:
+    lacking = [name for name in weights if name not in content.blocks]
+    if lacking:
+        raise ModelError(f"the catalogue was read without content {lacking}, which the model was trained with")
+    return content.only(weights)
+
+
+def _with_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}

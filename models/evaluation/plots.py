@@ -1,0 +1,124 @@
+"""Plots of what was measured, as figures that a run keeps or a page shows; none of them touches pyplot's state."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_settings import front
+from models.evaluation.measured import Measured
+
+# Told apart by those who see colours otherwise too. Source: Okabe and Ito 2008, Color universal design.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#f0e442")
+BETTER, WORSE, UNDECIDED = "#0072b2", "#d55e00", "#999999"
+_WIDTH = 9.0  # inches
+
+
+def by_segment(found: Mapping[str, Sequence[Measured]], dimension: str, metric: str, k: int) -> Figure:
+    """Bars per segment of a dimension, one of each model, with their intervals; below a segment how many users it has.
+
+    Segments stand in the order in which they were measured. A model that lacks one has a gap there.
+    """
+    figure, axes = _canvas(3.2)
+    rows = {model: _of(own, dimension, metric, k) for model, own in found.items()}
+    counts = {row.segment: row.count_users for own in reversed(rows.values()) for row in own}
+    segments = list(dict.fromkeys(row.segment for own in rows.values() for row in own))
+    width = 0.8 / max(len(found), 1)
+    for number, (model, own) in enumerate(rows.items()):
+        places = [segments.index(row.segment) + (number - (len(rows) - 1) / 2) * width for row in own]
+        means, below, above = _intervals(own)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.bar(places, means, width, yerr=[below, above], label=model, color=colour, ecolor="#333333")
+    axes.set_xticks(range(len(segments)), [f"{segment}\n{counts[segment]:,}" for segment in segments])
+    axes.set(xlabel=f"{dimension}; users", ylabel=f"{metric}@{k}")
+    if rows:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def differences(measured: Sequence[Measured], metric: str, k: int, title: str) -> Figure:
+    """A line per segment: the mean difference to the model compared with, and its interval.
+
+    Coloured where the interval lies above or below 0. Segments without a difference are left out.
+    """
+    rows = [row for row in measured if (row.metric, row.k) == (metric, k) and row.difference]
+    figure, axes = _canvas(1.2 + 0.22 * len(rows))
+    for place, row in enumerate(reversed(rows)):
+        difference = row.difference
+        assert difference  # filtered above
+        colour = BETTER if difference.low > 0 else WORSE if difference.high < 0 else UNDECIDED
+        axes.plot([difference.low, difference.high], [place, place], color=colour, linewidth=2)
+        axes.plot([difference.mean], [place], "o", color=colour, markersize=5)
+    axes.axvline(0, color="#333333", linewidth=0.8)
+    names = [f"{row.dimension} {row.segment} ({row.count_users:,})" for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set(xlabel=f"difference in {metric}@{k}", title=title)
+    return figure
+
+
+def dial(points: Sequence[DialPoint], k: int) -> Figure:
+    """What recall costs in coverage along the popularity dial, and how popular the recommended titles are."""
+    figure, axes = _canvas(3.2)
+    dials = [point.dial for point in points]
+    axes.plot(dials, [point.recall for point in points], "o-", color=COLOURS[0], label=f"recall@{k}")
+    axes.plot(dials, [point.coverage for point in points], "s-", color=COLOURS[1], label=f"coverage@{k}")
+    axes.set_xlabel("dial: hidden gems to the left, well known to the right")
+    axes.set_ylim(bottom=0)
+    beside = axes.twinx()
+    likes = [point.mean_popularity for point in points]
+    beside.plot(dials, likes, "--", color=COLOURS[2], label="likes of a title")
+    beside.set_ylim(bottom=0)
+    lines = [line for own in (axes, beside) for line in own.get_lines()]
+    axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="upper center", ncols=3)
+    return figure
+
+
+_TRADED = ("coverage", "gini", "mean_popularity", "tail_recall", "novelty")
+
+
+def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, DialPoint], k: int) -> Figure:
+    """Recall above and NDCG below, against what the dial trades them for: a line per model, a dot per setting.
+
+    Dots that no other setting of the model beats in both are filled. `chosen` are named settings of the first model.
+    """
+    figure = Figure(figsize=(16, 6.5), layout="constrained")
+    grid = figure.subplots(2, len(_TRADED), sharex="col", sharey="row")
+    for row, gain in zip(grid, ("recall", "ndcg"), strict=True):
+        for axes, traded in zip(row, _TRADED, strict=True):
+            less_is_more = traded in ("gini", "mean_popularity")
+            for number, (model, points) in enumerate(curves.items()):
+                colour, is_best = COLOURS[number % len(COLOURS)], front(points, gain, traded, less_is_more)
+                places = [(getattr(point, traded), getattr(point, gain)) for point in points]
+                axes.plot(*zip(*places, strict=True), color=colour, linewidth=1, label=model)
+                for place, best in zip(places, is_best, strict=True):
+                    axes.plot(*place, "o", color=colour, markersize=5, markerfacecolor=colour if best else "white")
+            for name, point in chosen.items():
+                place = (getattr(point, traded), getattr(point, gain))
+                axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(f"{gain}@{k}")
+    for axes, traded in zip(grid[1], _TRADED, strict=True):
+        axes.set_xlabel(f"{traded.replace('_', ' ')}@{k}")
+    grid[0][0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _of(rows: Sequence[Measured], dimension: str, metric: str, k: int) -> list[Measured]:
+    return [row for row in rows if (row.dimension, row.metric, row.k) == (dimension, metric, k)]
+
+
+def _intervals(rows: Sequence[Measured]) -> tuple[list[float], list[float], list[float]]:
+    """Means, and how far their intervals reach below and above; 0 for a figure that has none."""
+    lows = [row.mean if row.low is None else row.low for row in rows]
+    highs = [row.mean if row.high is None else row.high for row in rows]
+    means = [row.mean for row in rows]
+    return means, list(np.subtract(means, lows)), list(np.subtract(highs, means))
+
+
+def _canvas(height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

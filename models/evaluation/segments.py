@@ -1,0 +1,202 @@
+"""Parts of the truth that are measured on their own: by who the user is, and by what the positive is.
+
+A segment restricts the truth and leaves the recommendations as they are. In a segment of users all positives of its
+users count. In a segment of positives, pairs of a user and a title, only the pairs that belong to it count as relevant:
+Recall and NDCG divide by what a user has of those, a hit on another positive of the user is no hit here, and users
+who have none are not in it. So the metrics of a segment are
+
+    recall_at_k(recommended[segment.users], segment.relevant, k)
+
+`relevant` [users, titles] is the truth, with at least one positive per user; otherwise ValueError is raised. A segment
+that nobody is in is left out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data.content import Block
+from models.evaluation.metrics import check_positives
+
+UNKNOWN = "unknown"
+OLDER = "older"
+UNRELEASED = "unreleased"
+POPULARITY_GROUPS = ("head", "mid", "tail", "unseen")
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The users [users of the segment], rows of the truth in order, and what is relevant to them there.
+
+    Row n of `relevant` [users of the segment, titles] is that of user `users[n]`; no row is empty.
+    """
+
+    dimension: str
+    name: str
+    users: NDArray[np.int64]
+    relevant: sparse.csr_matrix
+
+
+def everybody(relevant: sparse.csr_matrix) -> Segment:
+    """The whole truth."""
+    return _segments("all", relevant, [("all", np.ones(relevant.nnz, dtype=np.bool_))])[0]
+
+
+def users_by_history(
+    relevant: sparse.csr_matrix, history_lengths: NDArray[np.int64], first_titles: Sequence[int]
+) -> list[Segment]:
+    """Segments of users by how many titles their history has: `history_lengths` [users].
+
+    `first_titles` are the lengths at which segments begin, from 0: (0, 1, 5, 20) makes 0, 1-4, 5-19 and 20+.
+    """
+    _check_length(history_lengths, relevant.shape[0], "history_lengths", "users")
+    return _users("history_titles", relevant, _bands(history_lengths, first_titles))
+
+
+def users_by_country(relevant: sparse.csr_matrix, countries: Sequence[str | None]) -> list[Segment]:
+    """Segments of users by country [users], in alphabetical order; `unknown` where there is none."""
+    _check_length(countries, relevant.shape[0], "countries", "users")
+    return _users("country", relevant, _labels(countries))
+
+
+def positives_by_popularity(
+    relevant: sparse.csr_matrix, count_positives: NDArray[np.int64], head_share: float, head_and_mid_share: float
+) -> list[Segment]:
+    """Segments of positives by their title's group in `popularity_groups`."""
+    _check_length(count_positives, relevant.shape[1], "count_positives", "titles")
+    groups = popularity_groups(count_positives, head_share, head_and_mid_share)
+    return _positives("popularity", relevant, [(name, groups == name) for name in POPULARITY_GROUPS])
+
+
+def popularity_groups(
+    count_positives: NDArray[np.int64], head_share: float, head_and_mid_share: float
+) -> NDArray[np.str_]:
+    """[titles]: head, mid, tail or unseen, by how many training positives a title has.
+
+    Head are the fewest most popular titles that together have at least `head_share` of all training positives, mid the
+    fewest next ones with which it is `head_and_mid_share`, tail all others that somebody liked, unseen those that
+    nobody did. Titles of equal counts are in one group, the more popular one where a boundary falls among them.
+    """
+    if not 0 <= head_share <= head_and_mid_share <= 1:
+        raise ValueError(
+            f"expected 0 <= head_share <= head_and_mid_share <= 1, found {head_share} and {head_and_mid_share}"
+        )
+    ascending = np.sort(count_positives)
+    totals = np.concatenate([[0], np.cumsum(ascending)])
+    # Of a title: how many positives the titles have that are liked strictly more often.
+    more_popular = totals[-1] - totals[np.searchsorted(ascending, count_positives, side="right")]
+    share = more_popular / max(totals[-1], 1)
+    conditions = [count_positives == 0, share < head_share, share < head_and_mid_share]
+    return np.select(conditions, ["unseen", "head", "mid"], default="tail")
+
+
+def positives_by_age(
+    relevant: sparse.csr_matrix, ages_days: NDArray[np.float64], first_days: Sequence[int]
+) -> list[Segment]:
+    """Segments of positives by the age of the title at the moment that counts for the pair, such as its like.
+
+    `ages_days` [positives] are days since release in the order of `relevant.indices`: user by user, by position of the
+    title; ages [titles] at one moment are `ages[relevant.indices]`. Part of a day counts as none. NaN is `unknown` and
+    below 0 is `unreleased`. `first_days` are the ages at which segments begin, from 0: (0, 1, 4, 8, 31) makes 0, 1-3,
+    4-7, 8-30 and older.
+    """
+    _check_length(ages_days, relevant.nnz, "ages_days", "positives")
+    *younger, (_, is_oldest) = _bands(ages_days, first_days)
+    other = [(OLDER, is_oldest), (UNRELEASED, ages_days < 0), (UNKNOWN, np.isnan(ages_days))]
+    return _segments("title_age_days", relevant, [*younger, *other])
+
+
+def positives_by_known_likes(
+    relevant: sparse.csr_matrix, counts: NDArray[np.int64], first_counts: Sequence[int]
+) -> list[Segment]:
+    """Segments of positives by how many likes of the title were known when the list was made: `counts` [titles].
+
+    `first_counts` are the counts at which segments begin, from 0: (0, 1, 10) makes 0, 1-9 and 10+.
+    """
+    _check_length(counts, relevant.shape[1], "counts", "titles")
+    return _positives("known_likes", relevant, _bands(counts, first_counts))
+
+
+def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Mask) -> list[Segment]:
+    """The segment of those positives that `is_in` [positives], by `relevant.indices`, names; none where it is empty."""
+    _check_length(is_in, relevant.nnz, "is_in", "positives")
+    return _segments(dimension, relevant, [(name, is_in)])
+
+
+def positives_by_genre(relevant: sparse.csr_matrix, genres: Block, names: Sequence[str]) -> list[Segment]:
+    """Segments of positives by genre of the title: a title of several is in each, one of none in `unknown`.
+
+    `genres` [titles, genres] is non-zero where a title has a genre; `names` [genres].
+    """
+    has_genre = sparse.csc_matrix(genres) != 0
+    _check_length(names, has_genre.shape[1], "names", "genres")
+    if has_genre.shape[0] != relevant.shape[1]:
+        raise ValueError(f"genres: expected {relevant.shape[1]} titles, found {has_genre.shape[0]}")
+    masks = [(name, has_genre[:, [column]].toarray().ravel()) for column, name in enumerate(names)]
+    has_none = np.asarray(has_genre.sum(axis=1)).ravel() == 0
+    return _positives("genre", relevant, [*masks, (UNKNOWN, has_none)])
+
+
+def positives_by_object_type(relevant: sparse.csr_matrix, object_types: Sequence[str | None]) -> list[Segment]:
+    """Segments of positives by the title's type [titles], in alphabetical order; `unknown` where there is none."""
+    _check_length(object_types, relevant.shape[1], "object_types", "titles")
+    return _positives("object_type", relevant, _labels(object_types))
+
+
+def _users(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+    """Segments of masks [users]."""
+    rows = _rows(relevant)
+    return _segments(dimension, relevant, [(name, mask[rows]) for name, mask in masks])
+
+
+def _positives(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+    """Segments of masks [titles]."""
+    return _segments(dimension, relevant, [(name, mask[relevant.indices]) for name, mask in masks])
+
+
+def _segments(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+    """Segments of masks [positives], without those that are empty."""
+    check_positives(relevant)
+    return [_restricted(dimension, name, relevant, mask) for name, mask in masks if mask.any()]
+
+
+def _restricted(dimension: str, name: str, relevant: sparse.csr_matrix, mask: Mask) -> Segment:
+    counts = np.bincount(_rows(relevant)[mask], minlength=relevant.shape[0])
+    users = np.flatnonzero(counts)
+    ends = np.concatenate([[0], np.cumsum(counts[users])])
+    shape = (len(users), relevant.shape[1])
+    restricted = sparse.csr_matrix((relevant.data[mask], relevant.indices[mask], ends), shape=shape)
+    return Segment(dimension, name, users, restricted)
+
+
+def _rows(relevant: sparse.csr_matrix) -> NDArray[np.int64]:
+    """[positives]: the row of each."""
+    return np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))
+
+
+def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int]) -> list[tuple[str, Mask]]:
+    """Names and masks [values] of the ranges that begin at `firsts`; what lies below 0 is in none."""
+    if not firsts or firsts[0] != 0 or any(later <= first for first, later in pairwise(firsts)):
+        raise ValueError(f"expected whole numbers that rise from 0 as the beginnings of segments, found {firsts}")
+    inner = [
+        (f"{first}-{later - 1}" if later - 1 > first else f"{first}", (values >= first) & (values < later))
+        for first, later in pairwise(firsts)
+    ]
+    return [*inner, (f"{firsts[-1]}+", values >= firsts[-1])]
+
+
+def _labels(labels: Sequence[str | None]) -> list[tuple[str, Mask]]:
+    """Names and masks [labels] of what they say."""
+    named = np.array([UNKNOWN if label is None else label for label in labels])
+    return [(str(name), named == name) for name in np.unique(named)]
+
+
+def _check_length(values: Sequence[object] | NDArray[np.generic], expected: int, name: str, unit: str) -> None:
+    if len(values) != expected:
+        raise ValueError(f"{name}: expected one for each of {expected} {unit}, found {len(values)}")

@@ -1,0 +1,117 @@
+"""Training epoch by epoch: checkpoints to go on from, early stopping, and what a GPU is used for."""
+
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from conf.settings import Training
+from models.data.dataset import clear_errors
+from models.errors import ModelError
+from models.fit import workers
+from models.towers.legacy_keras import keras, tf
+from models.towers.networks import TwoTowerNetwork
+
+log = logging.getLogger("marquee")
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch came to; `validation` is None where nothing is held back to measure with."""
+
+    epoch: int  # from 0
+    loss: float
+    validation: float | None
+
+
+def use_precision(options: Training) -> None:
+    """bfloat16 for the towers' products where that is asked for, or there is a GPU; variables stay float32.
+
+    Not float16: its losses would have to be scaled, which the training step of TFRS does not do.
+    """
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    is_mixed = options.mixed_precision == "on" or (options.mixed_precision == "auto" and has_gpu)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if is_mixed else "float32")
+
+
+def compile_network(network: TwoTowerNetwork, options: Training, count_steps: int) -> None:
+    """Adam, with a learning rate that falls along a cosine over `count_steps`, and weight decay on content alone."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        options.learning_rate, max(count_steps, 1), alpha=options.final_learning_rate_share
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=options.content_weight_decay)
+    optimizer.exclude_from_weight_decay(
+        var_list=[variable for variable in network.trainable_variables if "projection" not in variable.name]
+    )
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    network.compile(optimizer=optimizer, jit_compile=options.xla == "on" or (options.xla == "auto" and has_gpu))
+
+
+def fit(
+    network: TwoTowerNetwork,
+    epoch_data: Callable[[int], tf.data.Dataset],
+    options: Training,
+    folder: Path,
+    validate: Callable[[], float] | None,
+    on_epoch: Callable[[EpochResult], None],
+    steps: int | None = None,
+) -> list[EpochResult]:
+    """Train to the last epoch, or till `validate` has not risen for `patience_epochs`; the best weights stay.
+
+    After every epoch a checkpoint is written to `folder`; a run that finds one there goes on after it, and since what
+    an epoch draws goes by its number, it ends as it would have without the break. `steps` of an epoch are needed where
+    `epoch_data` does not say how long it is. Raises ModelError for a loss that is no finite number.
+
+    Of several workers the chief validates and keeps checkpoints; all go on from its.
+    """
+    runs_on = network.distribute_strategy
+    is_chief = runs_on.extended.should_checkpoint
+    done = tf.Variable(0, dtype=tf.int64)
+    best = tf.Variable(-math.inf, dtype=tf.float64)
+    best_epoch = tf.Variable(0, dtype=tf.int64)
+    network.optimizer.build(network.trainable_variables)
+    state = tf.train.Checkpoint(network=network, done=done, best=best, best_epoch=best_epoch)
+    if found := tf.train.latest_checkpoint(str(folder / "latest")):
+        state.restore(found).assert_existing_objects_matched()
+        log.info("training goes on after epoch %d, from %s", int(done), folder)
+    # Workers must write together, so the others write what nobody reads.
+    kept = folder if is_chief else Path(tempfile.mkdtemp(prefix="marquee-worker-"))
+    latest = tf.train.CheckpointManager(state, str(kept / "latest"), max_to_keep=1)
+    at_best = tf.train.CheckpointManager(tf.train.Checkpoint(network=network), str(kept / "best"), max_to_keep=1)
+    results = []
+    for epoch in range(int(done), options.epochs):
+        if validate and epoch - int(best_epoch) > options.patience_epochs:
+            log.info("stopped early: no better since epoch %d", int(best_epoch) + 1)
+            break
+        with workers.lost_workers_told(runs_on):
+            loss = _run_epoch(network, epoch_data(epoch), epoch, steps)
+            figure = workers.agreed(runs_on, validate() if is_chief else 0.0) if validate else None
+        result = EpochResult(epoch, loss, figure)
+        results.append(result)
+        on_epoch(result)
+        if result.validation is not None and result.validation > float(best):
+            best.assign(result.validation)
+            best_epoch.assign(epoch)
+            at_best.save()
+        done.assign(epoch + 1)
+        latest.save()
+    if not is_chief:
+        shutil.rmtree(kept)
+    elif validate and at_best.latest_checkpoint:
+        tf.train.Checkpoint(network=network).restore(at_best.latest_checkpoint).expect_partial()
+    return results
+
+
+def _run_epoch(network: TwoTowerNetwork, data: tf.data.Dataset, epoch: int, steps: int | None) -> float:
+    with clear_errors():
+        network.fit(data, epochs=1, steps_per_epoch=steps, verbose=0)
+    loss = network.epoch_loss()
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"epoch {epoch + 1}: the loss is {loss}; lower training.learning_rate, and look for features that are no"
+            " finite numbers"
+        )
+    return loss

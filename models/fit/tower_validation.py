@@ -1,0 +1,60 @@
+"""How good the towers are on what is held back, while they train."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from conf.settings import Settings
+from models.data.padded_histories import PaddedHistories, pad_newest_first
+from models.evaluation import metrics
+from models.evaluation.evaluation_set import Truth
+from models.recommender import top_titles
+from models.towers.layers import History
+from models.towers.legacy_keras import tf
+from models.towers.networks import TwoTowerNetwork
+
+_MEASURED_AT = 20
+_BATCH_USERS = 256
+
+
+class TowerValidation:
+    """NDCG@20 over the titles that the towers know, of at most `training.validation_users` users with such a positive.
+
+    Called after an epoch. What nobody liked in training has no tower yet and is not asked for.
+    """
+
+    def __init__(self, settings: Settings, held_back: Truth, warm: NDArray[np.int64], network: TwoTowerNetwork) -> None:
+        relevant = held_back.relevant[:, warm].tocsr()
+        users = np.flatnonzero(np.diff(relevant.indptr))
+        if len(users) > settings.training.validation_users:
+            generator = np.random.default_rng(settings.seed)
+            users = np.sort(generator.choice(users, settings.training.validation_users, replace=False))
+        self._relevant = relevant[users]
+        known = held_back.histories.copy()
+        known.data = held_back.history_ages_days + 1  # so that an age of 0 is no empty entry
+        known = known[users][:, warm].tocsr()
+        self._met = sparse.csr_matrix((np.ones(known.nnz, np.float32), known.indices, known.indptr), shape=known.shape)
+        self._histories = pad_newest_first(self._met, known.data - 1, None, settings.examples.user_history_titles)
+        self._network = network
+
+    def __call__(self) -> float:
+        if not self._relevant.shape[0]:
+            return 0.0
+        scores = np.concatenate([self._network.scores(history).numpy()[:, 1:] for history in _batches(self._histories)])
+        scores[self._met.nonzero()] = -np.inf
+        found = top_titles(scores, _MEASURED_AT)
+        return float(metrics.ndcg_at_k(found, self._relevant, _MEASURED_AT).mean())
+
+
+def tower_queries(network: TwoTowerNetwork, histories: PaddedHistories) -> NDArray[np.float32]:
+    """[users, dim of the towers]."""
+    table = network.titles.table()
+    found = [tf.cast(network.query(history, table), tf.float32).numpy() for history in _batches(histories)]
+    return np.concatenate(found)
+
+
+def _batches(histories: PaddedHistories) -> Iterator[History]:
+    for part in histories.batches(_BATCH_USERS):
+        yield History(*map(tf.constant, (part.rows, part.weights, part.ages_days, part.countries)))

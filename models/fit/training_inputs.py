@@ -1,0 +1,49 @@
+"""Rows of the training tables as what the networks take: titles by row of the model's table, countries by id."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.dataset import Feed
+from models.towers.legacy_keras import tf
+
+_HISTORY = ("history_title_ids", "history_weights", "history_ages_days", "country")
+USER_COLUMNS = _HISTORY
+EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "weight", "sampling_probability")
+FIRST_COUNTRY_ID = 2  # of the vocabulary; 0 is not known, 1 any other
+
+
+class InputMaker:
+    """Turns a feed's batches into the networks' inputs. Titles the model has no row of are padding."""
+
+    def __init__(self, title_ids: NDArray[np.int64], countries: Sequence[str]) -> None:
+        """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_COUNTRY_ID on."""
+        rows = tf.range(1, len(title_ids) + 1, dtype=tf.int64)
+        known_titles = tf.lookup.KeyValueTensorInitializer(tf.constant(title_ids, tf.int64), rows)
+        self._rows = tf.lookup.StaticHashTable(known_titles, default_value=0)
+        ids = tf.range(FIRST_COUNTRY_ID, FIRST_COUNTRY_ID + len(countries), dtype=tf.int64)
+        known = tf.lookup.KeyValueTensorInitializer(tf.constant(list(countries), tf.string), ids)
+        self._countries = tf.lookup.StaticHashTable(known, default_value=1)
+
+    def dataset(self, feed: Feed, epoch: int) -> tf.data.Dataset:
+        """One pass over `feed`, whose columns are USER_COLUMNS or EXAMPLE_COLUMNS."""
+        return feed.dataset(epoch).map(self.inputs, num_parallel_calls=1).prefetch(2)
+
+    def inputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """A batch of either network's inputs."""
+        found = {
+            "rows": self.rows(batch["history_title_ids"]),
+            "weights": batch["history_weights"],
+            "ages_days": batch["history_ages_days"],
+            "country": self._countries.lookup(batch["country"]),
+        }
+        if "title_id" in batch:
+            found["title_row"] = self.rows(batch["title_id"])
+            found["sampling_probability"] = batch["sampling_probability"]
+            found["weight"] = batch["weight"]
+        return found
+
+    def rows(self, title_ids: tf.Tensor) -> tf.Tensor:
+        """int64, of the shape of `title_ids`; 0 where the model has no such title."""
+        return self._rows.lookup(title_ids)

@@ -1,0 +1,140 @@
+"""Where training runs: on this machine, on all its GPUs, or as one of several workers that train one network together.
+
+Workers find each other by TF_CONFIG, as TensorFlow has it: the same command is started on each, with its own index, and
+`training.checkpoints` in a folder that all of them see. The first one is the chief: it alone measures, writes
+checkpoints and registers the model.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from conf.settings import Training
+from models.data.dataset import Feed
+from models.errors import ModelError
+from models.towers.legacy_keras import tf
+
+# What a feed's batches are made into.
+Mapped = Callable[[Feed, int], tf.data.Dataset]
+
+
+def strategy(options: Training) -> tf.distribute.Strategy:
+    """All GPUs of this machine where there are any, or what the settings say. Must come before TensorFlow runs.
+
+    Raises ModelError for workers without a cluster.
+    """
+    if options.strategy == "multi_worker":
+        _cluster()
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if options.strategy == "mirrored" or (options.strategy == "auto" and has_gpu):
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief(options: Training) -> bool:
+    """Whether this process is the one that keeps what a training comes to."""
+    if options.strategy != "multi_worker":
+        return True
+    cluster = _cluster()
+    if cluster.task_type == "chief":
+        return True
+    return cluster.task_type == "worker" and not cluster.task_id and not cluster.cluster_spec().as_dict().get("chief")
+
+
+def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if not cluster.cluster_spec().as_dict() or cluster.task_type is None:
+        raise ModelError(
+            "training.strategy is multi_worker, but TF_CONFIG says no cluster: set it to the addresses of all workers"
+            " and the task of this one, or take another strategy"
+        )
+    return cluster
+
+
+@dataclass(frozen=True)
+class SharedFeed:
+    """The feed of a training; several workers have a shard each, and their batches together are one of `feed`.
+
+    Raises ModelError where the batch can't be shared out, or a shard has not a single batch.
+    """
+
+    feed: Feed
+    mapped: Mapped
+    strategy: tf.distribute.Strategy
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ModelError(
+                f"{self.feed.files.table}: {self.feed.count_rows} rows in {len(self.feed.files.row_groups)} row groups"
+                f" make no batch of {self.feed.batch_size} for {self._workers} workers: lower examples.rows_per_group"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch: as many as every worker has a batch for."""
+        if not self._workers:
+            return self.feed.count_batches
+        per_step = self.strategy.num_replicas_in_sync // self._workers  # each replica takes a batch of its own
+        return self._shard(0).count_common_batches // per_step
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """For Keras' fit: what workers share out does not say how long it is."""
+        return self.steps if self._workers else None
+
+    def dataset(self, epoch: int) -> Any:
+        """One pass, for Keras' fit."""
+        if not self._workers:
+            return self.mapped(self.feed, epoch)
+        return self.strategy.distribute_datasets_from_function(
+            lambda context: self.mapped(self._shard(context.input_pipeline_id), epoch)
+        )
+
+    def _shard(self, number: int) -> Feed:
+        replicas = self.strategy.num_replicas_in_sync
+        if self.feed.batch_size % replicas:
+            raise ModelError(f"batches of {self.feed.batch_size} can't be shared out evenly to {replicas} replicas")
+        size = self.feed.batch_size // replicas
+        return replace(self.feed, batch_size=size, cur_shard=number, shard_count=self._workers)
+
+    @property
+    def _workers(self) -> int:
+        """0 without a cluster: then batches are shared out as they come."""
+        return _count_workers(self.strategy)
+
+
+def _count_workers(own: tf.distribute.Strategy) -> int:
+    resolver = own.cluster_resolver
+    cluster = resolver.cluster_spec().as_dict() if resolver else {}
+    return sum(len(cluster.get(name, [])) for name in ("chief", "worker"))
+
+
+@contextmanager
+def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
+    """Raise ModelError where another worker does not answer any more."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if not _count_workers(own):
+            raise
+        raise ModelError(
+            "another worker is gone or can't be reached; start all of them again, and training goes on from its last"
+            " checkpoint"
+        ) from error
+
+
+def agreed(own: tf.distribute.Strategy, figure: float) -> float:
+    """The chief's figure, on every worker: what they decide by it must be the same."""
+    if not _count_workers(own):
+        return figure
+    mine = figure if own.extended.should_checkpoint else 0.0
+    count_local = len(own.extended.worker_devices)  # each of which adds it
+    return float(_summed(own, tf.constant(mine, tf.float64))) / count_local
+
+
+@tf.function
+def _summed(own: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
+    """Over all replicas of all workers."""
+    return own.reduce(tf.distribute.ReduceOp.SUM, own.run(tf.identity, args=(value,)), axis=None)

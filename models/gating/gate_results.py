@@ -1,0 +1,135 @@
+"""gate_results: one row per night, model and check, and one for the verdict. Source: models.gate, indexing.promote."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake import night_tables
+from lake.night_tables import NightTable
+from models.gating.gate_rules import BUNDLE, Check, failures
+
+VERDICT = "verdict"
+PROMOTE, REFUSE, OVERRIDE = "promote", "refuse", "override"
+
+TABLE = NightTable(
+    name="gate_results",
+    grain="one row per night, model and check, and one for the verdict",
+    schema=pa.schema(
+        [
+            pa.field("ds", pa.date32(), False),
+            pa.field("model", pa.string(), False),  # the challenger, marquee@7
+            pa.field("against", pa.string(), False),  # the champion, or als before there is one
+            pa.field("rule", pa.string(), False),  # overall, segment, guardrail, data, bundle, verdict
+            pa.field("dimension", pa.string(), False),
+            pa.field("segment", pa.string(), False),
+            pa.field("metric", pa.string(), False),  # of a verdict: promote, refuse or override
+            pa.field("k", pa.int32(), False),
+            pa.field("value", pa.float64()),
+            *[pa.field(name, pa.float64()) for name in ("reference", "difference", "low", "high")],
+            pa.field("count_users", pa.int64(), False),
+            pa.field("limit", pa.float64()),
+            pa.field("passed", pa.bool_(), False),
+            pa.field("decides", pa.bool_(), False),
+            pa.field("reason", pa.string(), False),
+        ]
+    ),
+    key=("ds", "model", "rule", "dimension", "segment", "metric", "k"),
+    checks={"rule_is_known": "rule IN ('overall', 'segment', 'guardrail', 'data', 'bundle', 'verdict')"},
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided on a night about a challenger; `why` are the reasons in words."""
+
+    ds: date
+    model: str
+    against: str
+    decision: str
+    why: str
+    checks: Sequence[Check]
+
+    @property
+    def is_yes(self) -> bool:
+        return self.decision in (PROMOTE, OVERRIDE)
+
+
+def decide(ds: date, model: str, against: str, checks: Sequence[Check], override: str | None = None) -> Verdict:
+    """Promote where no deciding check failed; `override` says why it is promoted all the same."""
+    failed = failures(checks)
+    if not failed:
+        return Verdict(ds, model, against, PROMOTE, f"all {len(checks)} checks passed", checks)
+    reasons = "; ".join(f"{name_of(check)}: {check.reason}" for check in failed)
+    if override is None:
+        return Verdict(ds, model, against, REFUSE, reasons, checks)
+    return Verdict(ds, model, against, OVERRIDE, f"{override} (against: {reasons})", checks)
+
+
+def name_of(check: Check) -> str:
+    """A check in words: recall@20 of popularity tail."""
+    metric = f"{check.metric}@{check.k}" if check.k else check.metric
+    return metric if check.dimension == "all" else f"{metric} of {check.dimension} {check.segment}"
+
+
+def write(root: str, verdict: Verdict) -> None:
+    """Put a verdict and its checks in place of what the table has of this night and model."""
+    named = {"ds": verdict.ds, "model": verdict.model, "against": verdict.against}
+    rows: list[dict[str, object]] = [{**named, **asdict(check)} for check in verdict.checks]
+    nothing = dict.fromkeys(("value", "reference", "difference", "low", "high", "limit"))
+    summary = {"rule": VERDICT, "dimension": "all", "segment": "all", "metric": verdict.decision, "k": 0}
+    rows.append(
+        {
+            **named,
+            **nothing,
+            **summary,
+            "count_users": 0,
+            "passed": verdict.is_yes,
+            "decides": True,
+            "reason": verdict.why,
+        }
+    )
+    night_tables.replace(root, TABLE, rows, night_tables.of_night(verdict.ds, verdict.model))
+
+
+def read(root: str, ds: date) -> list[Verdict]:
+    """The verdicts of a night, of which a rerun after a new training may have several, by model."""
+    rows = night_tables.read(root, TABLE)
+    return _verdicts(rows.filter(pc.equal(rows["ds"], pa.scalar(ds))))
+
+
+def newest(root: str, model: str) -> Verdict | None:
+    """The last verdict about a model; None where the gate never saw it."""
+    rows = night_tables.read(root, TABLE)
+    found = _verdicts(rows.filter(pc.equal(rows["model"], model)))
+    return max(found, key=lambda verdict: verdict.ds, default=None)
+
+
+def with_bundle(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
+    """The verdict with what the index showed in place of what an earlier one did; a bad index turns it into a no."""
+    others = [check for check in verdict.checks if check.rule != BUNDLE]
+    failed = failures(checks)
+    if not failed:
+        return Verdict(verdict.ds, verdict.model, verdict.against, verdict.decision, verdict.why, [*others, *checks])
+    reasons = "; ".join(f"{name_of(check)}: {check.reason}" for check in failed)
+    return Verdict(verdict.ds, verdict.model, verdict.against, REFUSE, reasons, [*others, *checks])
+
+
+def _verdicts(rows: pa.Table) -> list[Verdict]:
+    groups: dict[tuple[date, str], list[dict[str, object]]] = {}
+    for row in rows.to_pylist():
+        groups.setdefault((row["ds"], row["model"]), []).append(row)
+    return [_verdict(ds, model, own) for (ds, model), own in sorted(groups.items())]
+
+
+def _verdict(ds: date, model: str, rows: Sequence[dict[str, object]]) -> Verdict:
+    [summary] = [row for row in rows if row["rule"] == VERDICT]
+    names = [field.name for field in fields(Check)]
+    checks = [
+        Check(**{name: row[name] for name in names})  # type: ignore[arg-type]
+        for row in rows
+        if row["rule"] != VERDICT
+    ]
+    return Verdict(ds, model, str(summary["against"]), str(summary["metric"]), str(summary["reason"]), checks)

@@ -1,0 +1,208 @@
+"""Content as features on one scale, kernels between titles, and kernel ridge regression on them.
+
+Memory: what is kept of n titles is their blocks in float64, sparse ones staying sparse. A ridge on m titles makes one
+dense matrix [m, m] in float64, 8 m² bytes (0.8 GB for 10,000 titles), perhaps a copy of it while it solves, and keeps m
+times the targets' width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+from models.data.content import Block, Content
+from models.linear.likes import Counts
+from models.recommender import Positions
+
+Floats: TypeAlias = NDArray[np.float64]
+
+_BATCH_ROWS = 1024  # of a product at a time: that of sparse rows is nearly dense, and takes more room than a dense one
+
+
+@dataclass(frozen=True)
+class _FeatureBlock:
+    """Rows of `values` less `presence` times `mean`, which is 0 for a dense block, centred at once.
+
+    Of a sparse block the difference is never computed, since it would be dense.
+    """
+
+    values: Any  # [rows, width], an array or a csr_matrix: SciPy has no types
+    presence: Floats  # [rows]
+    mean: Floats  # [width]
+    share: float  # of the mean squared length of whole rows; 0 where all titles are alike
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows of numbers in blocks, each row a title or a sum of titles: made by `features`, `select` and `combine`."""
+
+    blocks: tuple[_FeatureBlock, ...]
+    count: int
+
+
+def features(content: Content) -> Features:
+    """One row per title: every block centred on its mean and scaled to a root mean square length of rows.
+
+    Mean and scale are those of the titles that have the block; the others' rows are zeros, as if at the mean. So every
+    block counts by its weight alone, whatever its width and its unit: mean squares are in proportion to the weights.
+    Whole rows have root mean square length 1, so that distances mean the same however many blocks there are.
+    """
+    weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
+    lengths = {name: np.sqrt(weight / sum(weights.values())) for name, weight in weights.items()}
+    blocks = (
+        _centred_and_scaled(block, content.present[name], lengths[name]) for name, block in content.blocks.items()
+    )
+    return Features(tuple(blocks), content.count_titles)
+
+
+def dense_features(rows: Features) -> NDArray[np.float32]:
+    """[rows, width of all blocks]: the features themselves, for models that take numbers; sparse blocks get dense."""
+    blocks = [_dense(own.values) - np.outer(own.presence, own.mean) for own in rows.blocks]
+    return np.hstack([np.empty((rows.count, 0)), *blocks]).astype(np.float32)
+
+
+def select(rows: Features, positions: Positions) -> Features:
+    """The rows at `positions`, in their order."""
+    blocks = (replace(own, values=own.values[positions], presence=own.presence[positions]) for own in rows.blocks)
+    return Features(tuple(blocks), len(positions))
+
+
+def combine(weights: sparse.csr_matrix, rows: Features) -> Features:
+    """Sums of rows: `weights` [sums, rows] times the features."""
+    blocks = (replace(own, values=weights @ own.values, presence=weights @ own.presence) for own in rows.blocks)
+    return Features(tuple(blocks), weights.shape[0])
+
+
+def inner_products(left: Features, right: Features) -> Floats:
+    """[left rows, right rows] of two parts of the same features."""
+    found = np.zeros((left.count, right.count))
+    for a, b in zip(left.blocks, right.blocks, strict=True):
+        of_mean = b.values @ b.mean - (b.mean @ b.mean) * b.presence
+        for batch in _batches(left.count):
+            values, presence = a.values[batch], a.presence[batch]
+            found[batch] += _dense(values @ b.values.T)
+            if sparse.issparse(values):  # (A - p mᵀ)(B - q mᵀ)ᵀ = A Bᵀ - (A m) qᵀ - p (B m - |m|² q)ᵀ
+                found[batch] -= np.outer(values @ a.mean, b.presence) + np.outer(presence, of_mean)
+    return found
+
+
+def squared_lengths(rows: Features) -> Floats:
+    """[rows]: the inner product of each row with itself."""
+    found = np.zeros(rows.count)
+    for own in rows.blocks:
+        found += _row_sums_of_squares(own.values) - 2 * own.presence * (own.values @ own.mean)
+        found += own.presence**2 * (own.mean @ own.mean)
+    return np.maximum(found, 0)  # rounding may take what should be 0 below it
+
+
+def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Floats:
+    """[left rows, right rows]: exp(-½ · squared distance / length_scale²)."""
+    logarithms = _log_kernel(left, right, length_scale)
+    return np.exp(logarithms, out=logarithms)
+
+
+def additive_kernel(left: Features, right: Features, length_scale: float, alone_share: float) -> Floats:
+    """[left rows, right rows]: the Gaussian kernel, with a share of it from each block by itself.
+
+    Titles must be alike in all blocks to be alike by the Gaussian kernel, a product over blocks; in the sum it is
+    enough to be alike in one, as a sequel is by its plot, whoever made it. The sum is `alone_share` of the whole, and
+    a block counts in it as it does in rows, being scaled as if there were no other. Source: Duvenaud, Nickisch and
+    Rasmussen 2011, Additive Gaussian processes.
+    """
+    if not alone_share:
+        return gaussian_kernel(left, right, length_scale)
+    found = np.empty((left.count, right.count))
+    for batch in _batches(left.count):
+        own = select(left, np.arange(left.count)[batch])
+        summed, alone = np.zeros((own.count, right.count)), np.zeros((own.count, right.count))
+        for a, b in zip(own.blocks, right.blocks, strict=True):
+            if a.share > 0:
+                logarithms = _log_kernel(Features((a,), own.count), Features((b,), right.count), length_scale)
+                summed += logarithms
+                alone += a.share * np.exp(logarithms / a.share)
+        found[batch] = (1 - alone_share) * np.exp(summed) + alone_share * alone
+    return found
+
+
+def _log_kernel(left: Features, right: Features, length_scale: float) -> Floats:
+    # In place: the matrix of all pairs is what takes memory.
+    found = inner_products(left, right)
+    found -= 0.5 * squared_lengths(left)[:, None]
+    found -= 0.5 * squared_lengths(right)
+    np.minimum(found, 0, out=found)
+    found /= length_scale**2
+    return found
+
+
+@dataclass(frozen=True)
+class KernelRidge:
+    """What kernel ridge regression learnt: predictions are `mean` plus kernel times coefficients."""
+
+    known: Features
+    length_scale: float
+    mean: Floats  # [width]
+    coefficients: Floats  # [known rows, width]
+    alone_share: float = 0.0  # of `additive_kernel`
+
+    def predict(self, rows: Features) -> Floats:
+        """[rows, width]: of rows like nothing known, near the mean of what is known."""
+        found = np.empty((rows.count, len(self.mean)))
+        for batch in _batches(rows.count):
+            own = select(rows, np.arange(rows.count)[batch])
+            kernel = additive_kernel(own, self.known, self.length_scale, self.alone_share)
+            found[batch] = self.mean + kernel @ self.coefficients
+        return found
+
+
+def fit_kernel_ridge(
+    known: Features, targets: Floats, noise: Floats, length_scale: float, alone_share: float = 0.0
+) -> KernelRidge:
+    """Coefficients (K + diag(noise))⁻¹ · (targets - mean) for `targets` [known rows, width], `noise` [known rows] > 0.
+
+    The mean of a Gaussian process whose observations have variances `noise`, K being its prior covariance.
+    Source: Rasmussen and Williams 2006, Gaussian processes for machine learning, equations 2.25 and 2.38.
+    """
+    kernel = additive_kernel(known, known, length_scale, alone_share)
+    kernel[np.diag_indices_from(kernel)] += noise
+    mean = targets.mean(axis=0)
+    coefficients = linalg.cho_solve(linalg.cho_factor(kernel, overwrite_a=True), targets - mean)
+    return KernelRidge(known, length_scale, mean, coefficients, alone_share)
+
+
+def noise_of_counts(counts: Counts, noise: float, power: float) -> Floats:
+    """[titles]: `noise` · (count / mean count)^-power of titles that `counts` users liked, all of them above 0.
+
+    What few users liked is known less well, so it is followed less closely; power 0 makes no difference.
+    """
+    return noise * (counts / counts.mean()) ** -power
+
+
+def _centred_and_scaled(block: Block, present: NDArray[np.bool_], length: float) -> _FeatureBlock:
+    presence = present.astype(np.float64)
+    count = max(presence.sum(), 1)
+    values = sparse.csr_matrix(block, dtype=np.float64) if sparse.issparse(block) else np.asarray(block, np.float64)
+    mean = np.asarray(presence @ values).ravel() / count
+    if not sparse.issparse(values):
+        # It is no larger for it, and a mean far from 0 would cancel digits if it were taken off products later.
+        values, mean = values - presence[:, None] * mean, np.zeros_like(mean)
+    squares = _row_sums_of_squares(values).sum() / count - mean @ mean
+    # Rounding leaves a trace of what all titles have alike; scaled up it would drown everything else.
+    scale = length / np.sqrt(squares) if squares > 1e-12 * (1 + mean @ mean) else 0.0
+    return _FeatureBlock(values * scale, presence, mean * scale, length**2 if scale else 0.0)
+
+
+def _batches(count: int) -> Iterator[slice]:
+    return (slice(start, start + _BATCH_ROWS) for start in range(0, count, _BATCH_ROWS))
+
+
+def _dense(values: Any) -> Floats:
+    return values.toarray() if sparse.issparse(values) else values
+
+
+def _row_sums_of_squares(values: Any) -> Floats:
+    if sparse.issparse(values):
+        return np.asarray(values.multiply(values).sum(axis=1)).ravel()
+    return np.einsum("rw,rw->r", values, values)

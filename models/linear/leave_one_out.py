@@ -1,0 +1,82 @@
+"""What content would say of a known title, had nobody liked it yet: kernel ridge regression with that title left out.
+
+One fit serves all titles, whatever of their content is looked at: nothing is solved anew for each.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from models.linear.content_kernel import Features, KernelRidge, additive_kernel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """(K + diag(noise))⁻¹ of the known titles, and what it makes of their targets."""
+
+    known: Features
+    length_scale: float
+    alone_share: float
+    inverse: Floats  # [titles, titles]
+    targets: Floats  # [titles, width]
+
+    def predict_new(self, rows: Features) -> Floats:
+        """[rows, width]: titles that are none of the known ones, as the model predicts them but for its scale."""
+        return KernelRidge(self.known, self.length_scale, self.mean, self._coefficients, self.alone_share).predict(rows)
+
+    def left_out(self) -> Floats:
+        """[titles, width]: `predict` of the known titles by all their content, without a kernel of them.
+
+        With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 there,
+        and the mean without the title. Two titles at least.
+        """
+        apart = (self.targets - self.mean) / (len(self.targets) - 1)
+        moved = self.inverse.sum(axis=1)[:, None] * apart
+        return self.targets - (self._coefficients + moved) / np.diag(self.inverse)[:, None]
+
+    def of_others(self) -> Floats:
+        """[titles, titles], 0 on the diagonal: column n is how much of each other title's target is in `left_out` n."""
+        found = -self.inverse / np.diag(self.inverse)
+        np.fill_diagonal(found, 0)
+        return found
+
+    def predict(self, rows: Features) -> Floats:
+        """[titles, width]: row n is title n predicted from all others, by the content that row n of `rows` has.
+
+        `rows` are the known titles in their order, as they are or with fields left out. Prediction n is what
+        `fit_kernel_ridge` without title n gives, up to rounding: with C the inverse, A = C (Y - mean), k the kernel
+        with the others and C⁻ⁿ = C - c cᵀ / C_nn without row and column n, it is mean⁻ⁿ + k C⁻ⁿ (Y - mean⁻ⁿ).
+        Source: Rasmussen and Williams 2006, Gaussian processes for machine learning, section 5.4.2.
+        """
+        mean, coefficients = self.mean, self._coefficients
+        sums, diagonal = self.inverse.sum(axis=1), np.diag(self.inverse)
+        kernel = additive_kernel(rows, self.known, self.length_scale, self.alone_share)
+        np.fill_diagonal(kernel, 0)
+        own = np.einsum("nm,nm->n", kernel, self.inverse) / diagonal  # k c / C_nn
+        moved = (mean - self.targets) / (len(self.targets) - 1)  # the mean of the others less that of all
+        found = mean + kernel @ coefficients - own[:, None] * coefficients
+        return found + moved * (1 - kernel @ sums + own * sums)[:, None]
+
+    @cached_property
+    def mean(self) -> Floats:
+        """[width], of the targets."""
+        return self.targets.mean(axis=0)
+
+    @cached_property
+    def _coefficients(self) -> Floats:
+        return self.inverse @ (self.targets - self.mean)
+
+
+def fit_leave_one_out(
+    known: Features, targets: Floats, noise: Floats, length_scale: float, alone_share: float = 0.0
+) -> LeaveOneOut:
+    """For `targets` [known titles, width] and `noise` [known titles] > 0; two titles at least, to leave one out."""
+    kernel = additive_kernel(known, known, length_scale, alone_share)
+    kernel[np.diag_indices_from(kernel)] += noise
+    inverse = linalg.inv(kernel, overwrite_a=True, assume_a="pos")
+    return LeaveOneOut(known, length_scale, alone_share, inverse, targets)

@@ -1,0 +1,158 @@
+"""Historical nights: who had liked what by the end of a night, what they liked next, and a model of that night.
+
+A night knows a positive from the day on which the lake knew it, so that late events are late here, too. Titles'
+metadata is what the lake has now: what it was then is not kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import WriterProperties, write_deltalake
+from numpy.typing import NDArray
+from scipy import sparse
+
+from conf.settings import Settings, with_changes
+from lake import delta_files
+from models import position_bias
+from models.blend.two_tower import TwoTower
+from models.data import lake_tables
+from models.data.lake_tables import Catalogue, Positives
+from models.data.padded_histories import pad_newest_first
+from models.evaluation import evaluation_set
+from models.evaluation.evaluation_set import Truth
+from models.fit import training
+from models.fit.training import Inputs
+from models.fit.training_inputs import EXAMPLE_COLUMNS
+from models.position_bias import ClickRanks
+from models.towers.legacy_keras import keras
+
+_EPOCH = date(1970, 1, 1)
+_NO_TITLE_ID = -1
+_POSITIVE = ("user_id", "title_id", "event_time", "country")
+
+
+@dataclass(frozen=True)
+class History:
+    """All positives of a lake, of whatever split, as rows of training_examples."""
+
+    root: str
+    versions: Mapping[str, int]
+    catalogue: Catalogue
+    countries: list[str]
+    rows: pa.Table  # of _POSITIVE and known_ds
+    ranks: ClickRanks
+
+    def known_by(self, night: date) -> Positives:
+        """What was known at the end of a night."""
+        return lake_tables.positives_of(
+            self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue
+        )
+
+    def truth_after(self, night: date, horizon_days: int, known: Positives) -> Truth | None:
+        """What users liked in the days after a night, asked at its end; None where nobody liked anything.
+
+        Candidates are titles released by the last of these days, or without a known date. A positive of any other
+        title, or of one that was `known` to be liked by the user, is none.
+        """
+        end = day_number(night) + 1.0
+        moments = self.rows["event_time"].cast(pa.int64()).to_numpy() / 86_400e6
+        is_later = (moments >= end) & (moments < end + horizon_days)
+        later = lake_tables.positives_of(self.rows.filter(pa.array(is_later)), self.catalogue)
+        candidates = self.catalogue.is_listed & ~(self.catalogue.release_days >= end + horizon_days)
+        days = known.days_of(later.user_ids)
+        histories = sparse.csr_matrix((np.ones(days.nnz, np.float32), days.indices, days.indptr), shape=days.shape)
+        relevant, kept = evaluation_set.without(later.liked, histories, candidates)
+        users = np.flatnonzero(np.diff(relevant.indptr))
+        if not len(users):
+            return None
+        own = days[users]
+        return Truth(
+            name=f"after {night}",
+            user_ids=[later.user_ids[n] for n in users.tolist()],
+            countries=[later.countries[n] for n in users.tolist()],
+            histories=histories[users],
+            history_ages_days=end - own.data,
+            relevant=relevant[users],
+            ignored=sparse.csr_matrix((len(users), len(self.catalogue)), dtype=np.float32),
+            ages_days=np.floor(later.days[kept]) - self.catalogue.release_days[later.liked.indices[kept]],
+            candidates=candidates,
+        )
+
+
+def read_history(settings: Settings) -> History:
+    """Everything a replay needs of the lake, at its newest versions."""
+    root = settings.lake.root
+    versions = training.pin(root)
+    blocks = dict.fromkeys(settings.model.content_blocks, 1.0) | dict(settings.content.blocks)
+    catalogue = lake_tables.read_catalogue(root, versions, blocks)
+    rows = delta_files.read_table(f"{root}/training_examples", versions["training_examples"], (*_POSITIVE, "known_ds"))
+    countries = lake_tables.token_names(root, versions, "country")
+    return History(root, versions, catalogue, countries, rows, position_bias.read(root, versions))
+
+
+def train_night(
+    settings: Settings, history: History, night: date, known: Positives, warm_start: TwoTower | None
+) -> TwoTower:
+    """A model of what was known at the end of a night; with `warm_start` its towers begin as that model has them.
+
+    Nothing is held back to stop early by, so all epochs are trained. Histories hold positives alone, at weight 1.
+    """
+    if warm_start:
+        settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
+    ranks = history.ranks.until(day_number(night))
+    with TemporaryDirectory(prefix="marquee-night-") as folder:
+        versions = {**history.versions, "training_users": 0, "training_examples": 0}
+        inputs = Inputs.of(settings, folder, versions, history.catalogue, known, history.countries, ranks)
+        if training.loss_for(settings, len(inputs.warm)) == "user_softmax":
+            _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
+        else:
+            _write_examples(settings, Path(folder), history, night)
+        model = training.train_model(settings, inputs, Path(folder) / "checkpoints", lambda result: None, warm_start)
+    keras.backend.clear_session()  # else the graphs of all nights are kept
+    return model
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return (day - _EPOCH).days
+
+
+def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float) -> None:
+    """training_users as it stood: one row per user, the history as of `moment`."""
+    train, length = inputs.train, settings.examples.user_history_titles
+    padded = pad_newest_first(train.liked, moment - train.days, None, length)
+    titles = np.where(padded.rows > 0, inputs.catalogue.title_ids[padded.rows - 1], _NO_TITLE_ID)
+    columns = {
+        "user_id": train.user_ids,
+        "country": train.countries,
+        "history_title_ids": _lists(titles),
+        "history_weights": _lists(padded.weights),
+        "history_ages_days": _lists(padded.ages_days),
+    }
+    _write(settings, folder / "training_users", pa.table(columns))
+
+
+def _write_examples(settings: Settings, folder: Path, history: History, night: date) -> None:
+    """The rows of training_examples that were known, all of them to train on."""
+    location, version = f"{history.root}/training_examples", history.versions["training_examples"]
+    rows = delta_files.read_table(location, version, (*EXAMPLE_COLUMNS, "known_ds"))
+    known = rows.filter(pc.less_equal(rows["known_ds"], pa.scalar(night)))
+    named = known.append_column("split", pa.array(["train"] * len(known)))
+    _write(settings, folder / "training_examples", named, partition_by="split")
+
+
+def _write(settings: Settings, location: Path, rows: pa.Table, partition_by: str | None = None) -> None:
+    properties = WriterProperties(max_row_group_size=settings.examples.rows_per_group)
+    write_deltalake(str(location), rows, partition_by=partition_by, writer_properties=properties)
+
+
+def _lists(values: NDArray[np.generic]) -> pa.Array:
+    """A column of lists of one length, of `values` [rows, length]."""
+    offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values).ravel()))

@@ -1,0 +1,156 @@
+"""What simulated people really like, as the simulation's own truth has it: what models are to find.
+
+Enjoyment is the simulation's formula without its noise: so much a user's taste times the title's, so much the title's
+quality. Clicks and impressions decide nothing here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import sparse
+
+from models.data.lake_tables import Catalogue, Positives
+from models.errors import ModelError
+from models.evaluation.evaluation_set import Truth
+
+BEST = 20
+TASTE, GEMS, RELEASES = "taste", "gems", "releases"
+_TOP_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """What a simulation says of its users and titles; titles in the order of the catalogue, NaN for unknown ones."""
+
+    user_ids: Sequence[str]
+    countries: Sequence[str]
+    is_niche: NDArray[np.bool_]  # [users]
+    enjoyment: NDArray[np.float64]  # [users, titles]
+    gems: sparse.csr_matrix  # [users, titles], 1 where the user is one of those a gem is for
+
+
+def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
+    """Raises ModelError where the folder is none of a simulation, or one of another catalogue."""
+    try:
+        formula = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["enjoyment"]
+        users, titles, gems = (pq.read_table(folder / f"{name}.parquet") for name in ("users", "titles", "gems"))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise ModelError(f"{folder}: expected the truth of jobs.sources.simulate; {error}") from error
+    places = catalogue.positions(titles["title_id"].to_numpy())
+    if not (places >= 0).any():
+        raise ModelError(f"{folder}: none of its {len(places)} titles is in the lake's catalogue")
+    affinity = _matrix(users["taste"]) @ _matrix(titles["taste"]).T
+    scored = formula["affinity"] * affinity + formula["quality"] * titles["quality"].to_numpy()
+    enjoyment = np.full((len(users), len(catalogue)), np.nan)
+    enjoyment[:, places[places >= 0]] = scored[:, places >= 0]
+    user_ids = users["user_id"].to_pylist()
+    return Tastes(
+        user_ids,
+        users["country"].to_pylist(),
+        users["is_niche"].to_numpy(),
+        enjoyment,
+        _gems(gems, user_ids, catalogue),
+    )
+
+
+def truths(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, Truth]:
+    """What to measure against, by name; one that no user has a positive of is left out."""
+    days = train.days_of(tastes.user_ids)
+    liked = days.toarray() > 0
+    can_be_told = catalogue.is_listed & ~np.isnan(tastes.enjoyment).any(axis=0)
+    is_open = can_be_told & ~liked  # [users, titles]
+    enjoyment = np.where(is_open, tastes.enjoyment, -np.inf)
+
+    moment = np.floor(train.days.max()) + 1
+    has_likes = np.bincount(train.liked.indices, minlength=len(catalogue)) > 0
+    released = can_be_told & ~has_likes & (catalogue.release_days >= moment)
+    least = np.quantile(tastes.enjoyment[:, can_be_told], 1 - _TOP_SHARE, axis=1)[:, None]
+    wanted = {
+        TASTE: (sparse.csr_matrix(_is_among_best(enjoyment, BEST)), can_be_told),
+        GEMS: (tastes.gems.multiply(is_open).tocsr(), can_be_told),
+        RELEASES: (sparse.csr_matrix((enjoyment >= least) & released), released),
+    }
+    return {
+        name: _truth(name, tastes, relevant.astype(np.float32), days, moment, candidates, catalogue)
+        for name, (relevant, candidates) in wanted.items()
+        if relevant.nnz
+    }
+
+
+def users_of(asked: Truth, users: NDArray[np.int64]) -> Truth:
+    """The same for some users alone."""
+    chosen = users.tolist()
+
+    def own(values: NDArray[Any], rows: sparse.csr_matrix) -> NDArray[Any]:
+        return np.concatenate([values[rows.indptr[n] : rows.indptr[n + 1]] for n in chosen])
+
+    return replace(
+        asked,
+        user_ids=[asked.user_ids[n] for n in chosen],
+        countries=[asked.countries[n] for n in chosen],
+        histories=asked.histories[users],
+        history_ages_days=own(asked.history_ages_days, asked.histories),
+        relevant=asked.relevant[users],
+        ignored=asked.ignored[users],
+        ages_days=own(asked.ages_days, asked.relevant),
+        history_weights=None if asked.history_weights is None else own(asked.history_weights, asked.histories),
+    )
+
+
+def _truth(
+    name: str,
+    tastes: Tastes,
+    relevant: sparse.csr_matrix,
+    days: sparse.csr_matrix,
+    moment: float,
+    candidates: NDArray[np.bool_],
+    catalogue: Catalogue,
+) -> Truth:
+    relevant.eliminate_zeros()
+    users = np.flatnonzero(np.diff(relevant.indptr))
+    own, relevant = days[users], relevant[users]
+    relevant.sum_duplicates()  # puts them in order, too
+    histories = sparse.csr_matrix((np.ones(own.nnz, np.float32), own.indices, own.indptr), shape=own.shape)
+    return Truth(
+        name=name,
+        user_ids=[tastes.user_ids[n] for n in users.tolist()],
+        countries=[tastes.countries[n] for n in users.tolist()],
+        histories=histories,
+        history_ages_days=moment - own.data,
+        relevant=relevant,
+        ignored=sparse.csr_matrix(relevant.shape, dtype=np.float32),
+        ages_days=moment - catalogue.release_days[relevant.indices],
+        candidates=candidates,
+    )
+
+
+def _is_among_best(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """[rows, columns]: whether a finite score is among the `count` highest of its row; of equal ones the first."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    found = np.zeros(scores.shape, dtype=np.bool_)
+    np.put_along_axis(found, best, True, axis=1)
+    return found & np.isfinite(scores)
+
+
+def _gems(gems: pa.Table, user_ids: Sequence[str], catalogue: Catalogue) -> sparse.csr_matrix:
+    row_of = {user: n for n, user in enumerate(user_ids)}
+    places = catalogue.positions(gems["title_id"].to_numpy())
+    pairs = [
+        (row_of[user], place)
+        for place, users in zip(places.tolist(), gems["best_users"].to_pylist(), strict=True)
+        for user in users
+        if place >= 0 and user in row_of
+    ]
+    users, titles = zip(*pairs, strict=True) if pairs else ((), ())
+    return sparse.csr_matrix((np.ones(len(pairs)), (users, titles)), shape=(len(user_ids), len(catalogue)))
+
+
+def _matrix(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return np.array(column.to_pylist(), dtype=np.float64)

@@ -1,0 +1,176 @@
+"""The two towers: titles and histories as vectors whose inner product says how much a user would like a title.
+
+Titles are named by row: row n + 1 is the n-th title, and row 0 is padding.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.towers.legacy_keras import keras, tf
+
+_LEAST_SQUARE = 1e-12  # of a length that is divided by
+
+
+class History(NamedTuple):
+    """What is asked with: the titles a user met, the newest first, as tensors or arrays."""
+
+    rows: tf.Tensor  # int64 [batch, length], 0 is padding
+    weights: tf.Tensor  # float32 [batch, length], 1 is a like
+    ages_days: tf.Tensor  # float32 [batch, length], before the moment of asking
+    country: tf.Tensor  # int64 [batch], a vocabulary id, 0 where not known
+
+
+class TitleTower(keras.layers.Layer):
+    """Rows to vectors of length 1: an embedding of the title's id, and one of its content.
+
+    In training the id of a title is left out at random (`id_dropout`), in histories and as a candidate alike, so that
+    content learns to stand for it. Source: Volkovs et al. 2017, DropoutNet.
+    """
+
+    def __init__(
+        self, count_titles: int, dim: int, content: NDArray[np.float32], id_dropout: float, content_dropout: float
+    ) -> None:
+        """`content` [titles, width] is what is known of the titles; of width 0 where that is nothing."""
+        super().__init__(name="titles")
+        self._count_rows = count_titles + 1
+        self._dim = dim
+        self._id_dropout = id_dropout
+        self._content_dropout = content_dropout
+        padded = np.vstack([np.zeros((1, content.shape[1]), np.float32), content])
+        self._content = tf.constant(padded) if content.shape[1] else None
+
+    def build(self, _shape: tf.TensorShape | None = None) -> None:
+        spread = keras.initializers.RandomNormal(stddev=self._dim**-0.5, seed=1)
+        self.ids = self.add_weight("ids", [self._count_rows, self._dim], initializer=spread)
+        if self._content is not None:
+            # Narrow at first: the ids decide, until content has something to say.
+            start = keras.initializers.RandomNormal(stddev=1e-3, seed=2)
+            self.projection = self.add_weight("projection", [self._content.shape[1], self._dim], initializer=start)
+        self.built = True
+
+    def table(self, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[titles + 1, dim], row 0 zeros. `seed` int32 [2] draws what is dropped; None drops nothing."""
+        return self._vectors(tf.range(self._count_rows), seed)
+
+    def call(self, rows: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """[rows, dim] for `rows` [rows], as of `table`."""
+        return self._vectors(rows, seed)
+
+    def _vectors(self, rows: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        found = tf.gather(tf.cast(self.ids, self.compute_dtype), rows)
+        if seed is not None and self._id_dropout > 0:
+            # By title and not by place: a title whose id is dropped is dropped wherever the step meets it.
+            kept = tf.random.stateless_uniform([self._count_rows], seed) >= self._id_dropout
+            found *= tf.cast(tf.gather(kept, rows), found.dtype)[..., None]
+        if self._content is not None:
+            content = tf.cast(tf.gather(self._content, rows), self.compute_dtype)
+            if seed is not None and self._content_dropout > 0:
+                kept = tf.random.stateless_uniform(tf.shape(content), seed + 1) >= self._content_dropout
+                content *= tf.cast(kept, content.dtype) / (1 - self._content_dropout)
+            found += tf.matmul(content, tf.cast(self.projection, content.dtype))
+        return unit(found) * tf.cast(rows > 0, found.dtype)[..., None]
+
+
+class QueryTower(keras.layers.Layer):
+    """Histories to vectors of length 1: the titles' vectors pooled by attention, and an embedding of the country.
+
+    Attention to a title goes by its vector, weight and age. What it gives is the longer the more titles count, so that
+    a long history outweighs what everybody gets; an empty one leaves that alone.
+    """
+
+    def __init__(self, dim: int, count_countries: int) -> None:
+        super().__init__(name="query")
+        self._dim = dim
+        self._count_countries = count_countries
+
+    def build(self, _shape: tf.TensorShape | None = None) -> None:
+        # At 0 all titles count alike.
+        self.of_vector = self.add_weight("of_vector", [self._dim], initializer="zeros")
+        self.of_age = self.add_weight("of_age", [], initializer="zeros")
+        self.of_weight = self.add_weight("of_weight", [], initializer="zeros")
+        spread = keras.initializers.RandomNormal(stddev=self._dim**-0.5, seed=3)
+        self.everybody = self.add_weight("everybody", [self._dim], initializer=spread)
+        self.countries = self.add_weight("countries", [self._count_countries, self._dim], initializer="zeros")
+        self.built = True
+
+    def call(self, history: History, table: tf.Tensor) -> tf.Tensor:
+        """[batch, dim], with the titles' vectors in `table` [titles + 1, dim]."""
+        return query_vectors(history, table, self.weights_by_name())
+
+    def weights_by_name(self) -> dict[str, tf.Tensor]:
+        """What `query_vectors` needs of it."""
+        named = {name: getattr(self, name) for name in QUERY_WEIGHTS}
+        return {name: tf.cast(weight, self.compute_dtype) for name, weight in named.items()}
+
+
+QUERY_WEIGHTS = ("of_vector", "of_age", "of_weight", "everybody", "countries")
+
+
+def query_vectors(
+    history: History,
+    table: tf.Tensor,
+    weights: dict[str, tf.Tensor],
+    recency: tf.Tensor | None = None,
+    by_title: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """[batch, dim] of QueryTower, from its weights: what training, evaluation and serving all compute.
+
+    Titles of weight 0 or less say what somebody does not want, and are left out. `recency` [batch, length] is what
+    attention to each title is multiplied by; `by_title` is `attention_by_title`, where that is kept.
+    """
+    if by_title is None:
+        by_title = attention_by_title(table, weights)
+    attention = attend(history, by_title, weights)
+    if recency is not None:
+        attention *= recency
+        attention /= tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
+    # 1 / Σ a² titles count as one: with equal attention that is how many there are.
+    squares = tf.reduce_sum(tf.square(attention), axis=1, keepdims=True)
+    spread = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE)) * tf.cast(squares > 0, attention.dtype)
+    pooled = weighted_rows(history.rows, attention * spread, table)
+    known = tf.minimum(history.country, weights["countries"].shape[0] - 1)
+    return unit(pooled + weights["everybody"] + tf.gather(weights["countries"], known))
+
+
+def attention_by_title(table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+    """[titles + 1]: the part of attention's logits that goes by a title's vector, for all of `table` [titles + 1, dim].
+
+    As much work as the catalogue is large: training does it in each step, serving once.
+    """
+    return tf.linalg.matvec(table, weights["of_vector"])
+
+
+def attend(history: History, by_title: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+    """[batch, length]: how much of the pooled history each title is; sums to 1, or to 0 where there is no title."""
+    logits = tf.gather(by_title, history.rows)
+    logits += weights["of_age"] * tf.cast(tf.math.log1p(tf.maximum(history.ages_days, 0)), logits.dtype)
+    logits += weights["of_weight"] * tf.cast(history.weights - 1, logits.dtype)
+    counts = tf.cast((history.rows > 0) & (history.weights > 0), logits.dtype)
+    logits -= (1 - counts) * 1e4
+    attention = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)) * counts
+    return attention / tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
+
+
+def weighted_rows(rows: tf.Tensor, weights: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """[batch, width]: Σ over `rows` [batch, length] of `weights` [batch, length] times rows of `table`.
+
+    Through a dense matrix of weights where titles are few beside what would be gathered.
+    """
+    if table.shape[0] is not None and rows.shape[1] is not None and table.shape[0] <= 8 * rows.shape[1]:
+        return tf.matmul(scattered(rows, weights, table.shape[0]), table)
+    return tf.linalg.matvec(tf.gather(table, rows), weights, transpose_a=True)
+
+
+def scattered(rows: tf.Tensor, values: tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    """[batch, width]: `values` [batch, length] added up in the columns that `rows` [batch, length] name."""
+    batch = tf.shape(rows)[0]
+    flat = tf.cast(rows, tf.int32) + tf.range(batch)[:, None] * width
+    summed = tf.math.unsorted_segment_sum(tf.reshape(values, [-1]), tf.reshape(flat, [-1]), batch * width)
+    return tf.reshape(summed, [batch, width])
+
+
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    """`vectors` [..., width] at length 1; zeros stay zeros."""
+    return vectors * tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(vectors), -1, keepdims=True), _LEAST_SQUARE))

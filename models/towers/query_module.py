@@ -1,0 +1,129 @@
+"""From a history to a query: the one computation that evaluation, the bundle and serving share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.towers.layers import History, attention_by_title, query_vectors, unit, weighted_rows
+from models.towers.legacy_keras import tf
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class QueryTables:
+    """What a history's titles bring into the query: row n is the n-th title of the catalogue."""
+
+    tower: Floats  # [titles, dim of the towers]
+    linear: Floats  # [titles, dims], of EASE and content: what a like adds; of no use where the part has no weight
+    factors: Floats  # [titles, factors], of ALS; of width 0 without it
+
+
+@dataclass(frozen=True)
+class QueryParameters:
+    """What does not go by title."""
+
+    tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
+    tower_projection: Floats  # [dim of the towers, dims]
+    factor_projection: Floats  # [factors, dims]
+    part_weights: Mapping[str, float]  # of towers, linear and als
+    system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
+    alpha: float  # weight of a like in the fold-in
+    nobody: Floats  # [dims]: the query where no title of a history weighs more than 0
+    positive_min_weight: float  # from here on an interaction is a like
+    recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
+    recency_floor: float = 1.0  # what the oldest like still counts
+
+
+class QueryModule(tf.Module):
+    """Histories to queries [batch, dims]; see `__call__`."""
+
+    def __init__(self, tables: QueryTables, parameters: QueryParameters) -> None:
+        super().__init__(name="query_tower")
+
+        def fixed(values: Floats) -> tf.Variable:  # variables, for a graph holds no constants beyond 2 GB
+            return tf.Variable(values, dtype=tf.float32, trainable=False)
+
+        def padded(values: Floats) -> tf.Variable:
+            # Of no fixed length: what was loaded takes the tables of a catalogue of another size.
+            table = np.pad(values, ((1, 0), (0, 0)))
+            return tf.Variable(table, dtype=tf.float32, trainable=False, shape=[None, table.shape[1]])
+
+        self._parts = dict(parameters.part_weights)
+        self._tower_table = padded(tables.tower)
+        if self._parts["linear"]:  # a table as large as the vectors that no score goes by need not be served
+            self._linear_table = padded(tables.linear)
+        self._factor_table = padded(tables.factors)
+        self._weights = {name: fixed(weight) for name, weight in parameters.tower.items()}
+        by_title = attention_by_title(self._tower_table, self._weights)
+        self._by_title = tf.Variable(by_title, trainable=False, shape=[None])
+        self._tower_projection = fixed(parameters.tower_projection)
+        self._factor_projection = fixed(parameters.factor_projection)
+        self._system = fixed(parameters.system)
+        self._nobody = fixed(parameters.nobody)
+        self._alpha = parameters.alpha
+        self._least = parameters.positive_min_weight
+        self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
+        # The graph has them as constants; who computes it without TensorFlow reads them here.
+        self.numbers = {name: fixed(np.array(number, dtype=np.float32)) for name, number in self._constants().items()}
+
+    def _constants(self) -> dict[str, float]:
+        return {
+            **self._parts,
+            "alpha": self._alpha,
+            "positive_min_weight": self._least,
+            "half_life": self._half_life,
+            "floor": self._floor,
+        }
+
+    @tf.function(
+        input_signature=(
+            tf.TensorSpec([None, None], tf.int64, "history_rows"),
+            tf.TensorSpec([None, None], tf.float32, "history_weights"),
+            tf.TensorSpec([None, None], tf.float32, "history_ages_days"),
+            tf.TensorSpec([None], tf.int64, "country"),
+        )
+    )
+    def __call__(
+        self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
+    ) -> tf.Tensor:
+        """[batch, dims] for histories [batch, length]: rows of the catalogue + 1, the newest first, 0 padding."""
+        # Most histories are far shorter than the longest: what no history of the batch reaches is not computed. Not by
+        # how many titles they have, since a title that is not known leaves a gap.
+        is_reached = tf.reduce_any(history_rows > 0, axis=0)
+        cut = tf.reduce_max(tf.where(is_reached, tf.range(1, tf.shape(history_rows)[1] + 1), 1))
+        history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
+        weights = {name: weight.value() for name, weight in self._weights.items()}
+        liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
+        recency = self._recency(history, liked) if self._half_life else None
+        tower = query_vectors(history, self._tower_table.value(), weights, recency, self._by_title.value())
+        if recency is not None:
+            liked *= recency
+        queries = self._parts["towers"] * unit(tf.matmul(tower, self._tower_projection))
+        if self._parts["linear"]:
+            linear = weighted_rows(history.rows, liked, self._linear_table.value())
+            queries += self._parts["linear"] * unit(linear)
+        if self._factor_table.shape[1]:
+            factors = self._folded_in(history.rows, liked)
+            queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
+        is_known = tf.reduce_any((history.rows > 0) & (history.weights > 0), axis=1)
+        return tf.where(is_known[:, None], queries, self._nobody)
+
+    def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
+        """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
+        places = tf.range(1, tf.shape(liked)[1] + 1)
+        last = tf.reduce_max(tf.where(history.rows > 0, places, 0), axis=1, keepdims=True)
+        ages = tf.where(places <= last, history.ages_days, np.inf)  # padding is no newest title
+        newer = tf.gather(tf.cumsum(liked, axis=1, exclusive=True), tf.searchsorted(ages, ages), batch_dims=1)
+        return self._floor + (1 - self._floor) * tf.pow(2.0, -newer / self._half_life)
+
+    def _folded_in(self, rows: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
+        """[batch, factors]: see `als.fold_in`, whose batched form this is; `liked` says what each like counts."""
+        factors = tf.gather(self._factor_table, rows)
+        own = factors * liked[:, :, None]
+        systems = self._system + (self._alpha - 1) * tf.matmul(factors, own, transpose_a=True)
+        sums = self._alpha * tf.reduce_sum(own, axis=1)
+        # Positive definite, whatever the history: the Gram matrix and its regularisation are.
+        return tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]

@@ -1,0 +1,46 @@
+"""The model card: what a version was made of and is for, on a page for a person."""
+
+from collections.abc import Sequence
+
+from conf.settings import Settings
+from models.blend.two_tower import TwoTower
+from models.fit.epochs import EpochResult
+from models.fit.training import Inputs, loss_for
+
+
+def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Sequence[EpochResult]) -> str:
+    """Markdown, after Mitchell et al. 2019, Model cards for model reporting."""
+    weights = settings.model.weights
+    count_titles, count_warm = len(inputs.catalogue), len(inputs.warm)
+    tables = "\n".join(f"- `{table}` version {version}" for table, version in sorted(inputs.versions.items()))
+    return f"""# Marquee, the title recommender
+
+## What it is
+One vector of {model.dim} dimensions for a title and for a history; their inner product is the score. Parts: two towers
+({settings.model.dim} dimensions, {loss_for(settings, count_warm)}), weight {weights.towers:g};
+EASE, weight {weights.ease:g}; what the content of liked titles says of others, weight {weights.content:g}; ALS, weight
+{weights.als:g}. Titles that nobody liked get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge
+regression, which counts as {settings.model.cold_start.prior_likes:g} likes of the others.
+
+## What it was trained on
+{inputs.train.liked.nnz:,} likes by {inputs.train.liked.shape[0]:,} people of {count_warm:,} titles, out of
+{count_titles:,} in the catalogue. SHA-256 of the likes: `{inputs.data_hash}`.
+{tables}
+
+## How it was trained
+Seed {settings.seed}, {settings.training.epochs} epochs at most; {_course(results)}
+
+## What it is for, and what not
+Recommending titles of a streaming guide to people by what they liked there. It knows nobody but by titles, their ages
+and a country; it says nothing of anybody's traits, and should not be asked to. What nobody exposed to a title could
+like is not in the data: see the evaluation by segment in the same run.
+"""
+
+
+def _course(results: Sequence[EpochResult]) -> str:
+    if not results:
+        return "all of them before this start."
+    last = results[-1]
+    measured = [result.validation for result in results if result.validation is not None]
+    best = f", best NDCG@20 on what is held back {max(measured):.4f}" if measured else ", nothing was held back"
+    return f"the last was the {last.epoch + 1}th, loss {last.loss:.4f}{best}."

@@ -1,0 +1,156 @@
+"""What goes to MLflow: a training's settings, inputs, curves, model card and model; what the model measured like."""
+
+import hashlib
+import json
+import logging
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from matplotlib.figure import Figure
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from conf.settings import Settings
+from models.blend.two_tower import TwoTower
+from models.evaluation import measured, plots
+from models.evaluation.measured import Measured
+from models.fit.epochs import EpochResult
+from models.tracking import registry
+
+log = logging.getLogger("marquee")
+
+EXPERIMENT = "marquee"
+# Of an evaluation.
+DIMENSIONS = ("popularity", "title_age_days", "history_titles")
+_PLOTTED = ("recall", "ndcg")
+_CODE = Path(__file__).parent / "logged_model.py"
+# What the sections of the settings that a model depends on are called.
+_SECTIONS = ("seed", "model", "training", "content", "baselines", "examples")
+
+
+def start_run(settings: Settings, run_id: str | None, name: str) -> mlflow.ActiveRun:
+    """A run of the experiment, or the one of `run_id` gone on with; to be used as a context."""
+    client = registry.client(settings)
+    if client.get_experiment_by_name(EXPERIMENT) is None:
+        client.create_experiment(EXPERIMENT, artifact_location=settings.mlflow.artifacts_root)
+    mlflow.set_experiment(EXPERIMENT)
+    return mlflow.start_run(run_id=run_id, run_name=None if run_id else name)
+
+
+def log_settings(settings: Settings, versions: Mapping[str, int], data_hash: str) -> None:
+    """The whole resolved configuration as a file, what a model depends on as params, and what it is made of as tags."""
+    resolved = settings.model_dump(mode="json", warnings=False)
+    mlflow.log_dict(resolved, "settings.json")
+    flat = flatten({name: resolved[name] for name in _SECTIONS})
+    mlflow.log_params({key: str(value)[:500] for key, value in flat.items()})
+    pinned = {f"delta_version.{table}": str(version) for table, version in versions.items()}
+    mlflow.set_tags({"git_commit": git_commit(), "data_hash": data_hash, "lake": settings.lake.root, **pinned})
+
+
+def log_epoch(result: EpochResult) -> None:
+    """The curves."""
+    mlflow.log_metric("loss", result.loss, step=result.epoch + 1)
+    if result.validation is not None:
+        mlflow.log_metric("validation_ndcg_20", result.validation, step=result.epoch + 1)
+
+
+def log_model(model: TwoTower, card: str) -> str:
+    """Log the model with its card and signature; the address to register it by."""
+    mlflow.log_text(card, "model_card.md")
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.int64), (-1, -1), "history_title_ids")]),
+        outputs=Schema([TensorSpec(np.dtype(np.int64), (-1, 20), "title_ids")]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / registry.FOLDER)
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_CODE),
+            artifacts={registry.FOLDER: str(Path(folder) / registry.FOLDER)},
+            signature=signature,
+            input_example={"history_title_ids": np.array([[*model.title_ids[:2], -1]])},
+            pip_requirements=["marquee"],
+        )
+    return str(logged.model_uri)
+
+
+def log_measured(
+    settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measured]], against: str, shown: str = ""
+) -> None:
+    """Put what was measured into the run that a registered `model` came of, under evaluation/`name`.
+
+    That is: all of `found` as measured.csv, the models side by side by popularity, age of the title and length of the
+    history, and, where it isn't `against` itself, the model's differences to that one by segment. Its figures over
+    everybody become metrics of the run: `name`.recall_20. `shown` is what `found` calls the model, if not `model`.
+    """
+    run_id = registry.run_of(settings, model)
+    if run_id is None:
+        log.info("%s was registered without a run: its figures are not kept in MLflow", model)
+        return
+    client, folder = registry.client(settings), f"evaluation/{name}"
+    own = found[shown or model]
+    client.log_text(run_id, measured.frame(found).to_csv(index=False), f"{folder}/measured.csv")
+    for row in own:
+        if row.dimension == "all":
+            client.log_metric(run_id, f"{name}.{row.metric}_{row.k}", row.mean)
+    k = settings.evaluation.k[0]
+    for metric in _PLOTTED:
+        for dimension in DIMENSIONS:
+            figure = plots.by_segment(found, dimension, metric, k)
+            client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_by_{dimension}.png")
+        if any(row.difference for row in own):
+            figure = plots.differences(own, metric, k, f"{shown or model} less {against}, {name}")
+            client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_against_{against}.png")
+    log.info("figures of %s on %s are in MLflow, run %s", shown or model, name, run_id)
+
+
+def log_plot(settings: Settings, model: str, file: str, figure: Figure) -> None:
+    """Put a plot into the run that a registered model came of."""
+    run_id = registry.run_of(settings, model)
+    if run_id is not None:
+        registry.client(settings).log_figure(run_id, figure, file)
+
+
+def plot_curves(results: Sequence[EpochResult]) -> Figure:
+    """Loss and validation figure by epoch."""
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    epochs = [result.epoch + 1 for result in results]
+    axes.plot(epochs, [result.loss for result in results], color="tab:blue", label="loss")
+    axes.set(xlabel="epoch", ylabel="loss")
+    validations = [(result.epoch + 1, result.validation) for result in results if result.validation is not None]
+    if validations:
+        beside = axes.twinx()
+        beside.plot(*zip(*validations, strict=True), color="tab:orange", label="validation")
+        beside.set_ylabel("NDCG@20 on validation")
+    figure.legend(loc="upper right")
+    return figure
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, with `-dirty` where files differ from it; `unknown` outside of a checkout."""
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    answer = subprocess.run(asked, capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
+
+
+def training_key(settings: Settings, versions: Mapping[str, int], data_hash: str, warm_start: int | None) -> str:
+    """Trainings of one key come to the same model: it names their checkpoints, and what is trained already."""
+    resolved = settings.model_dump(mode="json", warnings=False)
+    resolved["training"].pop("checkpoints")
+    parts = [{name: resolved[name] for name in _SECTIONS}, dict(sorted(versions.items())), data_hash, warm_start]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        flat |= flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+    return flat

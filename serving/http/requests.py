@@ -1,0 +1,88 @@
+"""What the server takes: typed, with limits on sizes, so that a bad request is told apart from a bad answer."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from conf.settings import Serving
+from indexing.errors import RequestError
+from serving.user_history import Entry
+
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["DE"])]
+TitleId = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class HistoryEntry(_Request):
+    """A title somebody met."""
+
+    title_id: TitleId
+    weight: float = Field(1.0, ge=-1e6, le=1e6, description="1 is a like, below 0 a dislike")
+    age_days: float = Field(0.0, ge=0, le=1e6, description="how long ago")
+
+
+def _kind(entry: object) -> str:
+    """Told apart first, so that a bad entry is called bad once, as what it is."""
+    return "title" if isinstance(entry, dict | HistoryEntry) else "id"
+
+
+_Entry = Annotated[Annotated[HistoryEntry, Tag("title")] | Annotated[TitleId, Tag("id")], Discriminator(_kind)]
+
+
+class _Filters(_Request):
+    country: Country | None = Field(None, description="only what is on offer there")
+    providers: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        None, description="only what at least one of them offers in the country; at most serving.max_providers"
+    )
+    k: int | None = Field(None, ge=1, description="titles in the answer; at most serving.max_titles")
+    exclude: list[TitleId] = Field([], description="at most serving.max_listed_titles")
+    candidates: list[TitleId] | None = Field(
+        None, description="only titles among these; at most serving.max_listed_titles"
+    )
+    why: bool = Field(True, description="whether to say why; costs about as much as the rest together")
+
+
+class RecommendRequest(_Filters):
+    """Titles for somebody. Without a history that speaks for something it is what is popular where they are."""
+
+    history: list[_Entry] = Field(
+        [],
+        description="titles, or titles with weight and age; bare ids are likes of today, the first the newest; "
+        "at most serving.max_history_titles",
+        examples=[[318, {"title_id": 2571, "weight": 0.8, "age_days": 12}]],
+    )
+    dial: float | str = Field(
+        0.0, description="a setting of the bundle's, or a number clipped to its range; above 0 favours what is popular"
+    )
+    freshness: float = Field(0.0, ge=-1e6, le=1e6, description="above 0 favours new titles")
+
+    def entries(self) -> list[Entry]:
+        """The history as the retriever takes it."""
+        return [
+            entry if isinstance(entry, int) else (entry.title_id, entry.weight, entry.age_days)
+            for entry in self.history
+        ]
+
+
+class SimilarRequest(_Filters):
+    """Titles like all of some titles together."""
+
+    title_ids: list[TitleId] = Field(description="at most serving.max_history_titles", examples=[[318]])
+
+
+def refuse_too_large(request: RecommendRequest | SimilarRequest, limits: Serving) -> None:
+    """Raise RequestError for a list that is longer than the settings allow."""
+    most = {
+        "history": limits.max_history_titles,
+        "title_ids": limits.max_history_titles,
+        "providers": limits.max_providers,
+        "exclude": limits.max_listed_titles,
+        "candidates": limits.max_listed_titles,
+    }
+    for field, limit in most.items():
+        values: list[Any] = getattr(request, field, None) or []
+        if len(values) > limit:
+            raise RequestError(field, f"at most {limit} entries, found {len(values)}")

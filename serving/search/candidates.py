@@ -1,0 +1,105 @@
+"""A bundle's candidates as the planner searches them: by score, and by likeness to other titles."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexing.bundle import bundle
+from indexing.bundle.bundle import TUNED_COUNT, Bundle
+from serving.search import planner
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+_LEAST_LENGTH = 1e-12
+_BATCH_TITLES = 65_536
+_BATCH_ROWS = 512
+
+
+@dataclass(frozen=True)
+class ByScore:
+    """Worth is query · vector, popularity and freshness included."""
+
+    opened: Bundle
+
+    @cached_property
+    def _vectors(self) -> Floats:
+        return np.asarray(self.opened.vectors[: self.opened.count_candidates])
+
+    def __len__(self) -> int:
+        return self.opened.count_candidates
+
+    def score(self, queries: Floats, rows: Ids | slice) -> Floats:
+        return _products(queries, self._vectors, rows)
+
+    def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
+        return search_index(self.opened, queries, count)
+
+
+@dataclass(frozen=True)
+class ByLikeness:
+    """Worth is the cosine of a query and a title's embedding; a query of length 1 makes it one.
+
+    The index knows inner products alone: `refetch` times as many as are wanted are taken from it, and their cosines
+    decide.
+    """
+
+    opened: Bundle
+    refetch: float
+
+    @cached_property
+    def _embeddings(self) -> Floats:
+        return np.asarray(self.opened.embeddings[: self.opened.count_candidates])
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """[candidates]"""
+        return lengths(self._embeddings)
+
+    def __len__(self) -> int:
+        return self.opened.count_candidates
+
+    def score(self, queries: Floats, rows: Ids | slice) -> Floats:
+        return _products(queries, self._embeddings, rows) / self.lengths[rows]
+
+    def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
+        fetch = min(int(self.refetch * count), len(self))
+        rows, _ = search_index(self.opened, self.opened.queries(queries, dial=0.0), fetch)
+        cosines = np.einsum("qkw,qw->qk", self._embeddings[rows], queries) / self.lengths[rows]
+        scores = np.where(rows >= 0, cosines, np.float32(-np.inf))
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        return planner.taken(rows, order), planner.taken(scores, order)
+
+
+def search_index(opened: Bundle, queries: Floats, count: int) -> tuple[Ids, Floats]:
+    """`Bundle.search` for lists that may be far longer than those it was tuned for: more leaves are looked at."""
+    form, index = opened.manifest.forms.pybind, opened.manifest.index
+    deeper = max(1.0, count / TUNED_COUNT) ** 0.5
+    leaves = min(int(np.ceil(form.leaves_to_search * deeper)), index.leaves)
+    return bundle.search(opened.searcher, queries, min(count, opened.count_candidates), form.reorder, leaves)
+
+
+def _products(queries: Floats, vectors: Floats, rows: Ids | slice) -> Floats:
+    """[queries, rows]: `queries` [queries, width] times the `rows` of `vectors` [titles, width].
+
+    Rows that must be gathered are taken some at a time, so that they are still near the processor when they are
+    multiplied: twice as fast.
+    """
+    if isinstance(rows, slice):
+        return queries @ vectors[rows].T
+    found = np.empty((len(queries), len(rows)), dtype=np.float32)
+    gathered = np.empty((min(_BATCH_ROWS, len(rows)), vectors.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), _BATCH_ROWS):
+        part = rows[start : start + _BATCH_ROWS]
+        own = gathered[: len(part)]
+        np.take(vectors, part, axis=0, out=own, mode="clip")
+        np.matmul(queries, own.T, out=found[:, start : start + len(part)])
+    return found
+
+
+def lengths(vectors: Floats) -> Floats:
+    """[rows] of `vectors` [rows, width]; never 0."""
+    parts = [np.linalg.norm(vectors[n : n + _BATCH_TITLES], axis=1) for n in range(0, len(vectors), _BATCH_TITLES)]
+    return np.maximum(np.concatenate(parts), np.float32(_LEAST_LENGTH))

@@ -1,0 +1,129 @@
+"""Show a person what a night made: twenty titles for one user at three settings of the dial, and where everything is.
+
+Reads the live bundle in <bundles.root>, training_users in <lake.root>, and which pages are in <report.root>/DATE;
+writes nothing. The user is --user, or one with a history of usual length.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table as RichTable
+
+from conf import command_line
+from conf.settings import Settings
+from indexing.bundle.bundle import Bundle
+from indexing.errors import BundleError
+from indexing.publishing import publication
+from lake import delta_files
+from models.errors import ModelError
+from serving.response.response import Answer, Item, Why
+from serving.retriever import Retriever
+
+COUNT = 20
+_HISTORY_SHOWN = 8
+_COLUMNS = ("user_id", "country", "history_title_ids", "history_weights", "history_ages_days")
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """A user of the lake; a history entry is a title's id, weight and age in days, the newest first."""
+
+    user_id: str
+    country: str | None
+    history: Sequence[tuple[int, float, float]]
+
+
+def find_user(settings: Settings, user_id: str | None) -> Somebody:
+    """The user of that id, or else the one whose history is as long as the median. Raises ModelError for none such."""
+    location = f"{settings.lake.root}/training_users"
+    rows = delta_files.read_table(location, delta_files.newest_version(location), _COLUMNS)
+    users = [_somebody(row) for row in rows.to_pylist() if user_id in (None, row["user_id"])]
+    if not users:
+        raise ModelError(f"{location}: no user {user_id or 'at all'}")
+    ordered = sorted(users, key=lambda user: (len(user.history), user.user_id))
+    return ordered[len(ordered) // 2]
+
+
+def three_settings(settings: Mapping[str, float]) -> list[str]:
+    """Names of the dial's settings: the most popular, the one nearest to the middle, the least popular."""
+    ordered = sorted(settings, key=lambda name: -settings[name])
+    middle = min(ordered, key=lambda name: abs(settings[name]))
+    return list(dict.fromkeys([ordered[0], middle, ordered[-1]]))
+
+
+def _somebody(row: Mapping[str, object]) -> Somebody:
+    parts = [np.asarray(row[name]) for name in _COLUMNS[2:]]
+    entries = [(int(title), float(weight), float(age)) for title, weight, age in zip(*parts, strict=True) if weight]
+    country = row["country"]
+    return Somebody(str(row["user_id"]), None if country is None else str(country), entries)
+
+
+def print_answer(answer: Answer, dial: str) -> None:
+    """A list with its reasons."""
+    shown = RichTable(title=f"dial {dial}: {answer.dial or 0:+.2f}", title_justify="left", expand=True)
+    shown.add_column("", justify="right")
+    shown.add_column("title", ratio=4)
+    shown.add_column("score", justify="right")
+    shown.add_column("because of", ratio=4)
+    shown.add_column("which share", ratio=4)
+    for item in answer.items:
+        shown.add_row(str(item.rank), _title(item), f"{item.score:.2f}", *_told(item.why))
+    command_line.console().print(shown)
+    if answer.note:
+        print(answer.note)
+
+
+def _title(item: Item) -> str:
+    known = ", ".join(part for part in (str(item.release_year or ""), "not yet out" * item.is_unreleased) if part)
+    return f"{item.title} ({known})" if known else item.title
+
+
+def _told(why: Why | None) -> tuple[str, str]:
+    if why is None:
+        return "", ""
+    return ", ".join(reason.title for reason in why.titles[:2]), ", ".join([*why.genres, *why.themes, *why.people][:4])
+
+
+def print_places(settings: Settings, bundle: Bundle, ds: date) -> None:
+    """Where the bundle, the pages and MLflow are, and how to open them."""
+    folder = Path(settings.report.root) / ds.isoformat()
+    pages = [page for page in (folder / "report.html", folder / "gate.html") if page.exists()]
+    counts = bundle.manifest.counts
+    print(f"\nbundle   {bundle.folder}: {counts.candidates:,} titles, model version {bundle.manifest.model.version}")
+    print("         check it: python -m indexing.verify; serve it: python -m serving.server")
+    for page in pages:
+        print(f"page     file://{page}")
+    print(f"MLflow   mlflow server --backend-store-uri {settings.mlflow.tracking_uri} --host 127.0.0.1 --port 5000")
+    print("Airflow  make airflow")
+
+
+def work(settings: Settings, arguments: Namespace) -> None:
+    opened = publication.open_live(publication.store_of(settings))
+    somebody = find_user(settings, arguments.user)
+    retriever = Retriever(opened, settings.serving)
+    titles = dict(zip(opened.title_ids.tolist(), opened.titles["title"].to_pylist(), strict=True))
+    liked = [titles.get(title, f"title {title}") for title, weight, _ in somebody.history if weight > 0]
+    country = somebody.country or "no known country"
+    print(f"user {somebody.user_id} in {country} liked {len(liked)} titles, of late")
+    print(", ".join(liked[:_HISTORY_SHOWN]) + "\n")
+    for dial in three_settings(opened.manifest.dial.settings):
+        answer = retriever.recommend(somebody.history, dial=dial, k=arguments.k)
+        print_answer(answer, dial)
+    print_places(settings, opened, arguments.ds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
+    parser.add_argument("--user", metavar="ID", help="a user with a history; default: one of usual length")
+    parser.add_argument("--k", type=int, default=COUNT, metavar="N", help=f"titles per list; default: {COUNT}")
+    return command_line.run(parser, work, argv, (BundleError, ModelError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What a bundle takes from the lake: candidates first, names without padding, offers by row, histories by row."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from indexing.bundle import lake_inputs, sample_histories
+from indexing.bundle.lake_inputs import LakeInputs
+
+
+@pytest.fixture(scope="module")
+def inputs(small_lake: Path) -> LakeInputs:
+    return lake_inputs.read(str(small_lake), lake_inputs.pin(str(small_lake)), {"genres": 1.0}, "count_positives_ever")
+
+
+def test_candidates_come_first_and_are_those_listed(inputs: LakeInputs) -> None:
+    # Every 16th of the 320 titles left the guide.
+    assert inputs.count_candidates == 300
+    assert inputs.catalogue.is_listed.tolist() == [True] * 300 + [False] * 20
+    assert inputs.catalogue.title_ids[14:17].tolist() == [1014, 1016, 1017]
+    assert inputs.catalogue.title_ids[300:302].tolist() == [1015, 1031]
+
+
+def test_everything_stands_in_the_order_of_rows(inputs: LakeInputs) -> None:
+    for row in (0, 15, 299, 300):
+        number = int(inputs.catalogue.title_ids[row]) - 1000
+        about = inputs.about.slice(row, 1).to_pylist()[0]
+        assert about["title"] == f"Title {1000 + number}"
+        assert about["object_type"] == ("show" if number % 2 else "movie")
+        # Ids 2 + n % 5 and 2 + n % 3, padded with 0; the id of one genre twice is one genre here as well.
+        assert about["genres"] == [f"genre {number % 5}", f"genre {number % 3}"]
+        # Id 1, of all that are not known, has no name.
+        assert about["themes"] == [f"theme {number % 7}"]
+        assert about["cast"] == [f"person {number % 11}"]
+        assert about["directors"] == [f"person {number % 13}"]
+        assert inputs.counts[row] == 2000 // (1 + number)
+
+
+def test_offers_are_those_of_candidates_by_row(inputs: LakeInputs) -> None:
+    rows = inputs.offers["row"].to_numpy()
+    assert rows.max() < 300
+    # Title 1004 is offered in Germany and France, but not in the USA.
+    own = inputs.offers.filter(pa.compute.equal(inputs.offers["row"], 4)).to_pylist()
+    assert [(offer["country"], offer["provider_id"], offer["monetization_type"]) for offer in own] == [
+        ("DE", "gamma", "rent"),
+        ("US", "beta", "rent"),
+    ]
+
+
+def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeInputs) -> None:
+    found = sample_histories.sample(str(small_lake), 0, inputs.catalogue.positions, {"DE": 2}, 40, 5, seed=1)
+    assert len(found) == 40
+    assert found.rows.shape[1] == 5
+    assert found.countries.tolist() == [2] * 40
+    lengths = (found.rows > 0).sum(axis=1)
+    assert lengths.max() == 5
+    for rows, weights, ages, length in zip(found.rows, found.weights, found.ages_days, lengths, strict=True):
+        # Entries are a day apart, the newest first; each third weighs less.
+        assert ages[:length].tolist() == [0, 1, 2, 3, 4][:length]
+        assert np.allclose(weights[:length], [0.4, 1, 1, 0.4, 1][:length])
+        assert not rows[length:].any()
+    assert (
+        sample_histories.sample(str(small_lake), 0, inputs.catalogue.positions, {}, 40, 5, seed=1).countries.tolist()
+        == [1] * 40
+    )
+
+
+def test_made_up_histories_are_the_same_for_a_seed() -> None:
+    counts = np.array([1000, 10, 0, 0, 0])
+    first, again, other = (sample_histories.made_up(counts, np.array([2, 3]), 64, 4, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.rows, again.rows)
+    assert not np.array_equal(first.rows, other.rows)
+    assert not first.rows[0].any()
+    for rows, ages in zip(first.rows, first.ages_days, strict=True):
+        titles = rows[rows > 0]
+        assert len(set(titles)) == len(titles)
+        assert (np.diff(ages[: len(titles)]) >= 0).all()
+    assert set(first.countries[::8]) == {0}
+    # A title that everybody likes is in more histories than one that nobody does.
+    assert (first.rows == 1).sum() > (first.rows == 5).sum()

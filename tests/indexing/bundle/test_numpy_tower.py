@@ -1,0 +1,77 @@
+"""The query tower in NumPy gives what the exported graph gives, whatever the model uses and whatever is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexing.ann.runtime import load_saved_model, save_module
+from indexing.bundle.coordinates import Balance
+from indexing.bundle.numpy_tower import NumpyTower
+from indexing.bundle.query_export import BalancedTower
+from models.data.padded_histories import PaddedHistories
+from models.towers.legacy_keras import tf
+from models.towers.query_module import QueryModule
+from tests.fixtures.query_parts import COUNTRIES, parameters, tables
+
+TITLES, DIM, DIMS, FACTORS = 40, 5, 9, 4
+USERS, LENGTH = 30, 12
+
+
+def histories(random: np.random.Generator) -> PaddedHistories:
+    """The first is empty, the second of dislikes alone, the third has a gap where a title is not known."""
+    lengths = random.integers(1, LENGTH, USERS)
+    lengths[0] = 0
+    is_title = np.arange(LENGTH) < lengths[:, None]
+    rows = np.where(is_title, random.integers(1, TITLES + 1, (USERS, LENGTH)), 0)
+    weights = np.where(is_title, random.choice([1.0, 0.8, 0.1, -1.0], (USERS, LENGTH)), 0).astype(np.float32)
+    weights[1] = np.where(is_title[1], -1, 0)
+    rows[2, :4] = [3, 0, 5, 7]
+    weights[2, :4] = 1
+    ages = np.where(is_title, np.sort(random.integers(0, 6, (USERS, LENGTH)), axis=1), 0).astype(np.float32)
+    return PaddedHistories(rows, weights, ages, random.integers(0, COUNTRIES + 2, USERS))
+
+
+@pytest.mark.parametrize(
+    ("factors", "changes"),
+    [
+        (FACTORS, {}),
+        (FACTORS, {"recency_half_life": 2.0, "recency_floor": 0.3}),
+        (FACTORS, {"part_weights": {"towers": 1.5, "linear": 0.0, "als": 1.0}}),
+        (0, {"part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.0}}),
+    ],
+    ids=["all parts", "newer likes count more", "without the linear part", "without factors"],
+)
+def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes: dict[str, Any]) -> None:
+    random = np.random.default_rng(3)
+    own_tables = tables(random, TITLES, DIM, DIMS, factors)
+    module = QueryModule(own_tables, parameters(own_tables, random, **changes))
+    factors_of = random.uniform(0.5, 2, DIMS).astype(np.float32)
+    save_module(BalancedTower(module, Balance(random.permutation(DIMS), factors_of, factors_of)), tmp_path / "tower")
+    exported = load_saved_model(tmp_path / "tower")
+    tower = NumpyTower.of(exported)
+    assert tower is not None
+    assert np.shares_memory(tower.tower_table, np.asarray(exported._query_tower._tower_table.value()))
+    asked = histories(random)
+    expected = exported(asked.rows, asked.weights, asked.ages_days, asked.countries).numpy()
+    assert expected.std() > 0.1
+    found = tower(asked)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    # One at a time and no wider than it must be, as serving asks.
+    for user in (0, 5, 11):
+        own = asked.part(slice(user, user + 1))
+        length = max(1, int((own.rows > 0).sum()))
+        cut = PaddedHistories(own.rows[:, :length], own.weights[:, :length], own.ages_days[:, :length], own.countries)
+        np.testing.assert_allclose(tower(cut), expected[user : user + 1], atol=2e-5)
+
+
+def test_a_model_of_another_form_is_left_to_its_graph(tmp_path: Path) -> None:
+    class Other(tf.Module):
+        @tf.function(input_signature=(tf.TensorSpec([None], tf.float32, "values"),))
+        def __call__(self, values: tf.Tensor) -> tf.Tensor:
+            return values
+
+    save_module(Other(), tmp_path / "other")
+    assert NumpyTower.of(load_saved_model(tmp_path / "other")) is None

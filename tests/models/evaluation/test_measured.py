@@ -1,0 +1,135 @@
+"""Evaluation: the metrics of every model per segment, each compared with one of them."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from conf.loader import load_settings
+from conf.settings import Evaluation, with_changes
+from models.data.content import Content
+from models.data.lake_tables import Catalogue
+from models.evaluation import measured
+from models.evaluation.evaluation_set import Truth
+from models.evaluation.measured import Measured
+from models.recommender import NO_TITLE
+
+# Training likes of titles 0 to 3: 4, 1, 1 and none.
+LIKED = sparse.csr_matrix([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def options() -> Evaluation:
+    changes = {"evaluation.k": [2], "evaluation.resamples": 200, "evaluation.head_share": 0.6}
+    return with_changes(load_settings(), changes).evaluation
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return Catalogue(
+        title_ids=np.arange(4),
+        is_listed=np.ones(4, dtype=np.bool_),
+        object_types=["movie", "movie", "show", None],
+        genre_names=["drama", "comedy"],
+        genres=sparse.csr_matrix([[1, 0], [0, 1], [1, 1], [1, 0]], dtype=np.float32),
+        release_days=np.zeros(4),
+        content=Content({}, {}),
+    )
+
+
+@pytest.fixture
+def truth() -> Truth:
+    """Two users: one liked title 0, the other titles 2 and 3, the last of which is cold."""
+    return Truth(
+        name="test",
+        user_ids=["u1", "u2"],
+        countries=["FR", "DE"],
+        histories=sparse.csr_matrix([[0, 1, 0, 0], [0, 0, 0, 0]], dtype=np.float32),
+        history_ages_days=np.array([3.0]),
+        relevant=sparse.csr_matrix([[1, 0, 0, 0], [0, 0, 1, 1]], dtype=np.float32),
+        ignored=sparse.csr_matrix((2, 4), dtype=np.float32),
+        ages_days=np.array([2.0, 40.0, np.nan]),
+        candidates=np.ones(4, dtype=np.bool_),
+    )
+
+
+@pytest.fixture
+def found(options: Evaluation, catalogue: Catalogue, truth: Truth) -> dict[str, list[Measured]]:
+    recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
+    return measured.measure(recommended, "old", truth, catalogue, LIKED, options, seed=7)
+
+
+def one(rows: list[Measured], metric: str, segment: str, dimension: str = "all") -> Measured:
+    [row] = [row for row in rows if (row.metric, row.segment, row.dimension) == (metric, segment, dimension)]
+    return row
+
+
+def test_everybody_is_measured_and_compared(found: dict[str, list[Measured]]) -> None:
+    # Of u1's one positive both find it; of u2's two the new model finds one, the old none.
+    assert one(found["old"], "recall", "all").mean == 0.5
+    new = one(found["new"], "recall", "all")
+    assert (new.mean, new.name, new.count_users) == (0.75, "recall@2", 2)
+    assert new.difference is not None
+    assert (new.difference.mean, new.difference.share_better, new.difference.share_worse) == (0.25, 0.5, 0)
+    assert one(found["old"], "recall", "all").difference is None
+
+
+def test_segments_restrict_the_truth(found: dict[str, list[Measured]]) -> None:
+    recall = {
+        (row.dimension, row.segment): (row.mean, row.count_users) for row in found["new"] if row.metric == "recall"
+    }
+    assert recall == {
+        ("all", "all"): (0.75, 2),
+        ("history_titles", "0"): (0.5, 1),
+        ("history_titles", "1-4"): (1, 1),
+        ("country", "DE"): (0.5, 1),
+        ("country", "FR"): (1, 1),
+        # 4 of 6 likes are title 0's; titles 1 and 2 have one each and go together.
+        ("popularity", "head"): (1, 1),
+        ("popularity", "mid"): (0, 1),
+        ("popularity", "unseen"): (1, 1),
+        ("title_age_days", "1-3"): (1, 1),
+        ("title_age_days", "older"): (0, 1),
+        ("title_age_days", "unknown"): (1, 1),
+        # Title 2 is in both genres: u2 has a positive in each.
+        ("genre", "drama"): (0.75, 2),
+        ("genre", "comedy"): (0, 1),
+        ("object_type", "movie"): (1, 1),
+        ("object_type", "show"): (0, 1),
+        ("object_type", "unknown"): (1, 1),
+    }
+
+
+def test_what_describes_lists_is_measured_too(found: dict[str, list[Measured]]) -> None:
+    # u1 gets titles 2 and 0 with 1 and 4 likes, u2 gets title 3 with none.
+    assert one(found["new"], "mean_popularity", "all").mean == (2.5 + 0) / 2
+    assert one(found["new"], "cold_share", "all").mean == (0 + 1) / 2
+    # Titles 0, 2 and 3 of four.
+    assert one(found["new"], "coverage", "all").mean == 0.75
+    assert one(found["new"], "coverage", "all").low is None
+
+
+def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measured]]) -> None:
+    # One title has no pair to differ; u2's history is empty, and so has no genres to be true to.
+    diversity = one(found["new"], "diversity", "all")
+    assert (diversity.count_users, diversity.count_left_out) == (1, 1)
+    assert diversity.difference is not None
+    assert diversity.difference.count_users == 1
+    assert one(found["old"], "calibration", "all").count_left_out == 1
+
+
+def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, truth: Truth) -> None:
+    recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
+    is_met = np.array([True, True, False, True])
+    found = measured.measure_unmet(recommended, "old", truth, is_met, options, seed=7)
+    # Title 2 has one of two places for u1 in both, none for u2.
+    assert one(found["new"], "unmet_share", "all").mean == 0.25
+    recall = one(found["new"], "recall_among_all", "all")
+    assert recall.mean == 0.75
+    assert recall.difference is not None
+    assert recall.difference.mean == 0.25
+
+
+def test_among_some_titles_others_are_no_candidates(truth: Truth) -> None:
+    among = truth.among(np.array([True, False, True, True])).among(np.array([True, True, False, True]))
+    assert among.candidates.tolist() == [True, False, False, True]
+    assert truth.candidates.all()

@@ -1,0 +1,251 @@
+"""Training epoch by epoch: what a break changes, which weights stay, what ends it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conf.loader import load_settings
+from conf.settings import Training, with_changes
+from models.errors import ModelError
+from models.fit import epochs
+from models.fit.epochs import EpochResult
+from models.towers.legacy_keras import keras, tf
+from models.towers.networks import NetworkOptions, UserSoftmax
+
+TITLES, USERS = 10, 32
+
+
+class KilledError(Exception):
+    """What a test does to a training."""
+
+
+@pytest.fixture(scope="module")
+def batches() -> dict[str, np.ndarray]:
+    """[batches, users, length] of histories: of one half of the titles or the other."""
+    random = np.random.default_rng(1)
+    rows = np.array([random.permutation(5)[:4] + 1 + 5 * (n % 2) for n in range(USERS)])
+    shape = (4, USERS // 4)
+    ages = random.random((*shape, 4)).astype(np.float32)
+    return {
+        "rows": rows.reshape(*shape, 4),
+        "weights": np.ones((*shape, 4), np.float32),
+        "ages_days": ages,
+        "country": np.zeros(shape, np.int64),
+    }
+
+
+@pytest.fixture(scope="module")
+def options() -> Callable[..., Training]:
+    def make(**changes: Any) -> Training:
+        plain = {"epochs": 6, "learning_rate": 0.05, "patience_epochs": 2, **changes}
+        return with_changes(load_settings(), {f"training.{key}": value for key, value in plain.items()}).training
+
+    return make
+
+
+def network(options: Training, count_steps: int = 24) -> UserSoftmax:
+    keras.utils.set_random_seed(3)
+    about = NetworkOptions(4, 3, 0.2, True, id_dropout=0.2, content_dropout=0.1, seed=3)
+    content = np.random.default_rng(2).normal(size=(TITLES, 3)).astype(np.float32)
+    made = UserSoftmax(about, content, (0.2, 0.6), 0.5, 0.25)
+    epochs.compile_network(made, options, count_steps)
+    return made
+
+
+def data_of(batches: dict[str, np.ndarray]) -> Callable[[int], tf.data.Dataset]:
+    """Epochs of the batches in another order each."""
+
+    def make(epoch: int) -> tf.data.Dataset:
+        order = np.random.default_rng(epoch).permutation(4)
+        return tf.data.Dataset.from_tensor_slices({name: values[order] for name, values in batches.items()})
+
+    return make
+
+
+def weights_of(network: UserSoftmax) -> list[np.ndarray]:
+    return [variable.numpy() for variable in network.trainable_variables]
+
+
+def fit(
+    network: UserSoftmax,
+    batches: dict[str, np.ndarray],
+    options: Training,
+    folder: Path,
+    validate: Callable[[], float] | None = None,
+    killed_after: int | None = None,
+) -> list[EpochResult]:
+    results: list[EpochResult] = []
+
+    def on_epoch(result: EpochResult) -> None:
+        results.append(result)
+        if result.epoch == killed_after:
+            raise KilledError
+
+    epochs.fit(network, data_of(batches), options, folder, validate, on_epoch)
+    return results
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[EpochResult], list[np.ndarray]]:
+    own = network(options())
+    return fit(own, batches, options(), tmp_path_factory.mktemp("undisturbed")), weights_of(own)
+
+
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
+    undisturbed: tuple[list[EpochResult], list[np.ndarray]],
+    batches: dict[str, np.ndarray],
+    options: Callable[..., Training],
+    tmp_path: Path,
+) -> None:
+    expected, expected_weights = undisturbed
+    # Before its first checkpoint, then after some: the epoch that was being told of is made again.
+    for killed_after in (0, 3):
+        with pytest.raises(KilledError):
+            fit(network(options()), batches, options(), tmp_path, killed_after=killed_after)
+    last = network(options())
+    results = fit(last, batches, options(), tmp_path)
+    assert [result.epoch for result in results] == [3, 4, 5]
+    assert [result.loss for result in results] == pytest.approx([result.loss for result in expected[3:]], rel=1e-5)
+    for found, own in zip(weights_of(last), expected_weights, strict=True):
+        np.testing.assert_allclose(found, own, atol=1e-5)
+
+
+def test_a_training_that_ended_is_not_done_again(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
+) -> None:
+    first = network(options())
+    short = options(epochs=2)
+    assert len(fit(first, batches, short, tmp_path)) == 2
+    again = network(options())
+    assert fit(again, batches, short, tmp_path) == []
+    for found, own in zip(weights_of(again), weights_of(first), strict=True):
+        np.testing.assert_array_equal(found, own)
+
+
+def test_it_stops_when_it_gets_no_better_and_the_best_weights_stay(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
+) -> None:
+    own = network(options())
+    seen: list[list[np.ndarray]] = []
+
+    def validate() -> float:
+        seen.append(weights_of(own))
+        return [0.1, 0.3, 0.2, 0.3][len(seen) - 1]
+
+    results = fit(own, batches, options(epochs=9), tmp_path, validate)
+    # The third and fourth epoch are no better than the second: equal is not better.
+    assert [result.validation for result in results] == [0.1, 0.3, 0.2, 0.3]
+    for found, best in zip(weights_of(own), seen[1], strict=True):
+        np.testing.assert_array_equal(found, best)
+    assert not np.array_equal(seen[1][0], seen[3][0])
+
+
+def test_the_best_weights_stay_through_a_break_too(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
+) -> None:
+    figures = {0: 0.1, 1: 0.5, 2: 0.2, 3: 0.3}
+    seen: dict[int, list[np.ndarray]] = {}
+
+    def measured(own: UserSoftmax, first: int) -> Callable[[], float]:
+        def validate() -> float:
+            epoch = first + len(seen)
+            seen[epoch] = weights_of(own)
+            return figures[epoch]
+
+        return validate
+
+    before = network(options())
+    with pytest.raises(KilledError):
+        fit(before, batches, options(), tmp_path, measured(before, 0), killed_after=2)
+    best = seen[1]
+    after = network(options())
+    seen.clear()
+    results = fit(after, batches, options(), tmp_path, measured(after, 2))
+    assert [result.epoch for result in results] == [2, 3]
+    for found, own in zip(weights_of(after), best, strict=True):
+        np.testing.assert_array_equal(found, own)
+
+
+def test_without_anything_held_back_all_epochs_are_made(
+    undisturbed: tuple[list[EpochResult], list[np.ndarray]],
+) -> None:
+    results, _ = undisturbed
+    assert [result.epoch for result in results] == [0, 1, 2, 3, 4, 5]
+    assert {result.validation for result in results} == {None}
+    assert results[-1].loss < results[0].loss
+
+
+def test_a_loss_that_is_no_number_ends_it(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
+) -> None:
+    # In one batch of four, not the last one.
+    ages = batches["ages_days"].copy()
+    ages[2, 0, 0] = np.nan
+    with pytest.raises(ModelError, match=r"epoch 1: the loss is nan; lower training\.learning_rate"):
+        fit(network(options()), {**batches, "ages_days": ages}, options(), tmp_path)
+
+
+def test_an_epoch_s_loss_is_the_mean_over_its_steps(
+    batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
+) -> None:
+    still = options(learning_rate=1e-12, epochs=1, content_weight_decay=0.0)
+    own = network(still)
+    own.optimizer.build(own.trainable_variables)
+    order = np.random.default_rng(0).permutation(4)
+    losses = []
+    for step, number in enumerate(order):
+        own.optimizer.iterations.assign(step)
+        losses.append(float(own.compute_loss({name: tf.constant(values[number]) for name, values in batches.items()})))
+    own.optimizer.iterations.assign(0)
+    [result] = fit(own, batches, still, tmp_path)
+    assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_weights_of_content_decay_and_no_others(
+    batches: dict[str, np.ndarray], options: Callable[..., Training]
+) -> None:
+    found = {}
+    for decay in (0.0, 0.5):
+        own = network(options(content_weight_decay=decay))
+        own.fit(data_of(batches)(0), verbose=0)
+        found[decay] = {variable.name: variable.numpy() for variable in own.trainable_variables}
+    sizes = {name: np.abs(found[0.5][name]).sum() / (np.abs(own).sum() + 1e-9) for name, own in found[0.0].items()}
+    # The others follow from the second step on, through the gradient, by far less.
+    assert [name for name, size in sizes.items() if 0 < size < 0.97] == ["projection:0"]
+
+
+def test_the_learning_rate_falls_to_its_last_share(options: Callable[..., Training]) -> None:
+    own = network(options(final_learning_rate_share=0.1), count_steps=20)
+    rates = []
+    own.optimizer.build(own.trainable_variables)
+    for step in (0, 10, 20, 30):
+        own.optimizer.iterations.assign(step)
+        own.optimizer.apply_gradients((tf.zeros_like(weight), weight) for weight in own.trainable_variables)
+        rates.append(float(own.optimizer.learning_rate))
+    # Half way along a cosine is the middle.
+    assert rates == pytest.approx([0.05, 0.0275, 0.005, 0.005], rel=1e-4)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("on", "mixed_bfloat16"), ("off", "float32"), ("auto", "float32")])
+def test_towers_compute_in_the_precision_asked_for(
+    asked: str, expected: str, options: Callable[..., Training], batches: dict[str, np.ndarray]
+) -> None:
+    if asked == "auto" and tf.config.list_physical_devices("GPU"):
+        pytest.skip("on a GPU auto is mixed")
+    try:
+        epochs.use_precision(options(mixed_precision=asked))
+        assert keras.mixed_precision.global_policy().name == expected
+        own = network(options())
+        first = {name: tf.constant(values[0]) for name, values in batches.items()}
+        loss = own.compute_loss(first)
+        assert own.titles.ids.dtype == loss.dtype == tf.float32
+        assert own.titles.table().dtype.name == expected.removeprefix("mixed_")
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    plain = network(options())
+    assert float(loss) == pytest.approx(float(plain.compute_loss(first)), rel=0.03)

@@ -1,0 +1,86 @@
+"""How good towers are on what is held back: the best of the titles they know, without what a user had."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from models.evaluation.evaluation_set import Truth
+from models.fit.tower_validation import TowerValidation
+from models.towers.layers import History
+from models.towers.legacy_keras import tf
+
+# Of five titles the towers know 0, 2, 3 and 4, as rows 1 to 4; 1 is new.
+WARM = np.array([0, 2, 3, 4])
+POPULARITY = [9.0, 7.0, 5.0, 3.0]
+
+
+class ByPopularity:
+    """Stands in for a network: scores are those of POPULARITY, whatever was liked."""
+
+    def __init__(self) -> None:
+        self.asked: list[History] = []
+
+    def scores(self, history: History) -> Any:
+        self.asked.append(history)
+        return tf.constant([[0.0, *POPULARITY]] * len(history.rows))
+
+
+def held_back(histories: list[list[int]], relevant: list[list[int]], ages: list[float]) -> Truth:
+    def matrix(titles: list[list[int]]) -> sparse.csr_matrix:
+        found = np.zeros((len(titles), 5), dtype=np.float32)
+        for user, own in enumerate(titles):
+            found[user, own] = 1
+        return sparse.csr_matrix(found)
+
+    every, nothing = np.ones(5, dtype=np.bool_), matrix([[] for _ in relevant])
+    names = [f"u{n}" for n in range(len(relevant))]
+    return Truth(
+        "validation", names, [None] * len(names), matrix(histories), np.array(ages), matrix(relevant), nothing,
+        np.zeros(1), every,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def options(tiny_settings: Callable[..., Any], tmp_path: Any) -> Callable[..., Any]:
+    return lambda **changes: tiny_settings(tmp_path, tmp_path, **changes)
+
+
+def test_it_is_the_mean_over_users_who_have_something_to_find(options: Callable[..., Any]) -> None:
+    # The first had title 0, so that 2 is the first of their list; the second finds 4 as the fourth; for the third
+    # there is but the new title, which no tower knows.
+    truth = held_back([[0], [], [2]], [[2], [4], [1]], ages=[0.0, 3.0])
+    found = TowerValidation(options(), truth, WARM, ByPopularity())()
+    assert found == pytest.approx((1 + 1 / np.log2(5)) / 2)
+
+
+def test_histories_are_asked_with_the_newest_first(options: Callable[..., Any]) -> None:
+    network = ByPopularity()
+    # Title 1 is none that the towers know; an age of 0 is one.
+    truth = held_back([[0, 1, 3, 4]], [[2]], ages=[5.0, 1.0, 0.0, 2.0])
+    TowerValidation(options(), truth, WARM, network)()
+    [asked] = network.asked
+    assert asked.rows.numpy()[0, :4].tolist() == [3, 4, 1, 0]
+    assert asked.weights.numpy()[0, :4].tolist() == [1, 1, 1, 0]
+    assert asked.ages_days.numpy()[0, :4].tolist() == [0, 2, 5, 0]
+
+
+def test_of_many_users_some_are_asked_the_same_each_time(options: Callable[..., Any]) -> None:
+    random = np.random.default_rng(1)
+    relevant = [[int(random.choice(WARM))] for _ in range(40)]
+    truth = held_back([[] for _ in relevant], relevant, ages=[])
+    few, many = ByPopularity(), ByPopularity()
+    some = options(**{"training.validation_users": 10})
+    figures = [TowerValidation(some, truth, WARM, few)() for _ in range(2)]
+    assert figures[0] == figures[1]
+    assert [len(asked.rows) for asked in few.asked] == [10, 10]
+    assert TowerValidation(options(), truth, WARM, many)() > 0
+    assert len(many.asked[0].rows) == 40
+
+
+def test_nothing_to_find_is_no_success(options: Callable[..., Any]) -> None:
+    network = SimpleNamespace(scores=None)
+    assert TowerValidation(options(), held_back([[0]], [[1]], ages=[0.0]), WARM, network)() == 0.0

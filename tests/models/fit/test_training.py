@@ -1,0 +1,171 @@
+"""Training on a lake of two tastes: what it learns, twice the same, from where another one ended, with more titles."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from scipy import sparse
+
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.errors import ModelError
+from models.fit import training
+from models.fit.epochs import EpochResult
+from models.recommender import recommend
+
+
+def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[EpochResult], training.Inputs]:
+    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+    results: list[EpochResult] = []
+    model = training.train_model(settings, inputs, folder, results.append, **more)
+    return model, results, inputs
+
+
+def recommended(model: TwoTower, inputs: training.Inputs, count: int) -> np.ndarray:
+    """[users, count]: positions of titles, after what each user liked in training."""
+    return recommend(CatalogueModel(model, inputs.catalogue), inputs.train.liked, count)
+
+
+def is_own_taste(lists: np.ndarray) -> np.ndarray:
+    return lists % 2 == np.arange(len(lists))[:, None] % 2
+
+
+def test_it_learns_tastes_and_where_new_titles_belong(trained: Any) -> None:
+    # Of eight titles of their side users liked five; a new one is of it besides.
+    lists = recommended(trained.model, trained.inputs, 4)
+    assert is_own_taste(lists).mean() > 0.98
+    assert (lists >= 16).mean() == pytest.approx(0.25, abs=0.02)
+    losses = [result.loss for result in trained.results]
+    assert losses[-1] < losses[0]
+    assert [result.epoch for result in trained.results] == [0, 1, 2, 3, 4]
+    assert all(0 < result.validation <= 1 for result in trained.results)
+
+
+def test_whoever_has_no_history_gets_what_appeals(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    appeal = np.random.default_rng(5).uniform(1, 9, len(trained.inputs.catalogue)).astype(np.float32)
+    inputs = dataclasses.replace(trained.inputs, appeal=appeal)
+    settings = tiny_settings(trained.lake.root, tmp_path, **{"training.epochs": 1, "model.cold_start.prior_likes": 0.0})
+    model = CatalogueModel(training.train_model(settings, inputs, tmp_path, lambda result: None), inputs.catalogue)
+    nobody, *others = model.score(sparse.vstack([sparse.csr_matrix((1, len(appeal))), inputs.train.liked]))
+    logs = np.log(appeal[inputs.warm])
+    shown = nobody[inputs.warm]
+    np.testing.assert_allclose(shown / shown.std(), (logs - logs.mean()) / logs.std(), atol=1e-3)
+    # As large as scores are, so that the dial turns them as far.
+    spreads = [scores[inputs.warm].std() for scores in others]
+    assert min(spreads) < shown.std() < max(spreads)
+
+
+def test_the_same_seed_gives_the_same_curve_and_vectors(trained: Any, tmp_path: Path) -> None:
+    model, results, inputs = train(trained.settings, tmp_path)
+    assert [result.loss for result in results] == [result.loss for result in trained.results]
+    catalogue = inputs.catalogue
+    np.testing.assert_array_equal(model.title_vectors(catalogue), trained.model.title_vectors(trained.inputs.catalogue))
+
+
+def test_another_seed_gives_another_curve(trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path) -> None:
+    settings = tiny_settings(trained.lake.root, tmp_path, seed=7, **{"training.epochs": 1})
+    _, results, _ = train(settings, tmp_path)
+    assert results[0].loss != trained.results[0].loss
+
+
+def test_examples_train_the_towers_too(trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path) -> None:
+    changes = {"training.loss": "sampled_softmax", "model.content_blocks": ["genres"], "model.weights.als": 0.0}
+    settings = tiny_settings(trained.lake.root, tmp_path, **changes)
+    model, results, inputs = train(settings, tmp_path)
+    assert is_own_taste(recommended(model, inputs, 3)).mean() > 0.9
+    assert results[-1].loss < results[0].loss
+    assert model.dim <= 9  # towers alone, and what appeals to whoever is not known
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "expected"),
+    [
+        ("auto", 16, "user_softmax"),
+        ("auto", 15, "sampled_softmax"),
+        ("user_softmax", 1, "user_softmax"),
+        ("sampled_softmax", 99, "sampled_softmax"),
+    ],
+)
+def test_the_loss_goes_by_how_many_titles_there_are(
+    asked: str, limit: int, expected: str, trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    changes = {"training.loss": asked, "training.max_softmax_titles": limit}
+    assert training.loss_for(tiny_settings(trained.lake.root, tmp_path, **changes), 16) == expected
+
+
+def test_a_warm_start_begins_where_the_last_one_ended_and_takes_new_titles(
+    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    grown = tiny_lake(tmp_path / "lake", titles=22, seed=2)
+    settings = tiny_settings(grown.root, tmp_path, **{"training.epochs": 1})
+    _, cold, _ = train(settings, tmp_path / "cold")
+    model, warm, inputs = train(settings, tmp_path / "warm", warm_start=trained.model)
+    assert len(inputs.warm) == 20
+    assert warm[0].loss < cold[0].loss
+    assert is_own_taste(recommended(model, inputs, 5)).mean() > 0.98
+
+
+def test_towers_of_another_width_can_not_be_begun_with(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = tiny_settings(trained.lake.root, tmp_path, **{"model.dim": 4})
+    with pytest.raises(ModelError, match=r"towers of 4 dimensions .* of 8; set model\.dim"):
+        train(settings, tmp_path, warm_start=trained.model)
+
+
+def test_what_nobody_liked_is_nothing_to_train_on(
+    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    lonely = tiny_lake(tmp_path / "lake", users=1)
+    settings = tiny_settings(lonely.root, tmp_path)
+    versions = training.pin(settings.lake.root)
+    assert training.read_inputs(settings, versions).train.liked.nnz == 5
+    # The titles that were liked are in no catalogue any more.
+    versions["title_features"] = _written_anew(lonely.root)
+    with pytest.raises(ModelError, match="nothing to train on"):
+        training.read_inputs(settings, versions)
+
+
+def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
+    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    own = tiny_lake(tmp_path / "lake")
+    settings = tiny_settings(own.root, tmp_path, **{"position_bias.min_clicks": 100})
+    last = date(1970, 1, 1) + timedelta(days=int(trained.inputs.train.days.max()))
+    shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
+    clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]
+    own.write_click_ranks([*shown, *clicked])
+    inputs = training.read_inputs(settings, training.pin(str(own.root)))
+    weights = inputs.title_weights
+    assert weights is not None
+    assert weights[0] > weights[2] > weights[1]  # clicked at rank 4, never, mostly at rank 1
+    assert inputs.data_hash != trained.inputs.data_hash
+    _, results, _ = train(settings, tmp_path / "checkpoints")
+    assert results[0].loss != trained.results[0].loss
+    # A day that is held out says nothing.
+    own.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
+    np.testing.assert_array_equal(training.read_inputs(settings, training.pin(str(own.root))).title_weights, weights)
+
+
+def _written_anew(root: Path) -> int:
+    table = DeltaTable(root / "title_features").to_pyarrow_table()
+    ids = table.schema.get_field_index("title_id")
+    other = table.set_column(ids, "title_id", [[n + 1000 for n in range(len(table))]])
+    write_deltalake(str(root / "title_features"), other, mode="overwrite")
+    return DeltaTable(root / "title_features").version()
+
+
+def test_data_has_one_hash_whatever_files_hold_it(
+    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    hashes = []
+    for name, seed in (("same", 1), ("other", 2)):
+        settings = tiny_settings(tiny_lake(tmp_path / name, seed=seed).root, tmp_path)
+        hashes.append(training.read_inputs(settings, training.pin(settings.lake.root)).data_hash)
+    assert hashes[0] == trained.inputs.data_hash != hashes[1]

@@ -1,0 +1,72 @@
+"""Rows of the training tables as rows of the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.fit import training
+from models.fit.training_inputs import InputMaker
+from models.towers.legacy_keras import tf
+
+TITLES = np.array([30, 10, 20])  # rows 1, 2 and 3
+
+
+@pytest.fixture(scope="module")
+def maker() -> InputMaker:
+    return InputMaker(TITLES, ["DE", "FR"])
+
+
+def batch(titles: list[list[int]], countries: list[str | bytes], **more: Any) -> dict[str, tf.Tensor]:
+    ids = np.array(titles)
+    return {
+        "history_title_ids": tf.constant(ids, tf.int64),
+        "history_weights": tf.constant(np.ones(ids.shape), tf.float32),
+        "history_ages_days": tf.constant(np.zeros(ids.shape), tf.float32),
+        "country": tf.constant(countries),
+        **more,
+    }
+
+
+def test_titles_the_model_has_no_row_of_are_padding(maker: InputMaker) -> None:
+    # 5 and 99 lie before and behind all known ones, 15 between; 0 is the table's own padding.
+    found = maker.inputs(batch([[10, 5, 30], [99, 20, 15], [0, 0, 0]], ["DE", "FR", "DE"]))
+    assert found["rows"].numpy().tolist() == [[2, 0, 1], [0, 3, 0], [0, 0, 0]]
+    assert found["rows"].dtype == tf.int64
+
+
+def test_countries_are_ids_of_the_vocabulary_and_1_where_it_lacks_them(maker: InputMaker) -> None:
+    found = maker.inputs(batch([[10]] * 3, ["FR", "DE", "XX"]))
+    assert found["country"].numpy().tolist() == [3, 2, 1]
+
+
+def test_examples_bring_the_liked_title(maker: InputMaker) -> None:
+    more = {
+        "title_id": tf.constant([20, 77], tf.int64),
+        "weight": tf.constant([1.0, 0.5]),
+        "sampling_probability": tf.constant([0.2, 0.1]),
+    }
+    found = maker.inputs(batch([[10], [30]], ["DE", "DE"], **more))
+    assert found["title_row"].numpy().tolist() == [3, 0]
+    np.testing.assert_allclose(found["sampling_probability"], [0.2, 0.1])
+    np.testing.assert_allclose(found["weight"], [1.0, 0.5])
+
+
+def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Any
+) -> None:
+    settings = tiny_settings(trained.lake.root, tmp_path, **{"training.users_per_batch": 10})
+    inputs = trained.inputs
+    feed = training.feed_for(settings, inputs.root, inputs.versions, "user_softmax")
+    maker = InputMaker(inputs.title_ids, inputs.countries)
+    likes = inputs.liked  # [users, warm titles]
+    for epoch in (0, 1):
+        batches = list(maker.dataset(feed, epoch))
+        # 48 users in batches of ten: the eight left over are dropped, others in each epoch.
+        assert [len(found["rows"]) for found in batches] == [10, 10, 10, 10]
+        histories = [set(row[row > 0] - 1) for found in batches for row in found["rows"].numpy()]
+        known = [set(likes[user].indices) for user in range(48)]
+        assert len(histories) == 40
+        assert all(own in known for own in histories)
+    assert training.pin(settings.lake.root) == inputs.versions

@@ -1,0 +1,112 @@
+"""What is linear in likes: EASE, and the content of liked titles."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data.content import Content
+from models.fit import training
+from models.linear import linear_part
+from models.linear.cold_ridge import ColdRidge
+from models.linear.content_kernel import features, fit_kernel_ridge, gaussian_kernel, noise_of_counts, select
+from models.linear.ease import Ease
+from tests.fixtures.query_parts import with_prior
+
+RANDOM = np.random.default_rng(8)
+PLOTS = RANDOM.normal(size=(9, 4)).astype(np.float32)
+ROWS = features(Content({"plot": PLOTS}, {"plot": np.ones(9, dtype=np.bool_)}))
+COUNTS = np.array([1, 4, 9, 16, 2, 3, 5, 8, 30])
+RIDGE = ColdRidge(max_titles=100, noise=0.2, noise_power=0.25, length_scale=1.4, scale=1.0)
+
+
+def spread(scores: np.ndarray) -> float:
+    return float(scores.std(axis=1).mean())
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+
+
+def test_a_title_is_predicted_by_the_ridge_of_all_others() -> None:
+    found = linear_part.content_weights(ROWS, COUNTS, RIDGE)
+    assert found.dtype == np.float32
+    noise = noise_of_counts(COUNTS, RIDGE.noise, RIDGE.noise_power)
+    for title in range(9):
+        others = np.delete(np.arange(9), title)
+        kernel = gaussian_kernel(select(ROWS, others), select(ROWS, others), 1.4) + np.diag(noise[others])
+        of_title = gaussian_kernel(select(ROWS, others), select(ROWS, np.array([title])), 1.4)[:, 0]
+        expected = np.linalg.solve(kernel, of_title) * (COUNTS[others] / COUNTS.mean()) ** -0.5
+        np.testing.assert_allclose(found[others, title], expected, rtol=1e-5)
+        assert found[title, title] == 0
+
+
+def test_its_weights_are_those_of_the_ridge_itself() -> None:
+    """Of targets whose mean is 0 without the title: else the ridge's mean differs."""
+    targets = RANDOM.normal(size=(9, 1))
+    targets[0] = 0
+    targets[1:] -= targets[1:].mean()
+    noise = noise_of_counts(COUNTS, RIDGE.noise, RIDGE.noise_power)
+    others = np.arange(1, 9)
+    ridge = fit_kernel_ridge(select(ROWS, others), targets[1:], noise[1:], RIDGE.length_scale)
+    found = linear_part.content_weights(ROWS, COUNTS, RIDGE)[1:, 0] * (COUNTS[1:] / COUNTS.mean()) ** 0.5
+    np.testing.assert_allclose(found @ targets[1:], ridge.predict(select(ROWS, np.array([0])))[0], rtol=1e-4)
+
+
+def test_each_matrix_counts_as_much_as_asked_whatever_its_unit() -> None:
+    histories = sparse.csr_matrix((RANDOM.random((20, 9)) < 0.4).astype(np.float32))
+    one, other = RANDOM.normal(size=(2, 9, 9)).astype(np.float32) * np.array([[[7]], [[0.01]]], np.float32)
+    found = linear_part.linear_part(histories, [(one, 0.5), (other, 2.0)])
+    expected = 0.5 * (histories @ one) / spread(histories @ one) + 2 * (histories @ other) / spread(histories @ other)
+    np.testing.assert_allclose(histories @ found.vectors.T, expected, rtol=1e-4, atol=1e-5)
+    assert found.weight == pytest.approx(spread(expected), rel=1e-5)
+    alone = linear_part.linear_part(histories, [(one, 0.5)])
+    assert alone.weight == pytest.approx(0.5)
+    np.testing.assert_allclose(alone.scores(), 0.5 * standardised(histories @ one), rtol=1e-3, atol=1e-4)
+
+
+def trained_with(
+    changes: dict[str, Any], trained: Any, tiny_settings: Callable[..., Any], folder: Path
+) -> tuple[training.Inputs, TwoTower]:
+    """On the same lake, and as it was learnt: content has no say in what was learnt of titles."""
+    settings = tiny_settings(trained.lake.root, folder, **changes)
+    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+    model = training.train_model(settings, inputs, folder, lambda result: None)
+    return inputs, with_prior(model, 0.0)
+
+
+def test_a_trained_model_has_content_beside_ease(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    """At full rank its scores are those of the towers and of the linear part, each user's brought to its weight."""
+    weights = {"model.weights.als": 0.0, "model.weights.ease": 0.5, "model.weights.content": 0.4}
+    inputs, model = trained_with(weights, trained, tiny_settings, tmp_path / "a")
+    without = {"model.weights.als": 0.0, "model.weights.ease": 0.0, "model.weights.content": 0.0}
+    _, towers = trained_with(without, trained, tiny_settings, tmp_path / "b")
+    options = trained.settings.model.ease
+    ease = Ease(options.regularization, 99, dropout=options.dropout, history_power=options.history_power)
+    ease.fit(inputs.liked, inputs.catalogue.content)
+    counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
+    rows = select(features(inputs.catalogue.content.only(model.card.content_blocks)), inputs.warm)
+    of_content = linear_part.content_weights(rows, counts, model.card.cold)
+    lengths = np.sqrt(np.maximum(np.diff(inputs.liked.indptr), 1))
+    shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ inputs.liked)
+    linear = linear_part.linear_part(shares, [(ease.weights.astype(np.float32), 0.5), (of_content, 0.4)])
+    found, of_towers = (
+        CatalogueModel(own, inputs.catalogue).score(inputs.train.liked)[:, inputs.warm] for own in (model, towers)
+    )
+    np.testing.assert_allclose(found, standardised(of_towers) + linear.scores(), atol=2e-3)
+
+
+def test_a_catalogue_too_large_has_no_content_part(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    plain = {"model.weights.ease": 0.0, "model.weights.als": 0.0, "model.cold_start.max_titles": 15}
+    _, without = trained_with({**plain, "model.weights.content": 0.0}, trained, tiny_settings, tmp_path / "a")
+    inputs, found = trained_with({**plain, "model.weights.content": 0.4}, trained, tiny_settings, tmp_path / "b")
+    assert len(inputs.warm) == 16
+    assert found._query.part_weights == without._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}

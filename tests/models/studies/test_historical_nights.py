@@ -1,0 +1,158 @@
+"""Historical nights: what was known by each and what came after, and no model that knows what came after."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from scipy import sparse
+
+from models.data.content import Content
+from models.data.lake_tables import Catalogue
+from models.position_bias import ClickRanks
+from models.studies import historical_nights
+from models.studies.historical_nights import History
+
+NIGHT = date(2024, 5, 10)
+DAY = historical_nights.day_number(NIGHT)
+
+
+def catalogue_of(release_days: list[float]) -> Catalogue:
+    count = len(release_days)
+    return Catalogue(
+        title_ids=np.arange(count),
+        is_listed=np.arange(count) != 5,
+        object_types=["movie"] * count,
+        genre_names=["drama"],
+        genres=sparse.csr_matrix(np.ones((count, 1), dtype=np.float32)),
+        release_days=np.array(release_days),
+        content=Content({}, {}),
+    )
+
+
+# Title 2 comes out the day after the night, 3 five days later, of 4 the day is not known, 5 left the guide.
+CATALOGUE = catalogue_of([0, DAY - 3, DAY + 1, DAY + 5, np.nan, 0])
+
+
+def row(user: str, title: int, day: float, known_after: int = 0, country: str = "DE") -> dict[str, Any]:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=DAY + day)
+    known = moment.date() + timedelta(days=known_after)
+    return {"user_id": user, "title_id": title, "event_time": moment, "country": country, "known_ds": known}
+
+
+ROWS = [
+    row("a", 0, 0.5),
+    row("a", 1, 0.9, known_after=1),  # late: happened on the night's day, known on the next
+    row("b", 0, -2.25, country="FR"),
+    row("b", 2, 1.75, country="FR"),
+    row("b", 0, 1.5, country="FR"),  # again
+    row("a", 3, 1.25),  # not out yet for two days more than the horizon
+    row("c", 4, 2.5),
+    row("c", 5, 2.5),
+    row("c", 1, 3.0),
+]
+
+
+def ranks_of(*rows: tuple[int, int, bool, int, int, int]) -> ClickRanks:
+    """Title, day, whether in random order, rank, impressions, clicks."""
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 6).T
+    return ClickRanks(columns[0], columns[1], columns[2].astype(np.bool_), *columns[3:])
+
+
+def history_of(rows: list[dict[str, Any]]) -> History:
+    types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
+    types |= {"country": pa.string(), "known_ds": pa.date32()}
+    columns = {name: pa.array([own[name] for own in rows], type_) for name, type_ in types.items()}
+    return History("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
+
+
+def test_a_night_knows_what_came_in_by_its_end() -> None:
+    known = history_of(ROWS).known_by(NIGHT)
+    assert known.user_ids == ["a", "b"]
+    assert known.liked.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]
+    assert known.days.tolist() == [DAY + 0.5, DAY - 2.25]
+    assert history_of(ROWS).known_by(NIGHT + timedelta(days=1)).liked[0].indices.tolist() == [0, 1, 3]
+
+
+def test_the_truth_is_what_was_liked_next_of_what_was_out_by_then() -> None:
+    history = history_of(ROWS)
+    asked = history.truth_after(NIGHT, 2, history.known_by(NIGHT))
+    assert asked is not None
+    # a's like of 3 is of a title that comes out after both days, b's of 0 is known; c's of 1 is a day later.
+    assert asked.user_ids == ["b", "c"]
+    assert asked.countries == ["FR", "DE"]
+    assert asked.relevant.toarray().tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]]
+    assert asked.histories.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
+    assert asked.history_ages_days.tolist() == [3.25]  # before midnight after the night
+    assert asked.ages_days[0] == 0  # liked on the day it came out
+    assert np.isnan(asked.ages_days[1])
+    assert asked.candidates.tolist() == [True, True, True, False, True, False]
+
+
+def test_where_nobody_liked_anything_next_there_is_no_truth() -> None:
+    history = history_of(ROWS[:5])
+    assert history.truth_after(NIGHT + timedelta(days=1), 5, history.known_by(NIGHT)) is None
+
+
+@pytest.fixture(scope="module")
+def dated(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny lake, whose likes were known on the day they happened."""
+    root = tmp_path_factory.mktemp("replay") / "lake"
+    shutil.copytree(trained.settings.lake.root, root)
+    rows = DeltaTable(root / "training_examples").to_pyarrow_table()
+    dated = rows.append_column("known_ds", rows["event_time"].cast(pa.date32()))
+    shutil.rmtree(root / "training_examples")
+    write_deltalake(str(root / "training_examples"), dated, partition_by=["split"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings_of(tiny_settings: Callable[..., Any], dated: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    work = tmp_path_factory.mktemp("work")
+    return lambda **changes: tiny_settings(dated, work, **{"training.epochs": 2, **changes})
+
+
+def without_later(history: History, night: date) -> History:
+    kept = history.rows.filter(pa.array([day <= night for day in history.rows["known_ds"].to_pylist()]))
+    return replace(history, rows=kept, ranks=history.ranks.until(historical_nights.day_number(night)))
+
+
+def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -> None:
+    settings, night = settings_of(), date(2024, 5, 3)
+    day = historical_nights.day_number(night)
+    # By night the first title was clicked at rank 4; by the morning after at rank 1, and looks fall no more.
+    by_night = ((101, day, True, 1, 1000, 200), (101, day, True, 4, 1000, 100), (100, day, False, 4, 90, 50))
+    after = ((101, day + 1, True, 4, 1000, 300), (100, day + 1, False, 1, 90, 50))
+    history = replace(historical_nights.read_history(settings), ranks=ranks_of(*by_night, *after))
+    models = [
+        historical_nights.train_night(settings, own, night, own.known_by(night), None)
+        for own in (history, without_later(history, night))
+    ]
+    assert len(history.known_by(night).days) == 48 * 3  # a like a day, of six
+    vectors = [model.title_vectors(history.catalogue) for model in models]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    uncorrected = historical_nights.train_night(
+        settings, replace(history, ranks=ranks_of()), night, history.known_by(night), None
+    )
+    assert not np.array_equal(uncorrected.title_vectors(history.catalogue), vectors[0])
+    later = historical_nights.train_night(settings, history, date(2024, 5, 4), history.known_by(date(2024, 5, 4)), None)
+    assert not np.array_equal(later.title_vectors(history.catalogue), vectors[0])
+
+
+def test_a_large_catalogue_is_trained_on_examples_of_the_night(settings_of: Any) -> None:
+    changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0, "training.epochs": 1}
+    settings, night = settings_of(**changes), date(2024, 5, 3)
+    history = historical_nights.read_history(settings)
+    known = history.known_by(night)
+    model = historical_nights.train_night(settings, history, night, known, None)
+    assert sorted(model.title_ids.tolist()) == (np.flatnonzero(known.liked.sum(axis=0)) + 100).tolist()
+    warmer = historical_nights.train_night(
+        settings_of(**changes, **{"training.warm_start_epochs": 1}), history, night, known, model
+    )
+    assert warmer.dim == model.dim

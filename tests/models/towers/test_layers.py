@@ -1,0 +1,237 @@
+"""The towers beside plain loops over titles, and what leaving ids out does to a step."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.towers.layers import (
+    History,
+    QueryTower,
+    TitleTower,
+    attend,
+    attention_by_title,
+    query_vectors,
+    scattered,
+    unit,
+    weighted_rows,
+)
+from models.towers.legacy_keras import tf
+
+DIM, COUNT_TITLES, COUNT_COUNTRIES = 4, 9, 3
+Floats = NDArray[np.float64]
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def table() -> NDArray[np.float32]:
+    """[titles + 1, dim], row 0 zeros."""
+    vectors = unit_rows(np.random.default_rng(1).normal(size=(COUNT_TITLES + 1, DIM)))
+    vectors[0] = 0
+    return vectors.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(2)
+    made = {
+        "of_vector": random.normal(size=DIM),
+        "of_age": np.array(-0.3),
+        "of_weight": np.array(0.7),
+        "everybody": random.normal(size=DIM),
+        "countries": random.normal(size=(COUNT_COUNTRIES, DIM)),
+    }
+    return {name: values.astype(np.float32) for name, values in made.items()}
+
+
+def history(*entries: list[tuple[int, float, float]], countries: list[int] | None = None, length: int = 5) -> History:
+    """Histories of (row, weight, age in days), padded behind."""
+    padded = np.zeros((len(entries), length, 3))
+    for number, own in enumerate(entries):
+        if own:
+            padded[number, : len(own)] = own
+    rows, likes, ages = padded[..., 0].astype(np.int64), padded[..., 1], padded[..., 2]
+    known = np.zeros(len(entries), dtype=np.int64) if countries is None else np.array(countries)
+    return History(*map(tf.constant, (rows, likes.astype(np.float32), ages.astype(np.float32), known)))
+
+
+def expected_query(
+    entries: list[tuple[int, float, float]], country: int, table: NDArray[Any], weights: dict[str, NDArray[Any]]
+) -> Floats:
+    """Title by title: softmax of the logits, the pooled titles longer by the root of how many count as one."""
+    counted = [(row, like, age) for row, like, age in entries if row > 0 and like > 0]
+    pooled = np.zeros(DIM)
+    if counted:
+        logits = [
+            float(table[row] @ weights["of_vector"] + weights["of_age"] * np.log1p(age))
+            + float(weights["of_weight"]) * (like - 1)
+            for row, like, age in counted
+        ]
+        shares = np.exp(logits) / np.exp(logits).sum()
+        effective = 1 / np.square(shares).sum()
+        for share, (row, _, _) in zip(shares, counted, strict=True):
+            pooled += np.sqrt(effective) * share * table[row]
+    return unit_rows(pooled + weights["everybody"] + weights["countries"][country])
+
+
+HISTORIES: list[list[tuple[int, float, float]]] = [
+    [(3, 1.0, 0.0)],
+    [(1, 1.0, 2.0), (4, 0.3, 30.0), (9, 2.0, 400.0)],
+    [],
+    [(5, -1.0, 1.0)],
+    [(7, 1.0, 0.0), (6, -0.5, 0.0), (2, 0.0, 3.0), (8, 1.0, 9.0)],
+]
+
+
+def test_queries_are_those_of_a_loop_over_titles(
+    table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
+) -> None:
+    countries = [0, 1, 2, 1, 0]
+    found = query_vectors(history(*HISTORIES, countries=countries), tf.constant(table), weights).numpy()
+    expected = [expected_query(own, country, table, weights) for own, country in zip(HISTORIES, countries, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_query_weights_start_with_equal_attention(table: NDArray[np.float32]) -> None:
+    tower = QueryTower(DIM, COUNT_COUNTRIES)
+    tower.build()
+    own = tower.weights_by_name()
+    attention = attend(history(HISTORIES[1]), attention_by_title(tf.constant(table), own), own).numpy()
+    np.testing.assert_allclose(attention, [[1 / 3, 1 / 3, 1 / 3, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("own", "alike"),
+    [
+        ([(5, -1.0, 1.0)], []),
+        ([(5, 0.0, 1.0)], []),
+        ([(3, 1.0, 0.0), (0, 0.0, 0.0), (4, 1.0, 1.0)], [(3, 1.0, 0.0), (4, 1.0, 1.0)]),
+        ([(3, 1.0, 0.0), (5, -2.0, 0.0)], [(3, 1.0, 0.0)]),
+        # What stands on padding says nothing.
+        ([(3, 1.0, 0.0), (0, 1.0, 7.0)], [(3, 1.0, 0.0)]),
+        # The order says nothing that ages don't.
+        ([(3, 1.0, 5.0), (4, 0.5, 1.0)], [(4, 0.5, 1.0), (3, 1.0, 5.0)]),
+    ],
+)
+def test_what_is_disliked_or_padding_is_left_out(
+    own: list[tuple[int, float, float]],
+    alike: list[tuple[int, float, float]],
+    table: NDArray[np.float32],
+    weights: dict[str, NDArray[np.float32]],
+) -> None:
+    found = query_vectors(history(own, alike), tf.constant(table), weights).numpy()
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_an_empty_history_asks_as_everybody(
+    table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
+) -> None:
+    attention = attend(history([]), attention_by_title(tf.constant(table), weights), weights).numpy()
+    assert attention.tolist() == [[0, 0, 0, 0, 0]]
+    found = query_vectors(history([], countries=[1]), tf.constant(table), weights).numpy()[0]
+    np.testing.assert_allclose(found, unit_rows(weights["everybody"] + weights["countries"][1]), atol=1e-6)
+
+
+def test_country_that_came_since_is_taken_for_the_last_known(
+    table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
+) -> None:
+    found = query_vectors(history([], [], countries=[2, 50]), tf.constant(table), weights).numpy()
+    np.testing.assert_allclose(found[0], found[1])
+
+
+def test_sums_are_the_same_through_a_dense_matrix_or_by_gathering() -> None:
+    random = np.random.default_rng(3)
+    for count_rows, length in ((6, 5), (200, 3)):  # few titles beside the histories, and many
+        rows = random.integers(0, count_rows, size=(4, length))
+        shares = random.normal(size=(4, length)).astype(np.float32)
+        vectors = random.normal(size=(count_rows, DIM)).astype(np.float32)
+        expected = [sum(shares[n, m] * vectors[rows[n, m]] for m in range(length)) for n in range(4)]
+        found = weighted_rows(tf.constant(rows), tf.constant(shares), tf.constant(vectors))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        # A table whose size the graph does not know is gathered from.
+        signature = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None, None]), tf.TensorSpec([None, DIM])]
+        in_graph = tf.function(weighted_rows, input_signature=signature)
+        np.testing.assert_allclose(in_graph(rows, shares, vectors), expected, atol=1e-5)
+
+
+def test_values_of_one_column_are_added_up() -> None:
+    found = scattered(tf.constant([[2, 0, 2], [1, 1, 1]]), tf.constant([[1.0, 5.0, 0.5], [1.0, 2.0, 3.0]]), 4)
+    assert found.numpy().tolist() == [[5, 0, 1.5, 0], [0, 6, 0, 0]]
+
+
+def test_unit_vectors_of_nothing_are_nothing() -> None:
+    found = unit(tf.constant([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]])).numpy()
+    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [-1, 0]], atol=1e-6)
+
+
+def title_tower(id_dropout: float = 0.0, content_dropout: float = 0.0, width: int = 3) -> TitleTower:
+    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, width)).astype(np.float32)
+    tower = TitleTower(COUNT_TITLES, DIM, content, id_dropout, content_dropout)
+    tower.build()
+    if width:
+        tower.projection.assign(np.random.default_rng(5).normal(size=(width, DIM)))
+    return tower
+
+
+def from_content(tower: TitleTower) -> Floats:
+    """[titles, dim]: what vectors are without an id."""
+    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
+    return unit_rows(content @ tower.projection.numpy())
+
+
+def test_a_title_is_its_id_and_its_content() -> None:
+    tower = title_tower()
+    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3))
+    table = tower.table().numpy()
+    assert table[0].tolist() == [0] * DIM
+    np.testing.assert_allclose(
+        table[1:], unit_rows(tower.ids.numpy()[1:] + content @ tower.projection.numpy()), atol=1e-5
+    )
+    np.testing.assert_allclose(tower(tf.constant([4, 0, 4])), table[[4, 0, 4]], atol=1e-6)
+
+
+def test_without_content_a_title_is_its_id() -> None:
+    tower = title_tower(width=0)
+    np.testing.assert_allclose(tower.table().numpy()[1:], unit_rows(tower.ids.numpy()[1:]), atol=1e-5)
+
+
+def test_a_dropped_id_is_dropped_wherever_the_step_meets_the_title() -> None:
+    tower = title_tower(id_dropout=0.5)
+    seed = tf.constant([7, 7])
+    table, whole = tower.table(seed).numpy(), tower.table().numpy()
+    is_dropped = np.isclose(table[1:], from_content(tower), atol=1e-5).all(axis=1)
+    is_whole = np.isclose(table[1:], whole[1:], atol=1e-5).all(axis=1)
+    assert (is_dropped != is_whole).all()
+    assert 0 < is_dropped.sum() < COUNT_TITLES
+    # In a history, as a candidate, twice: the title is what it is in the table of the step.
+    rows = np.array([3, 9, 3, 0, 1, 3, 9])
+    np.testing.assert_allclose(tower(tf.constant(rows), seed), table[rows], atol=1e-6)
+
+
+def test_what_is_dropped_goes_by_the_seed() -> None:
+    tower = title_tower(id_dropout=0.5, content_dropout=0.3)
+    tables = {seed: tower.table(tf.constant(seed)).numpy() for seed in ((1, 1), (1, 2), (2, 1))}
+    np.testing.assert_array_equal(tables[1, 1], tower.table(tf.constant([1, 1])).numpy())
+    assert not np.allclose(tables[1, 1], tables[1, 2])
+    assert not np.allclose(tables[1, 1], tables[2, 1])
+
+
+def test_ids_are_dropped_as_often_as_asked() -> None:
+    tower = title_tower(id_dropout=0.2)
+    own = from_content(tower)
+    tables = [tower.table(tf.constant([3, step])).numpy()[1:] for step in range(200)]
+    share = np.mean([np.isclose(table, own, atol=1e-5).all(axis=1) for table in tables])
+    assert share == pytest.approx(0.2, abs=0.03)  # 1800 draws: a standard deviation is .009
+
+
+def test_content_stays_as_large_in_the_mean_when_parts_are_dropped() -> None:
+    tower = title_tower(content_dropout=0.5, width=400)
+    tower.ids.assign(tf.zeros_like(tower.ids))
+    # Summed without normalisation: the direction of the mean over steps is that of the whole content.
+    mean = np.mean([tower.table(tf.constant([3, step])).numpy()[1:] for step in range(100)], axis=0)
+    cosines = np.sum(unit_rows(mean) * tower.table().numpy()[1:], axis=1)
+    assert cosines.min() > 0.95
