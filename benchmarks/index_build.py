@@ -25,11 +25,12 @@ from indexing.ann import compilation, scann_index
 from indexing.ann.compilation import Compiled, Embedded
 from indexing.ann.runtime import save_module
 from indexing.bundle import bundle, parity, sample_histories
-from indexing.bundle.bundle import Bundle, Floats, Ids
+from indexing.bundle.bundle import Bundle
 from indexing.bundle.layout import Layout
 from indexing.bundle.manifest import IndexParameters
 from indexing.errors import BundleError
 from indexing.publishing import publication
+from lake.arrays import Floats, Ids
 from models.blend.standardised import Standardised
 from models.errors import ModelError
 

@@ -20,9 +20,10 @@ from conf.settings import Index
 from indexing.ann import scann_index
 from indexing.ann.runtime import load_saved_model, load_searcher, save_module
 from indexing.bundle import bundle, parity
-from indexing.bundle.bundle import OFFERS_SCHEMA, Bundle, Ids
+from indexing.bundle.bundle import OFFERS_SCHEMA, Bundle
 from indexing.bundle.manifest import Form, Manifest
 from jobs.errors import JobError
+from lake.arrays import Ids
 
 # By country: the share of titles on offer.
 SHARES: Mapping[str, float] = {"AA": 0.0001, "AB": 0.001, "AC": 0.01, "AD": 0.1, "AE": 1.0}

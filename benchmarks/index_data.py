@@ -20,10 +20,9 @@ from indexing.bundle import parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from jobs.errors import JobError
 from lake import delta_files
+from lake.arrays import Floats
 from models.data.padded_histories import PaddedHistories
 from models.errors import ModelError
-
-Floats = NDArray[np.float32]
 
 COUNT = 10  # length of lists that recall is of
 NOISE = 0.25  # of a vector's copies, in standard deviations of each dimension

@@ -23,8 +23,8 @@ from conf.settings import Index
 from indexing.ann import scann_index
 from indexing.ann.runtime import load_searcher
 from indexing.bundle.manifest import IndexParameters
+from lake.arrays import Floats
 
-Floats = NDArray[np.float32]
 Rows = NDArray[Any]
 Config = Mapping[str, Any]
 Knobs = tuple[int, int]

@@ -22,6 +22,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
+from lake.arrays import NO_TITLE
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -31,7 +32,7 @@ from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation import measured
 from models.evaluation.evaluation_set import Truth
 from models.evaluation.measured import Measured
-from models.recommender import NO_TITLE, Positions, recommend
+from models.recommender import Positions, recommend
 from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")

@@ -31,6 +31,7 @@ from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
+from lake.arrays import NO_TITLE
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -42,7 +43,7 @@ from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation import segments
 from models.evaluation.evaluation_set import Truth
 from models.linear.likes import nearest_titles
-from models.recommender import NO_TITLE, Positions, Recommender
+from models.recommender import Positions, Recommender
 from models.tracking import registry
 
 OLD = "als"

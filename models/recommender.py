@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.data.content import Content
 
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
-
-NO_TITLE = -1  # pads lists of titles that are shorter than asked for
 
 
 class Recommender(Protocol):

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from conf.loader import load_settings
 from conf.settings import Serving
-from indexing.bundle.bundle import MANIFEST, Bundle, Floats, Ids
+from indexing.bundle.bundle import MANIFEST, Bundle
 from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import open_store
-from models.recommender import NO_TITLE
+from lake.arrays import NO_TITLE, Floats, Ids
 from serving.response import attribution
 from serving.response.presenter import Listed, Presenter, found
 from serving.response.reasons import Reasons

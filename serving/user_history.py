@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.errors import RequestError
+from lake.arrays import Floats, Ids
 from models.data.padded_histories import PaddedHistories
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 # A title's id, or its id, weight (1 is a like, below 0 a dislike) and age in days.
 Entry: TypeAlias = int | tuple[int, float, float]

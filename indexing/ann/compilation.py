@@ -15,12 +15,12 @@ from indexing.ann import scann_index
 from indexing.ann.runtime import load_saved_model, load_searcher, save_module, tf
 from indexing.ann.scann_index import Answers, Search, Tuned
 from indexing.bundle import bundle, parity
-from indexing.bundle.bundle import Floats, Ids
 from indexing.bundle.layout import Layout
 from indexing.bundle.manifest import Form, Forms, IndexParameters
 from indexing.bundle.parity import Served
 from indexing.bundle.query_export import Retrieval
 from indexing.errors import BundleError
+from lake.arrays import Floats, Ids
 
 log = logging.getLogger("marquee")
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from conf.settings import Index
 from indexing.ann.runtime import scann_ops, scann_ops_pybind, tf
-from indexing.bundle.bundle import TUNED_COUNT, Floats, Ids
+from indexing.bundle.bundle import TUNED_COUNT
 from indexing.bundle.manifest import Form, IndexParameters, Recall
 from indexing.errors import BundleError
+from lake.arrays import Floats, Ids
 
 # Recall is of a sample; tuning asks for a little more, so that other queries still find what is asked.
 _MARGIN = 0.002

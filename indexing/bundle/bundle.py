@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import parquet as pq
 from pydantic import ValidationError
 
 from indexing.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest, Vectors
 from indexing.bundle.numpy_tower import NumpyTower
 from indexing.errors import BundleError
+from lake.arrays import Floats, Ids
 from models.data.padded_histories import PaddedHistories
 
 MANIFEST, MANIFEST_SHA = "manifest.json", "manifest.json.sha256"
@@ -47,8 +47,6 @@ UNFINISHED = ".unfinished-"  # prefix of folders that a writer is at, or was kil
 BESIDE = 2  # coordinates before the embedding
 TUNED_COUNT = 100  # list length for which `Form.reorder` and `leaves_to_search` were tuned
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 
 TITLES_SCHEMA = pa.schema(
     [

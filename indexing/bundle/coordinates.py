@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.bundle.manifest import Dial
+from lake.arrays import Floats
 
-Floats = NDArray[np.float32]
 _BATCH_TITLES = 65_536
 _LEAST = 1e-6  # of a scale, where embeddings or queries are all zeros
 

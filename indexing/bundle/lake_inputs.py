@@ -16,8 +16,9 @@ from pyarrow import compute as pc
 from indexing.bundle.bundle import OFFERS_SCHEMA
 from indexing.errors import BundleError
 from lake import delta_files
+from lake.arrays import Ids
 from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Ids
+from models.data.lake_tables import Catalogue
 
 TABLES = ("title_features", "vocabularies", "stg_titles", "stg_offers", "user_histories")
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from conf.settings import Index
 from indexing.bundle import coordinates
-from indexing.bundle.bundle import BESIDE, TITLES_SCHEMA, Floats, turned
+from indexing.bundle.bundle import BESIDE, TITLES_SCHEMA, turned
 from indexing.bundle.coordinates import Balance
 from indexing.bundle.lake_inputs import LakeInputs
 from indexing.bundle.manifest import Coordinate, Dial, Vectors
+from lake.arrays import Floats
 from models.blend import standardised
 from models.blend.standardised import Standardised
 

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from lake.arrays import Floats
 from models.data.padded_histories import PaddedHistories
-
-Floats = NDArray[np.float32]
 
 _LEAST_SQUARE = np.float32(1e-12)  # of a length that is divided by, as in models/towers/layers.py
 _LEFT_OUT = np.float32(1e4)  # taken from the logit of a title that attention must not see

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from indexing.ann.scann_index import overlap
-from indexing.bundle.bundle import GOLDEN, Bundle, Floats, Ids, search, turned
+from indexing.bundle.bundle import GOLDEN, Bundle, search, turned
 from indexing.bundle.manifest import Parity, Tolerance, Vectors
 from indexing.bundle.numpy_tower import NumpyTower
-from indexing.bundle.query_export import NO_TITLE
 from indexing.errors import BundleError
+from lake.arrays import NO_TITLE, Floats, Ids
 from models.data.padded_histories import PaddedHistories
 
 COUNT = 20  # titles of an answer

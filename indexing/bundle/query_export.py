@@ -14,11 +14,11 @@ import numpy as np
 
 from indexing.ann.runtime import scann_ops, tf
 from indexing.ann.scann_index import Tuned
-from indexing.bundle.bundle import TUNED_COUNT, Ids
+from indexing.bundle.bundle import TUNED_COUNT
 from indexing.bundle.coordinates import Balance
 from indexing.bundle.manifest import Vectors
+from lake.arrays import NO_TITLE, Ids
 
-NO_TITLE = -1  # pads histories, and answers where there are no more titles
 _OTHER_COUNTRY = 1
 
 

@@ -19,6 +19,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from lake.arrays import NO_TITLE
+
 # Time and title come first, since that is what entries are sorted by.
 ENTRY = StructType(
     [
@@ -32,7 +34,6 @@ ENTRY = StructType(
     ]
 )
 ENTRIES = ArrayType(ENTRY, True)
-NO_TITLE = -1  # pads ids; 0 may be a title
 
 
 def no_entries() -> Column:

@@ -19,8 +19,7 @@ from indexing.bundle.bundle import Bundle
 from indexing.publishing import publication
 from indexing.publishing.pointer import Entry
 from indexing.publishing.storage import open_store
-from jobs.features import history_entries
-from models.recommender import NO_TITLE
+from lake.arrays import NO_TITLE
 from serving.retriever import Lists, Retriever
 from serving.search.threads import limit_threads
 from serving.user_history import History, Person
@@ -97,7 +96,7 @@ def as_rows(user_ids: NDArray[Any], lists: Lists) -> pd.DataFrame:
 def _person(row: Any) -> Person:
     if row.history_title_ids is None:
         return Person(History.of(()))
-    is_title = np.asarray(row.history_title_ids) != history_entries.NO_TITLE
+    is_title = np.asarray(row.history_title_ids) != NO_TITLE
     history = History(
         np.asarray(row.history_title_ids, dtype=np.int64)[is_title],
         np.asarray(row.history_weights, dtype=np.float32)[is_title],

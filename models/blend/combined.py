@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.utils.extmath import randomized_svd
 
-Floats = NDArray[np.float32]
+from lake.arrays import Floats
 
 _LEAST = 1e-12
 

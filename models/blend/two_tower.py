@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import NO_TITLE, Floats
 from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.data.padded_histories import PaddedHistories, pad_newest_first
@@ -25,9 +26,9 @@ from models.linear import cold_ridge
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import features, select
 from models.linear.likes import nearest_by_cosine
-from models.recommender import NO_TITLE, Positions, Scores, recommend_by, top_titles
+from models.recommender import Positions, Scores, recommend_by, top_titles
 from models.towers.networks import TwoTowerNetwork
-from models.towers.query_module import Floats, QueryModule, QueryParameters, QueryTables
+from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 
 SCHEMA_VERSION = 4
 _BATCH_USERS = 128

@@ -4,6 +4,7 @@ Everything is of pinned Delta versions, so that a run can be done again, and nam
 the catalogue, user n the n-th of the users.
 """
 
+from lake.arrays import Ids
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -34,7 +35,6 @@ _FEATURES = (
     *("title_embedding", "plot_embedding", "poster_embedding"),
 )
 
-Ids: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Evaluation
+from lake.arrays import NO_TITLE
 from models.data.lake_tables import Catalogue
 from models.evaluation import comparison, metrics, segments
 from models.evaluation.evaluation_set import Truth
 from models.evaluation.segments import Segment
-from models.recommender import NO_TITLE, Positions
+from models.recommender import Positions
 
 PerUser = NDArray[np.float64]
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
+from lake.arrays import NO_TITLE
 from models.data.content import Block
-from models.recommender import NO_TITLE, Positions
+from models.recommender import Positions
 
 PerUser: TypeAlias = NDArray[np.float64]
 

@@ -12,18 +12,16 @@ users.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.recommender import NO_TITLE, Positions
+from lake.arrays import NO_TITLE, Doubles
+from models.recommender import Positions
 
 TITLE_GROUPS = ("head", "mid", "tail")
 USER_GROUPS = (BLOCKBUSTER, DIVERSE, NICHE) = ("blockbuster", "diverse", "niche")
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def group_users(
     return found
 
 
-def jensen_shannon(left: Floats, right: Floats) -> Floats:
+def jensen_shannon(left: Doubles, right: Doubles) -> Doubles:
     """[rows], in bits, from 0 to 1: of two distributions [rows, groups] each; NaN where one of them is NaN.
 
     ½ KL(left ‖ mean) + ½ KL(right ‖ mean). Source: Lin 1991, Divergence measures based on the Shannon entropy.
@@ -115,7 +113,7 @@ def jensen_shannon(left: Floats, right: Floats) -> Floats:
     return np.where(np.isnan(middle).any(axis=1), np.nan, np.maximum(found, 0))
 
 
-def group_shares(titles: sparse.csr_matrix, title_groups: NDArray[np.str_]) -> Floats:
+def group_shares(titles: sparse.csr_matrix, title_groups: NDArray[np.str_]) -> Doubles:
     """[users, head mid tail]: which share of a user's `titles` [users, titles] is of which group; NaN where none."""
     merged = np.where(title_groups == "unseen", "tail", title_groups)
     is_in = np.stack([merged == group for group in TITLE_GROUPS], axis=1).astype(np.float64)
@@ -123,7 +121,7 @@ def group_shares(titles: sparse.csr_matrix, title_groups: NDArray[np.str_]) -> F
     return _divided(amounts, amounts.sum(axis=1, keepdims=True))
 
 
-def mean_of(titles: sparse.csr_matrix, values: NDArray[np.int64] | Floats) -> Floats:
+def mean_of(titles: sparse.csr_matrix, values: NDArray[np.int64] | Doubles) -> Doubles:
     """[users]: the mean of `values` [titles] over a user's `titles` [users, titles]; NaN where there are none."""
     is_one = titles != 0
     counts = np.asarray(is_one.sum(axis=1), dtype=np.float64).ravel()
@@ -141,10 +139,10 @@ def by_group(rows: list[Calibration]) -> Mapping[str, Calibration]:
     return {row.group: row for row in rows}
 
 
-def _relative_entropy(of: Floats, against: Floats) -> Floats:
+def _relative_entropy(of: Doubles, against: Doubles) -> Doubles:
     ratio = np.divide(of, against, out=np.ones_like(of), where=of > 0)
     return np.sum(of * np.log2(ratio), axis=1)
 
 
-def _divided(above: Floats, below: Floats) -> Floats:
+def _divided(above: Doubles, below: Doubles) -> Doubles:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=np.broadcast_to(below > 0, above.shape))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lake.arrays import Doubles
 from models.evaluation.comparison import Estimate
 
-Floats = NDArray[np.float64]
 # Numbers of a batch of draws: a few megabytes, near the processor.
 _MAX_DRAWS = 2**18
 
@@ -21,7 +21,7 @@ _MAX_DRAWS = 2**18
 class Sample:
     """Values, each of a person; entry n of both belongs together."""
 
-    values: Floats  # [values]
+    values: Doubles  # [values]
     people: NDArray[np.int64]  # [values], numbers from 0 on
 
     def __post_init__(self) -> None:
@@ -61,13 +61,13 @@ def estimate_ratio(above: Sample, below: Sample, resamples: int, confidence: flo
     return Estimate(mean, low, high, int(np.count_nonzero(parts[1])))
 
 
-def _by_person(sample: Sample, count: int) -> tuple[Floats, Floats]:
+def _by_person(sample: Sample, count: int) -> tuple[Doubles, Doubles]:
     """[people]: the sum of each person's values, and how many they are."""
     sums = np.bincount(sample.people, weights=sample.values, minlength=count).astype(np.float64)
     return sums, np.bincount(sample.people, minlength=count).astype(np.float64)
 
 
-def _draw(parts: list[Floats], resamples: int, seed: int) -> list[Floats]:
+def _draw(parts: list[Doubles], resamples: int, seed: int) -> list[Doubles]:
     """[resamples] per part [people]: its sum over as many people as there are, drawn with replacement."""
     if resamples < 1:
         raise ValueError(f"expected resamples of 1 or more, found {resamples}")
@@ -82,7 +82,7 @@ def _draw(parts: list[Floats], resamples: int, seed: int) -> list[Floats]:
     return found
 
 
-def _interval(values: Floats, confidence: float) -> tuple[float, float]:
+def _interval(values: Doubles, confidence: float) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import Flags
 from models.data.content import Block
 from models.evaluation.metrics import check_positives
 
@@ -26,8 +27,6 @@ UNKNOWN = "unknown"
 OLDER = "older"
 UNRELEASED = "unreleased"
 POPULARITY_GROUPS = ("head", "mid", "tail", "unseen")
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def positives_by_known_likes(
     return _positives("known_likes", relevant, _bands(counts, first_counts))
 
 
-def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Mask) -> list[Segment]:
+def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Flags) -> list[Segment]:
     """The segment of those positives that `is_in` [positives], by `relevant.indices`, names; none where it is empty."""
     _check_length(is_in, relevant.nnz, "is_in", "positives")
     return _segments(dimension, relevant, [(name, is_in)])
@@ -149,24 +148,24 @@ def positives_by_object_type(relevant: sparse.csr_matrix, object_types: Sequence
     return _positives("object_type", relevant, _labels(object_types))
 
 
-def _users(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+def _users(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Flags]]) -> list[Segment]:
     """Segments of masks [users]."""
     rows = _rows(relevant)
     return _segments(dimension, relevant, [(name, mask[rows]) for name, mask in masks])
 
 
-def _positives(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+def _positives(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Flags]]) -> list[Segment]:
     """Segments of masks [titles]."""
     return _segments(dimension, relevant, [(name, mask[relevant.indices]) for name, mask in masks])
 
 
-def _segments(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Mask]]) -> list[Segment]:
+def _segments(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Flags]]) -> list[Segment]:
     """Segments of masks [positives], without those that are empty."""
     check_positives(relevant)
     return [_restricted(dimension, name, relevant, mask) for name, mask in masks if mask.any()]
 
 
-def _restricted(dimension: str, name: str, relevant: sparse.csr_matrix, mask: Mask) -> Segment:
+def _restricted(dimension: str, name: str, relevant: sparse.csr_matrix, mask: Flags) -> Segment:
     counts = np.bincount(_rows(relevant)[mask], minlength=relevant.shape[0])
     users = np.flatnonzero(counts)
     ends = np.concatenate([[0], np.cumsum(counts[users])])
@@ -180,7 +179,7 @@ def _rows(relevant: sparse.csr_matrix) -> NDArray[np.int64]:
     return np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))
 
 
-def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int]) -> list[tuple[str, Mask]]:
+def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int]) -> list[tuple[str, Flags]]:
     """Names and masks [values] of the ranges that begin at `firsts`; what lies below 0 is in none."""
     if not firsts or firsts[0] != 0 or any(later <= first for first, later in pairwise(firsts)):
         raise ValueError(f"expected whole numbers that rise from 0 as the beginnings of segments, found {firsts}")
@@ -191,7 +190,7 @@ def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int
     return [*inner, (f"{firsts[-1]}+", values >= firsts[-1])]
 
 
-def _labels(labels: Sequence[str | None]) -> list[tuple[str, Mask]]:
+def _labels(labels: Sequence[str | None]) -> list[tuple[str, Flags]]:
     """Names and masks [labels] of what they say."""
     named = np.array([UNKNOWN if label is None else label for label in labels])
     return [(str(name), named == name) for name in np.unique(named)]

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from conf.settings import Settings
 from lake import delta_files
+from lake.arrays import Floats
 from models import position_bias
 from models.blend.combined import Part, combine
 from models.blend.two_tower import LearntTitles, ModelCard, TwoTower
@@ -42,7 +43,6 @@ from models.towers.query_module import QueryParameters
 log = logging.getLogger("marquee")
 
 TABLES = (*lake_tables.TABLES, position_bias.TABLE)
-Floats = NDArray[np.float32]
 _MAX_SAMPLED_USERS = 10_000  # whose scores say which directions to keep
 
 

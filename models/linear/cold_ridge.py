@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lake.arrays import Floats
 from models.linear.content_kernel import Features, noise_of_counts, select
 from models.linear.leave_one_out import LeaveOneOut, fit_leave_one_out
 from models.linear.likes import most_liked
 from models.recommender import Positions
-
-Floats = NDArray[np.float32]
 
 _LEAST = 1e-12  # of a length that is divided by
 _MOST_SLOPE = 2.0  # of what was learnt over what content says

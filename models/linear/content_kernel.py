@@ -7,17 +7,16 @@ times the targets' width.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from lake.arrays import Doubles
 from models.data.content import Block, Content
 from models.linear.likes import Counts
 from models.recommender import Positions
-
-Floats: TypeAlias = NDArray[np.float64]
 
 _BATCH_ROWS = 1024  # of a product at a time: that of sparse rows is nearly dense, and takes more room than a dense one
 
@@ -30,8 +29,8 @@ class _FeatureBlock:
     """
 
     values: Any  # [rows, width], an array or a csr_matrix: SciPy has no types
-    presence: Floats  # [rows]
-    mean: Floats  # [width]
+    presence: Doubles  # [rows]
+    mean: Doubles  # [width]
     share: float  # of the mean squared length of whole rows; 0 where all titles are alike
 
 
@@ -76,7 +75,7 @@ def combine(weights: sparse.csr_matrix, rows: Features) -> Features:
     return Features(tuple(blocks), weights.shape[0])
 
 
-def inner_products(left: Features, right: Features) -> Floats:
+def inner_products(left: Features, right: Features) -> Doubles:
     """[left rows, right rows] of two parts of the same features."""
     found = np.zeros((left.count, right.count))
     for a, b in zip(left.blocks, right.blocks, strict=True):
@@ -89,7 +88,7 @@ def inner_products(left: Features, right: Features) -> Floats:
     return found
 
 
-def squared_lengths(rows: Features) -> Floats:
+def squared_lengths(rows: Features) -> Doubles:
     """[rows]: the inner product of each row with itself."""
     found = np.zeros(rows.count)
     for own in rows.blocks:
@@ -98,13 +97,13 @@ def squared_lengths(rows: Features) -> Floats:
     return np.maximum(found, 0)  # rounding may take what should be 0 below it
 
 
-def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Floats:
+def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Doubles:
     """[left rows, right rows]: exp(-½ · squared distance / length_scale²)."""
     logarithms = _log_kernel(left, right, length_scale)
     return np.exp(logarithms, out=logarithms)
 
 
-def additive_kernel(left: Features, right: Features, length_scale: float, alone_share: float) -> Floats:
+def additive_kernel(left: Features, right: Features, length_scale: float, alone_share: float) -> Doubles:
     """[left rows, right rows]: the Gaussian kernel, with a share of it from each block by itself.
 
     Titles must be alike in all blocks to be alike by the Gaussian kernel, a product over blocks; in the sum it is
@@ -127,7 +126,7 @@ def additive_kernel(left: Features, right: Features, length_scale: float, alone_
     return found
 
 
-def _log_kernel(left: Features, right: Features, length_scale: float) -> Floats:
+def _log_kernel(left: Features, right: Features, length_scale: float) -> Doubles:
     # In place: the matrix of all pairs is what takes memory.
     found = inner_products(left, right)
     found -= 0.5 * squared_lengths(left)[:, None]
@@ -143,11 +142,11 @@ class KernelRidge:
 
     known: Features
     length_scale: float
-    mean: Floats  # [width]
-    coefficients: Floats  # [known rows, width]
+    mean: Doubles  # [width]
+    coefficients: Doubles  # [known rows, width]
     alone_share: float = 0.0  # of `additive_kernel`
 
-    def predict(self, rows: Features) -> Floats:
+    def predict(self, rows: Features) -> Doubles:
         """[rows, width]: of rows like nothing known, near the mean of what is known."""
         found = np.empty((rows.count, len(self.mean)))
         for batch in _batches(rows.count):
@@ -158,7 +157,7 @@ class KernelRidge:
 
 
 def fit_kernel_ridge(
-    known: Features, targets: Floats, noise: Floats, length_scale: float, alone_share: float = 0.0
+    known: Features, targets: Doubles, noise: Doubles, length_scale: float, alone_share: float = 0.0
 ) -> KernelRidge:
     """Coefficients (K + diag(noise))⁻¹ · (targets - mean) for `targets` [known rows, width], `noise` [known rows] > 0.
 
@@ -172,7 +171,7 @@ def fit_kernel_ridge(
     return KernelRidge(known, length_scale, mean, coefficients, alone_share)
 
 
-def noise_of_counts(counts: Counts, noise: float, power: float) -> Floats:
+def noise_of_counts(counts: Counts, noise: float, power: float) -> Doubles:
     """[titles]: `noise` · (count / mean count)^-power of titles that `counts` users liked, all of them above 0.
 
     What few users liked is known less well, so it is followed less closely; power 0 makes no difference.
@@ -198,11 +197,11 @@ def _batches(count: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH_ROWS) for start in range(0, count, _BATCH_ROWS))
 
 
-def _dense(values: Any) -> Floats:
+def _dense(values: Any) -> Doubles:
     return values.toarray() if sparse.issparse(values) else values
 
 
-def _row_sums_of_squares(values: Any) -> Floats:
+def _row_sums_of_squares(values: Any) -> Doubles:
     if sparse.issparse(values):
         return np.asarray(values.multiply(values).sum(axis=1)).ravel()
     return np.einsum("rw,rw->r", values, values)

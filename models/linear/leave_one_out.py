@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
+from lake.arrays import Doubles
 from models.linear.content_kernel import Features, KernelRidge, additive_kernel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,14 +20,14 @@ class LeaveOneOut:
     known: Features
     length_scale: float
     alone_share: float
-    inverse: Floats  # [titles, titles]
-    targets: Floats  # [titles, width]
+    inverse: Doubles  # [titles, titles]
+    targets: Doubles  # [titles, width]
 
-    def predict_new(self, rows: Features) -> Floats:
+    def predict_new(self, rows: Features) -> Doubles:
         """[rows, width]: titles that are none of the known ones, as the model predicts them but for its scale."""
         return KernelRidge(self.known, self.length_scale, self.mean, self._coefficients, self.alone_share).predict(rows)
 
-    def left_out(self) -> Floats:
+    def left_out(self) -> Doubles:
         """[titles, width]: `predict` of the known titles by all their content, without a kernel of them.
 
         With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 there,
@@ -39,13 +37,13 @@ class LeaveOneOut:
         moved = self.inverse.sum(axis=1)[:, None] * apart
         return self.targets - (self._coefficients + moved) / np.diag(self.inverse)[:, None]
 
-    def of_others(self) -> Floats:
+    def of_others(self) -> Doubles:
         """[titles, titles], 0 on the diagonal: column n is how much of each other title's target is in `left_out` n."""
         found = -self.inverse / np.diag(self.inverse)
         np.fill_diagonal(found, 0)
         return found
 
-    def predict(self, rows: Features) -> Floats:
+    def predict(self, rows: Features) -> Doubles:
         """[titles, width]: row n is title n predicted from all others, by the content that row n of `rows` has.
 
         `rows` are the known titles in their order, as they are or with fields left out. Prediction n is what
@@ -63,17 +61,17 @@ class LeaveOneOut:
         return found + moved * (1 - kernel @ sums + own * sums)[:, None]
 
     @cached_property
-    def mean(self) -> Floats:
+    def mean(self) -> Doubles:
         """[width], of the targets."""
         return self.targets.mean(axis=0)
 
     @cached_property
-    def _coefficients(self) -> Floats:
+    def _coefficients(self) -> Doubles:
         return self.inverse @ (self.targets - self.mean)
 
 
 def fit_leave_one_out(
-    known: Features, targets: Floats, noise: Floats, length_scale: float, alone_share: float = 0.0
+    known: Features, targets: Doubles, noise: Doubles, length_scale: float, alone_share: float = 0.0
 ) -> LeaveOneOut:
     """For `targets` [known titles, width] and `noise` [known titles] > 0; two titles at least, to leave one out."""
     kernel = additive_kernel(known, known, length_scale, alone_share)

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import Floats
 from models.blend.combined import Part
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import Features, noise_of_counts
 from models.linear.leave_one_out import fit_leave_one_out
-
-Floats = NDArray[np.float32]
 
 # What everybody liked says little of a person. Anything from .25 to .75 does as well on held-out likes of MovieLens 1M.
 _POPULARITY_POWER = 0.5

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from conf.settings import Readiness as Options
+from lake.arrays import Doubles
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.content import Content
 from models.data.lake_tables import Catalogue, Positives
@@ -33,7 +34,6 @@ from models.linear.content_kernel import Features, features, gaussian_kernel, se
 from models.linear.leave_one_out import LeaveOneOut
 from models.studies import metadata_fields
 
-Floats = NDArray[np.float64]
 Fields = frozenset[str]
 
 
@@ -58,15 +58,15 @@ class Predicted:
     """Titles as content predicts them from some fields."""
 
     rows: Features  # of these fields
-    scores: Floats  # [titles, people], each row of mean 0 and length 1
-    log_spreads: Floats  # [titles], ln of the deviation of scores over people
+    scores: Doubles  # [titles, people], each row of mean 0 and length 1
+    log_spreads: Doubles  # [titles], ln of the deviation of scores over people
 
 
 class Evidence:
     """What known titles say of fields; what is asked for once is kept."""
 
     def __init__(
-        self, fitted: LeaveOneOut, content: Content, known: NDArray[np.int64], metric: Floats, options: Options
+        self, fitted: LeaveOneOut, content: Content, known: NDArray[np.int64], metric: Doubles, options: Options
     ) -> None:
         """`content` is of all titles, `known` [known titles] are positions; vectors times `metric` give scores."""
         self._fitted = fitted
@@ -94,11 +94,11 @@ class Evidence:
         own = metadata_fields.leave_out(rows, self._content, without)
         return Predicted(own, *self._scores(self._fitted.predict_new(own)))
 
-    def agreement(self, fields: Collection[str]) -> Floats:
+    def agreement(self, fields: Collection[str]) -> Doubles:
         """[known titles]: a(w, `fields`)."""
         return _products(self.known(fields).scores, self._learnt)
 
-    def weights(self, titles: Predicted, fields: Collection[str]) -> Floats:
+    def weights(self, titles: Predicted, fields: Collection[str]) -> Doubles:
         """[titles, known titles]: W for titles that have `fields` and no others."""
         known = self.known(fields)
         kernel = gaussian_kernel(titles.rows, known.rows, self._fitted.length_scale)
@@ -110,7 +110,7 @@ class Evidence:
         every = np.ones(self._learnt.shape[0], dtype=np.bool_)
         return np.logical_and.reduce([self.has[field] for field in fields], initial=True) & every
 
-    def _scores(self, vectors: Floats) -> tuple[Floats, Floats]:
+    def _scores(self, vectors: Doubles) -> tuple[Doubles, Doubles]:
         scores = vectors @ self._metric
         scores -= scores.mean(axis=1, keepdims=True)
         lengths = np.maximum(np.linalg.norm(scores, axis=1), 1e-12)
@@ -187,12 +187,12 @@ def check(evidence: Evidence) -> tuple[float, float]:
     return float(spearmanr(found, own).statistic), float(explained)
 
 
-def _means(values: Floats, weights: Floats) -> Floats:
+def _means(values: Doubles, weights: Doubles) -> Doubles:
     """[titles]: the mean of `values` [known titles] by `weights` [titles, known titles]; NaN where none weighs."""
     totals = weights.sum(axis=1)
     return np.divide(weights @ values, totals, out=np.full(len(totals), np.nan), where=totals > 0)
 
 
-def _products(left: Floats, right: Floats) -> Floats:
+def _products(left: Doubles, right: Doubles) -> Doubles:
     """[rows]: the inner product of each row with the same row of the other."""
     return np.einsum("rp,rp->r", left, right)

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from conf.settings import Settings, with_changes
 from lake import delta_files
+from lake.arrays import NO_TITLE
 from models import position_bias
 from models.blend.two_tower import TwoTower
 from models.data import lake_tables
@@ -33,7 +34,6 @@ from models.position_bias import ClickRanks
 from models.towers.legacy_keras import keras
 
 _EPOCH = date(1970, 1, 1)
-_NO_TITLE_ID = -1
 _POSITIVE = ("user_id", "title_id", "event_time", "country")
 
 
@@ -127,7 +127,7 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
     """training_users as it stood: one row per user, the history as of `moment`."""
     train, length = inputs.train, settings.examples.user_history_titles
     padded = pad_newest_first(train.liked, moment - train.days, None, length)
-    titles = np.where(padded.rows > 0, inputs.catalogue.title_ids[padded.rows - 1], _NO_TITLE_ID)
+    titles = np.where(padded.rows > 0, inputs.catalogue.title_ids[padded.rows - 1], NO_TITLE)
     columns = {
         "user_id": train.user_ids,
         "country": train.countries,

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lake.arrays import Floats
 from models.towers.layers import History, attention_by_title, query_vectors, unit, weighted_rows
 from models.towers.legacy_keras import tf
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

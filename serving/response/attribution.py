@@ -8,7 +8,8 @@ only the titles are left out whose vectors have the largest inner product with a
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.bundle.bundle import Bundle, Floats, Ids
+from indexing.bundle.bundle import Bundle
+from lake.arrays import Floats, Ids
 from serving.response.reasons import Weighed
 from serving.user_history import KnownHistory, pad
 

@@ -9,12 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexing.bundle.bundle import Bundle
-from models.recommender import NO_TITLE
+from lake.arrays import NO_TITLE, Floats, Ids
 from serving.response.reasons import Reasons, Weighed
 from serving.response.response import Answer, Basis, Item, Why
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 _SHOWN = ("title_id", "title", "object_type", "release_date", "release_year")
 

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from lake.arrays import Floats, Ids
 from serving.response.response import Reason, Why
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 _KINDS = {"genres": ("genres",), "themes": ("themes",), "people": ("directors", "cast")}
 

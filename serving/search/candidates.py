@@ -4,14 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexing.bundle import bundle
 from indexing.bundle.bundle import TUNED_COUNT, Bundle
+from lake.arrays import Floats, Ids
 from serving.search import planner
-
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 
 _LEAST_LENGTH = 1e-12
 _BATCH_TITLES = 65_536

@@ -13,10 +13,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.recommender import NO_TITLE, top_titles
+from lake.arrays import NO_TITLE, Floats, Ids
+from models.recommender import top_titles
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.int64]
 Rows = NDArray[np.int64]  # of candidates, in order, none twice
 
 _MAX_NUMBERS = 2**22  # scores at a time where all are computed: 16 MB

@@ -13,12 +13,12 @@ from scipy import sparse
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
+from lake.arrays import NO_TITLE
 from models import dial
 from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots
 from models.evaluation.dial_curve import DialPoint
 from models.evaluation.evaluation_set import Truth
-from models.recommender import NO_TITLE
 from models.tracking import registry
 
 POINT = DialPoint(0.0, 0.3, 0.2, 0.5, 50.0, 0.1, 0.02, 0.8, 3.0)

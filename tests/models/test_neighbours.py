@@ -11,11 +11,12 @@ from deltalake import write_deltalake
 from scipy import sparse
 
 from conf.settings import Settings
+from lake.arrays import NO_TITLE
 from models import neighbours
 from models.blend.two_tower import CatalogueModel
 from models.data.padded_histories import pad_newest_first
 from models.evaluation.evaluation_set import Truth
-from models.recommender import NO_TITLE, Positions
+from models.recommender import Positions
 
 GROUPS = np.array(["head", "head", "mid", "tail", "unseen"])
 

@@ -15,8 +15,6 @@ from jobs.sources.simulator.simulated_world import (
     MAINSTREAM_ARCHETYPES,
     NICHE_ARCHETYPES,
     PROVIDERS,
-    Flags,
-    Floats,
     Ints,
     Mixing,
     Purpose,
@@ -29,6 +27,7 @@ from jobs.sources.simulator.simulated_world import (
     streams,
     unit,
 )
+from lake.arrays import Flags, Floats
 
 _TITLE_MIXING = Mixing(niche_share=0.03, max_second_weight=0.8, noise=0.35)
 _SHOW_SHARE = 0.3

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 from conf.settings import Simulate
 from jobs.sources.simulator.simulated_catalogue import Catalogue
 from jobs.sources.simulator.simulated_titles import has_poster, poster_name
-from jobs.sources.simulator.simulated_world import Floats, Purpose, directions, streams
+from jobs.sources.simulator.simulated_world import Purpose, directions, streams
+from lake.arrays import Floats
 
 _WIDTH, _HEIGHT = 64, 96
 _CORNERS, _SHAPES, _CHANNELS = 4, 2, 3

@@ -17,13 +17,12 @@ from jobs.sources.simulator.simulated_world import (
     ARCHETYPES,
     COUNTRIES,
     PROVIDERS,
-    Flags,
-    Floats,
     Ints,
     Purpose,
     archetypes,
     stream,
 )
+from lake.arrays import Flags, Floats
 
 # In causal order: where times tie, this order stands.
 EVENT_TYPES = ("impression", "detail_view", "watchlist_add", "clickout", "seen", "like", "dislike", "rating")

@@ -16,7 +16,8 @@ from jobs.sources.simulator.simulated_catalogue import Catalogue, labels_of
 from jobs.sources.simulator.simulated_delivery import Delivery
 from jobs.sources.simulator.simulated_sessions import ENJOYMENT_AFFINITY, ENJOYMENT_QUALITY, examination
 from jobs.sources.simulator.simulated_users import Users
-from jobs.sources.simulator.simulated_world import COUNTRIES, MAINSTREAM_ARCHETYPES, PROVIDERS, Floats
+from jobs.sources.simulator.simulated_world import COUNTRIES, MAINSTREAM_ARCHETYPES, PROVIDERS
+from lake.arrays import Floats
 
 SETTINGS_FILE = "settings.json"
 _BEST_USERS_PER_GEM = 20

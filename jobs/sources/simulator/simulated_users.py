@@ -13,8 +13,6 @@ from jobs.sources.simulator.simulated_world import (
     IS_SUBSCRIPTION,
     MAINSTREAM_ARCHETYPES,
     PROVIDERS,
-    Flags,
-    Floats,
     Ints,
     Mixing,
     Purpose,
@@ -24,6 +22,7 @@ from jobs.sources.simulator.simulated_world import (
     stream,
     streams,
 )
+from lake.arrays import Flags, Floats
 
 _USER_MIXING = Mixing(niche_share=0.1, max_second_weight=0.7, noise=0.25)
 _ACTIVITY_SPREAD = 1.1  # standard deviation of log activity: the busiest tenth has about half of the sessions

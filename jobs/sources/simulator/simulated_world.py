@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from lake.arrays import Flags, Floats
+
 Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 class Purpose(IntEnum):

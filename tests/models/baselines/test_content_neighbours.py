@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.baselines.content_neighbours import ContentNeighbours
 from models.data.content import Content
-from models.recommender import NO_TITLE
 
 LIKED = sparse.csr_matrix(np.eye(6, dtype=np.float32))
 

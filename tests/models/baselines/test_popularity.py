@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.baselines.popularity import Popularity, RecentPopularity
 from models.data.content import Content
-from models.recommender import NO_TITLE, recommend
+from models.recommender import recommend
 
 # likes of four titles: 1, 3, 2, 0
 LIKED = sparse.csr_matrix(np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]], dtype=np.float32))

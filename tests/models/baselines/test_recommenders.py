@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.baselines.content_neighbours import ContentNeighbours
 from models.baselines.marec import Marec
 from models.baselines.popularity import Popularity
@@ -14,7 +15,7 @@ from models.baselines.ridge import AlsRidge, ContentRidge, EaseRidge
 from models.data.content import Content
 from models.linear.als import Als
 from models.linear.ease import Ease
-from models.recommender import NO_TITLE, Recommender, recommend
+from models.recommender import Recommender, recommend
 
 Make = Callable[[], Recommender]
 

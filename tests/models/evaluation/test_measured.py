@@ -6,12 +6,12 @@ from scipy import sparse
 
 from conf.loader import load_settings
 from conf.settings import Evaluation, with_changes
+from lake.arrays import NO_TITLE
 from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.evaluation import measured
 from models.evaluation.evaluation_set import Truth
 from models.evaluation.measured import Measured
-from models.recommender import NO_TITLE
 
 # Training likes of titles 0 to 3: 4, 1, 1 and none.
 LIKED = sparse.csr_matrix([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=np.float32)

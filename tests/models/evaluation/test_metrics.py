@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.evaluation import metrics
-from models.recommender import NO_TITLE
 
 TITLES, USERS, K_MAX = 12, 60, 6
 KS = (1, 3, 6, 10)  # 10 is longer than any list

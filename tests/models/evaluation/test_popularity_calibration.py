@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.arrays import NO_TITLE
 from models.evaluation import popularity_calibration as calibration
-from models.recommender import NO_TITLE
 
 # Titles 0, 1 are head, 2 is mid, 3 is tail, 4 nobody liked.
 GROUPS = np.array(["head", "head", "mid", "tail", "unseen"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lake.arrays import Doubles
 from models.towers.layers import (
     History,
     QueryTower,
@@ -20,10 +21,9 @@ from models.towers.layers import (
 from models.towers.legacy_keras import tf
 
 DIM, COUNT_TITLES, COUNT_COUNTRIES = 4, 9, 3
-Floats = NDArray[np.float64]
 
 
-def unit_rows(vectors: Floats) -> Floats:
+def unit_rows(vectors: Doubles) -> Doubles:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
@@ -61,7 +61,7 @@ def history(*entries: list[tuple[int, float, float]], countries: list[int] | Non
 
 def expected_query(
     entries: list[tuple[int, float, float]], country: int, table: NDArray[Any], weights: dict[str, NDArray[Any]]
-) -> Floats:
+) -> Doubles:
     """Title by title: softmax of the logits, the pooled titles longer by the root of how many count as one."""
     counted = [(row, like, age) for row, like, age in entries if row > 0 and like > 0]
     pooled = np.zeros(DIM)
@@ -177,7 +177,7 @@ def title_tower(id_dropout: float = 0.0, content_dropout: float = 0.0, width: in
     return tower
 
 
-def from_content(tower: TitleTower) -> Floats:
+def from_content(tower: TitleTower) -> Doubles:
     """[titles, dim]: what vectors are without an id."""
     content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
     return unit_rows(content @ tower.projection.numpy())
