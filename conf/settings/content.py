@@ -1,0 +1,52 @@
+"""The blocks of a title's content that models read: content."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, PlainSerializer
+
+from conf.settings.section import READ_ONLY, Section, Weight
+
+ContentBlock = Literal[
+    "genres",
+    "genre_pairs",
+    "themes",
+    "people",
+    "cast",
+    "directors",
+    "credits",
+    "lead",
+    "fame",
+    "language",
+    "month",
+    "weekday",
+    "year",
+    "year_5",
+    "year_3",
+    "title",
+    "plot",
+    "poster",
+]
+
+
+def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
+    """What counts for something: a file that lies over another can't take a key out, but set it to 0."""
+    if unknown := [name for name in weights if name not in get_args(ContentBlock)]:
+        raise ValueError(f"no block of content is called {unknown[0]!r}; there are {', '.join(get_args(ContentBlock))}")
+    used = {name: weight for name, weight in weights.items() if weight > 0}
+    if not used:
+        raise ValueError("expected a block of content whose weight is above 0")
+    return used
+
+
+def _with_unused(weights: Mapping[str, float]) -> dict[str, float]:
+    """All blocks, 0 where one is not in use: a file of settings says so to whoever lays it over another."""
+    return {**weights, **{name: 0.0 for name in get_args(ContentBlock) if name not in weights}}
+
+
+class ContentBlocks(Section):
+    # What models know of a title. A field that only known titles have gives their popularity away: measure with and
+    # without it.
+    blocks: Annotated[  # how much each counts
+        Mapping[str, Weight], AfterValidator(_in_use), READ_ONLY, PlainSerializer(_with_unused)
+    ]
