@@ -37,9 +37,9 @@ from models.data.content import Content
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
 from models.evaluation import comparison, metrics
-from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation.comparison import Difference, Estimate
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
+from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.linear import cold_ridge
 from models.linear.content_kernel import features
 from models.recommender import Positions, recommend_by
@@ -81,7 +81,13 @@ def variants(content: Content, other_plot: Content | None) -> Iterator[tuple[str
 
 
 def lists_of(
-    folder: Path, catalogue: Catalogue, content: Content, train: Positives, asked: Truth, k: int, max_titles: int
+    folder: Path,
+    catalogue: Catalogue,
+    content: Content,
+    train: Positives,
+    evaluation_set: EvaluationSet,
+    k: int,
+    max_titles: int,
 ) -> dict[str, Positions]:
     """[users, k] by way, of the model in `folder` with `content` in place of the catalogue's."""
     model = TwoTower.load(folder)
@@ -89,12 +95,12 @@ def lists_of(
     model.card = replace(model.card, content_blocks=weights)
     described = replace(catalogue, content=content)
     bound = CatalogueModel(model, described)
-    queries = bound.queries(model.padded(asked))
+    queries = bound.queries(model.padded(evaluation_set))
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     vectors = {SERVED: bound.vectors}
-    if (counts[asked.candidates] > 0).any():
+    if (counts[evaluation_set.candidates] > 0).any():
         vectors[NO_IDS] = content_vectors(model, described, counts, max_titles)
-    return {way: _recommend(queries, own, asked, k) for way, own in vectors.items()}
+    return {way: _recommend(queries, own, evaluation_set, k) for way, own in vectors.items()}
 
 
 def content_vectors(
@@ -111,14 +117,16 @@ def content_vectors(
     return found
 
 
-def measure(lists: Mapping[str, Mapping[str, Positions]], asked: Truth, options: Evaluation, seed: int) -> list[Figure]:
+def measure(
+    lists: Mapping[str, Mapping[str, Positions]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
+) -> list[Figure]:
     """Figures of `lists` by variant and way; the first variant is what the others are compared with."""
     bootstrap = (options.resamples, options.confidence, seed)
     whole, found = next(iter(lists)), []
     for way in lists[whole]:
         for metric, of_lists in _METRICS.items():
             for k in options.k:
-                values = {variant: of_lists(own[way], asked.relevant, k) for variant, own in lists.items()}
+                values = {variant: of_lists(own[way], evaluation_set.relevant, k) for variant, own in lists.items()}
                 for variant, own in values.items():
                     against = None if variant == whole else comparison.compare_paired(own, values[whole], *bootstrap)
                     found.append(Figure(variant, way, metric, k, comparison.estimate_mean(own, *bootstrap), against))
@@ -152,8 +160,16 @@ def _told(own: Figure) -> str:
     return f"{own.estimate.mean:.4f} {own.difference.mean:+.4f} ±{half:.4f} {verdict}"
 
 
-def _recommend(queries: NDArray[np.float32], vectors: NDArray[np.float32], asked: Truth, k: int) -> Positions:
-    return recommend_by(lambda users: queries[users] @ vectors.T, asked.histories, k, asked.candidates, asked.ignored)
+def _recommend(
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], evaluation_set: EvaluationSet, k: int
+) -> Positions:
+    return recommend_by(
+        lambda users: queries[users] @ vectors.T,
+        evaluation_set.histories,
+        k,
+        evaluation_set.candidates,
+        evaluation_set.ignored,
+    )
 
 
 def read_plot(root: str, catalogue: Catalogue) -> Content:
@@ -171,16 +187,21 @@ def work(settings: Settings, arguments: Namespace) -> None:
     folder = registry.fetch(settings, arguments.model).folder
     catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
+    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
     content = catalogue.content.only(TwoTower.load(folder).card.content_blocks)
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None
     k, max_titles = max(settings.evaluation.k), settings.readiness.max_titles
     lists = {
-        name: lists_of(folder, catalogue, own, train, asked, k, max_titles) for name, own in variants(content, plot)
+        name: lists_of(folder, catalogue, own, train, evaluation_set, k, max_titles)
+        for name, own in variants(content, plot)
     }
-    figures = measure(lists, asked, settings.evaluation, settings.seed)
-    new = np.count_nonzero(np.bincount(train.liked.indices, minlength=len(catalogue))[asked.candidates] == 0)
-    title = f"{asked.name}: {len(asked.user_ids):,} users; {new:,} of {asked.candidates.sum():,} candidates are new"
+    figures = measure(lists, evaluation_set, settings.evaluation, settings.seed)
+    new = np.count_nonzero(np.bincount(train.liked.indices, minlength=len(catalogue))[evaluation_set.candidates] == 0)
+    count_candidates = evaluation_set.candidates.sum()
+    title = (
+        f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users;"
+        f" {new:,} of {count_candidates:,} candidates are new"
+    )
     print_figures(figures, settings.evaluation.k[0], title)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
     parser.add_argument("--plot-of", metavar="LAKE", help="root of a lake of the same titles with another encoder")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to ablation.csv there")
-    asking.add_arguments(parser)
+    add_evaluation_arguments(parser)
     return command_line.run(parser, work, argv, (ModelError, MlflowException))
 
 

@@ -45,7 +45,7 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.lake_tables import Positives
 from models.errors import ModelError
 from models.evaluation import measured, plots
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measured import Measured
 from models.recommender import Positions, recommend
 from models.studies import historical_nights, new_titles
@@ -82,16 +82,16 @@ def replay_nights(
     for night in nights:
         started = time.monotonic()
         known = history.known_by(night)
-        asked = history.truth_after(night, horizon_days, known) if known.liked.nnz else None
-        if asked is None:
+        evaluation_set = history.evaluation_set_after(night, horizon_days, known) if known.liked.nnz else None
+        if evaluation_set is None:
             log.info("%s: nothing to learn from, or nobody to ask", night)
             continue
         model = historical_nights.train_night(settings, history, night, known, model if is_warm_start else None)
-        lists = _lists(settings, names, history, known, asked, model)
-        tables.append(new_titles.values_of_night(settings, night, lists, asked, known, is_new))
+        lists = _lists(settings, names, history, known, evaluation_set, model)
+        tables.append(new_titles.values_of_night(settings, night, lists, evaluation_set, known, is_new))
         log.info(
             "%s: trained on %d likes, %d people asked, in %.0f s",
-            *(night, known.liked.nnz, len(asked.user_ids), time.monotonic() - started),
+            *(night, known.liked.nnz, len(evaluation_set.user_ids), time.monotonic() - started),
         )
     if not tables:
         raise ModelError(f"no night from {nights[0]} to {nights[-1]} has likes before and after it")
@@ -99,16 +99,21 @@ def replay_nights(
 
 
 def _lists(
-    settings: Settings, names: Sequence[str], history: History, known: Positives, asked: Truth, ours: TwoTower
+    settings: Settings,
+    names: Sequence[str],
+    history: History,
+    known: Positives,
+    evaluation_set: EvaluationSet,
+    ours: TwoTower,
 ) -> dict[str, Positions]:
     """[users, k] by model."""
     k = settings.evaluation.k[0]
-    lists = {OURS: CatalogueModel(ours, history.catalogue).recommend_asked(asked, k)}
+    lists = {OURS: CatalogueModel(ours, history.catalogue).recommend_for(evaluation_set, k)}
     makers = baselines(settings.baselines, known, settings.seed)
     for name in names:
         model = makers[name]()
         model.fit(known.liked, history.catalogue.content)
-        lists[name] = recommend(model, asked.histories, k, asked.candidates, asked.ignored)
+        lists[name] = recommend(model, evaluation_set.histories, k, evaluation_set.candidates, evaluation_set.ignored)
     return lists
 
 

@@ -36,9 +36,9 @@ from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
-from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation.dial_curve import Counts, DialPoint, Turned
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
+from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.popularity_calibration import Calibration
 from models.tracking import registry, runs
 
@@ -55,30 +55,37 @@ class Dialled:
 
 
 def measure_both(
-    settings: Settings, model: str, catalogue: Catalogue, train: Positives, asked: Truth
+    settings: Settings, model: str, catalogue: Catalogue, train: Positives, evaluation_set: EvaluationSet
 ) -> dict[str, Dialled]:
     """The registered model, and ALS trained on the same, at the same settings."""
     counts, people = np.bincount(train.liked.indices, minlength=len(catalogue)), len(train.user_ids)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
-    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
-    ours, points = dial_settings.measure(score, asked, counts, people, settings)
+    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
+    ours, points = dial_settings.measure(score, evaluation_set, counts, people, settings)
     als = baselines(settings.baselines, train, settings.seed)[OLD]()
     als.fit(train.liked, catalogue.content)
     k = settings.evaluation.k[0]
     scale = settings.index.popularity_scale
-    old = dial_curve.turn(lambda users: als.score(asked.histories[users]), asked, counts, scale, ours.dials, k)
-    old_points = dial_curve.curve(old, asked, counts, people, settings.evaluation)
+    old = dial_curve.turn(
+        lambda users: als.score(evaluation_set.histories[users]), evaluation_set, counts, scale, ours.dials, k
+    )
+    old_points = dial_curve.curve(old, evaluation_set, counts, people, settings.evaluation)
     return {
-        name: Dialled(turned, found, _calibrations(settings, turned, asked, counts))
+        name: Dialled(turned, found, _calibrations(settings, turned, evaluation_set, counts))
         for name, turned, found in ((model, ours, points), (OLD, old, old_points))
     }
 
 
-def _calibrations(settings: Settings, turned: Turned, asked: Truth, counts: Counts) -> list[list[Calibration]]:
+def _calibrations(
+    settings: Settings, turned: Turned, evaluation_set: EvaluationSet, counts: Counts
+) -> list[list[Calibration]]:
     options, k = settings.evaluation, settings.evaluation.k[0]
     titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
-    users = popularity_calibration.group_users(asked.histories, counts, titles, settings.dial.user_group_share)
-    return [popularity_calibration.calibrate(own, asked.histories, counts, titles, users, k) for own in turned.lists]
+    users = popularity_calibration.group_users(evaluation_set.histories, counts, titles, settings.dial.user_group_share)
+    return [
+        popularity_calibration.calibrate(own, evaluation_set.histories, counts, titles, users, k)
+        for own in turned.lists
+    ]
 
 
 def points_frame(found: Mapping[str, Dialled], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
@@ -153,17 +160,17 @@ def work(settings: Settings, arguments: Namespace) -> None:
     trained_version = registry.fetch(settings, model).version
     catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
-    found = measure_both(settings, model, catalogue, train, asked)
+    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
+    found = measure_both(settings, model, catalogue, train, evaluation_set)
     ours, k = found[model], settings.evaluation.k[0]
     chosen = dial_settings.choose(ours.points, settings.dial)
     points, calibrations = points_frame(found, chosen), calibrations_frame(found)
-    title = f"{asked.name}: {len(asked.user_ids):,} users"
+    title = f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users"
     print_points(points, k, title)
     print_calibrations(calibrations, chosen)
     tell_settings(ours.points, chosen, ours.turned.spreads)
 
-    source = f"models.dial, {registry.NAME}@{trained_version} on {asked.name}"
+    source = f"models.dial, {registry.NAME}@{trained_version} on {evaluation_set.name}"
     for_index = dial_settings.to_json(dial_settings.built_for(settings, ours.points, ours.turned.spread, source))
     texts = {
         "dial.csv": points.to_csv(index=False),
@@ -171,9 +178,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
         dial_settings.FILE: for_index,
     }
     figure = plots.dial_front({name: own.points for name, own in found.items()}, chosen, k)
-    runs.log_plot(settings, model, f"dial/{asked.name}/dial.png", figure)
+    runs.log_plot(settings, model, f"dial/{evaluation_set.name}/dial.png", figure)
     for file, text in texts.items():
-        registry.keep_text(settings, model, f"dial/{asked.name}/{file}", text)
+        registry.keep_text(settings, model, f"dial/{evaluation_set.name}/{file}", text)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         figure.savefig(arguments.out / "dial.png", dpi=120)
@@ -188,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where tables and the plot go, too")
     parser.add_argument("--keep", action="store_true", help="give the chosen settings to the model's bundles")
-    asking.add_arguments(parser)
+    add_evaluation_arguments(parser)
     return command_line.run(parser, work, argv, (ModelError, MlflowException))
 
 

@@ -28,9 +28,9 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation import measured
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
+from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.measured import Measured
 from models.recommender import Positions, recommend
 from models.tracking import registry, runs
@@ -39,23 +39,29 @@ log = logging.getLogger("marquee")
 
 
 def recommend_by_all(
-    settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue, asked: Sequence[Truth]
+    settings: Settings,
+    names: Sequence[str],
+    train: Positives,
+    catalogue: Catalogue,
+    evaluation_sets: Sequence[EvaluationSet],
 ) -> list[dict[str, Positions]]:
-    """Per truth, [users, longest list measured] by name of model: a baseline fitted on `train`, or a registered one."""
+    """[users, longest list measured] by model, per evaluation set. Baselines are fitted on `train`."""
     makers = baselines(settings.baselines, train, settings.seed)
     count = max(settings.evaluation.k)
-    lists: list[dict[str, Positions]] = [{} for _ in asked]
+    lists: list[dict[str, Positions]] = [{} for _ in evaluation_sets]
     for name in names:
         started = time.monotonic()
         if name in makers:
             model = makers[name]()
             model.fit(train.liked, catalogue.content)
-            for own, truth in zip(lists, asked, strict=True):
-                own[name] = recommend(model, truth.histories, count, truth.candidates, truth.ignored)
+            for own, evaluation_set in zip(lists, evaluation_sets, strict=True):
+                own[name] = recommend(
+                    *(model, evaluation_set.histories, count, evaluation_set.candidates, evaluation_set.ignored)
+                )
         else:
             trained = CatalogueModel(TwoTower.load(registry.fetch(settings, name).folder), catalogue)
-            for own, truth in zip(lists, asked, strict=True):
-                own[name] = trained.recommend_asked(truth, count)
+            for own, evaluation_set in zip(lists, evaluation_sets, strict=True):
+                own[name] = trained.recommend_for(evaluation_set, count)
         log.info("%s: fitted and asked in %.1f s", name, time.monotonic() - started)
     return lists
 
@@ -98,11 +104,11 @@ def write_measured(file: Path, found: Mapping[str, Sequence[Measured]]) -> None:
     measured.frame(found).to_csv(file, index=False)
 
 
-def write_recommendations(file: Path, lists: Positions, asked: Truth, catalogue: Catalogue) -> None:
+def write_recommendations(file: Path, lists: Positions, evaluation_set: EvaluationSet, catalogue: Catalogue) -> None:
     """A Parquet file with a row per user and title: user_id, title_id, rank from 1."""
     users, ranks = np.nonzero(lists != NO_TITLE)
     rows = {
-        "user_id": np.array(asked.user_ids, dtype=object)[users],
+        "user_id": np.array(evaluation_set.user_ids, dtype=object)[users],
         "title_id": catalogue.title_ids[lists[users, ranks]],
         "rank": ranks + 1,
     }
@@ -120,23 +126,23 @@ def work(settings: Settings, arguments: Namespace) -> None:
             registered = f"{', '.join(registry.ALIASES)} and numbers of registered versions"
             raise ModelError(f"no model {name!r}; there are {', '.join(known)}; {registered}")
     names = list(dict.fromkeys([arguments.against, *names]))
-    asked = asking.read(settings.lake.root, versions, arguments, train, catalogue)
-    [lists] = recommend_by_all(settings, names, train, catalogue, [asked])
+    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
+    [lists] = recommend_by_all(settings, names, train, catalogue, [evaluation_set])
     found = measured.measure(
-        lists, arguments.against, asked, catalogue, train.liked, settings.evaluation, settings.seed
+        lists, arguments.against, evaluation_set, catalogue, train.liked, settings.evaluation, settings.seed
     )
-    title = f"{asked.name}: {len(asked.user_ids):,} users, {asked.relevant.nnz:,} positives"
+    title = f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users, {evaluation_set.relevant.nnz:,} positives"
     print_measured(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
     metric = f"recall@{settings.evaluation.k[0]}"
     print_measured(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
     for name in names:
         if name not in known:
-            runs.log_measured(settings, name, asked.name, found, arguments.against)
+            runs.log_measured(settings, name, evaluation_set.name, found, arguments.against)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_measured(arguments.out / "measured.csv", found)
         for name, own in lists.items():
-            write_recommendations(arguments.out / f"{name}.parquet", own, asked, catalogue)
+            write_recommendations(arguments.out / f"{name}.parquet", own, evaluation_set, catalogue)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="baselines, champion, challenger or versions; default: all baselines",
     )
     parser.add_argument("--against", default="als", metavar="NAME", help="what the others are compared with")
-    asking.add_arguments(parser)
+    add_evaluation_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
     return command_line.run(parser, work, argv, (ModelError,))
 

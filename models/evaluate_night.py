@@ -30,8 +30,8 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import dial_curve, dial_settings, evaluation_set, evaluations_table, measured, plots
-from models.evaluation.evaluation_set import Truth
+from models.evaluation import dial_curve, dial_settings, evaluations_table, measured, plots
+from models.evaluation.evaluation_set import EvaluationSet, of_split
 from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")
@@ -62,7 +62,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     versions = lake_tables.pin(settings.lake.root)
     catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    held_out = evaluation_set.of_split(settings.lake.root, versions, settings.gate.split, catalogue)
+    held_out = of_split(settings.lake.root, versions, settings.gate.split, catalogue)
     is_met = lake_tables.met(settings.lake.root, versions, catalogue)
     judged = held_out.among(is_met)
     lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
@@ -83,7 +83,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
     evaluate.print_measured(found, against, None, title)
 
 
-def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue, train: Positives) -> None:
+def write_dial(
+    settings: Settings, ds: date, evaluation_set: EvaluationSet, catalogue: Catalogue, train: Positives
+) -> None:
     """What the challenger's dial trades, as <report.root>/DATE/dial.csv and as a plot in the challenger's run.
 
     Its named settings go to that run, too: what a bundle of it is built with.
@@ -91,12 +93,12 @@ def write_dial(settings: Settings, ds: date, asked: Truth, catalogue: Catalogue,
     challenger = registry.fetch(settings, registry.CHALLENGER)
     trained = TwoTower.load(challenger.folder)
     k, counts = settings.evaluation.k[0], np.bincount(train.liked.indices, minlength=len(catalogue))
-    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
-    turned, points = dial_settings.measure(score, asked, counts, len(train.user_ids), settings)
+    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
+    turned, points = dial_settings.measure(score, evaluation_set, counts, len(train.user_ids), settings)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
     runs.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
-    source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {asked.name}"
+    source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {evaluation_set.name}"
     built_for = dial_settings.built_for(settings, points, turned.spread, source)
     dial_settings.keep(settings, registry.CHALLENGER, dial_settings.to_json(built_for))
 

@@ -39,9 +39,9 @@ from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.data.title_names import TitleNames, read_names
 from models.errors import ModelError
-from models.evaluation import evaluation_set_arguments as asking
 from models.evaluation import segments
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
+from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.linear.likes import nearest_titles
 from models.recommender import Positions, Recommender
 from models.tracking import registry
@@ -134,12 +134,12 @@ def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     return Beside(near, read_names(settings.lake.root, catalogue, counts), catalogue, train, versions)
 
 
-def co_liked(near: Near, asked: Truth, groups: NDArray[np.str_], k: int) -> list[CoLiked]:
+def co_liked(near: Near, evaluation_set: EvaluationSet, groups: NDArray[np.str_], k: int) -> list[CoLiked]:
     """A row per group of `groups` [titles] that a held-out title is of, then one of `all`.
 
     Pairs are of a user with two held-out positives or more, and one of these.
     """
-    liked = asked.relevant[np.flatnonzero(np.diff(asked.relevant.indptr) > 1)].astype(np.float64)
+    liked = evaluation_set.relevant[np.flatnonzero(np.diff(evaluation_set.relevant.indptr) > 1)].astype(np.float64)
     starts = np.unique(liked.indices)
     lists = {start: near(start, k) for start in starts.tolist()}
     pairs = [(start, title) for start, own in lists.items() for title in own.tolist() if title != NO_TITLE]
@@ -200,11 +200,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
             print(match.note)
         print_neighbours(beside.near, names, match.position, arguments.count)
     if arguments.measure:
-        asked = asking.read(settings.lake.root, beside.versions, arguments, beside.train, beside.catalogue)
+        evaluation_set = read_evaluation_set(
+            settings.lake.root, beside.versions, arguments, beside.train, beside.catalogue
+        )
         options, k = settings.evaluation, settings.evaluation.k[0]
         groups = segments.popularity_groups(names.counts, options.head_share, options.head_and_mid_share)
-        found = {way: co_liked(near, asked, groups, k) for way, near in beside.near.items()}
-        print_co_liked(found, f"{asked.name}: what was liked together, among {k} neighbours")
+        found = {way: co_liked(near, evaluation_set, groups, k) for way, near in beside.near.items()}
+        print_co_liked(found, f"{evaluation_set.name}: what was liked together, among {k} neighbours")
 
 
 def _some(histories: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
@@ -220,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--by", choices=WAYS, default=TASTES, help="what is near to ours; default: tastes")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="titles to show; default: 10")
     parser.add_argument("--measure", action="store_true", help="measure each way on held-out positives, too")
-    asking.add_arguments(parser)
+    add_evaluation_arguments(parser)
 
     def checked(settings: Settings, arguments: Namespace) -> None:
         if not arguments.titles and not arguments.measure:

@@ -35,7 +35,7 @@ from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
 from models.evaluation import dial_curve, measured
 from models.evaluation.dial_curve import ScoreUsers
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measured import Measured
 from models.recommender import Positions, Recommender, Scores
 from models.studies import simulated_tastes
@@ -53,7 +53,7 @@ def recommend_all(
     dials: Sequence[float],
     train: Positives,
     catalogue: Catalogue,
-    asked: Truth,
+    evaluation_set: EvaluationSet,
 ) -> dict[str, Positions]:
     """[users, longest list measured] by name of model; at a dial that is not 0 by `als -0.50`, likewise."""
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
@@ -63,13 +63,13 @@ def recommend_all(
         if name in makers:
             model = makers[name]()
             model.fit(train.liked, catalogue.content)
-            score = _scores_of_baseline(model, asked, settings.seed)
+            score = _scores_of_baseline(model, evaluation_set, settings.seed)
         else:
             trained = TwoTower.load(registry.fetch(settings, name).folder)
-            score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), asked)
+            score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
         own_dials = [0.0] if name.startswith("popularity") else dials  # it adds nothing to popularity
         scale = settings.index.popularity_scale
-        turned = dial_curve.turn(score, asked, counts, scale, own_dials, max(settings.evaluation.k))
+        turned = dial_curve.turn(score, evaluation_set, counts, scale, own_dials, max(settings.evaluation.k))
         for dial, own in zip(own_dials, turned.lists, strict=True):
             lists[f"{name} {dial:+.2f}" if dial else name] = own
     return lists
@@ -79,24 +79,30 @@ def measure(
     settings: Settings,
     lists: Mapping[str, Positions],
     against: str,
-    asked: Truth,
+    evaluation_set: EvaluationSet,
     is_niche: Mapping[str, bool],
     train: Positives,
     catalogue: Catalogue,
 ) -> dict[str, list[Measured]]:
     """All segments, and the taste of the user as one more dimension: niche or mainstream."""
     options = settings.evaluation
-    if asked.name == RELEASES:
+    if evaluation_set.name == RELEASES:
         options = options.model_copy(update={"k": (RELEASES_AT,)})
-    found = measured.measure(lists, against, asked, catalogue, train.liked, options, settings.seed)
-    niche = np.array([is_niche[user] for user in asked.user_ids])
+    found = measured.measure(lists, against, evaluation_set, catalogue, train.liked, options, settings.seed)
+    niche = np.array([is_niche[user] for user in evaluation_set.user_ids])
     for name, members in (("niche", niche), ("mainstream", ~niche)):
         users = np.flatnonzero(members)
         if not len(users):
             continue
         own = {model: of[users] for model, of in lists.items()}
         part = measured.measure(
-            own, against, simulated_tastes.users_of(asked, users), catalogue, train.liked, options, settings.seed
+            own,
+            against,
+            simulated_tastes.users_of(evaluation_set, users),
+            catalogue,
+            train.liked,
+            options,
+            settings.seed,
         )
         for model, rows in part.items():
             found[model] += [replace(row, dimension="taste", segment=name) for row in rows if row.dimension == "all"]
@@ -115,14 +121,15 @@ def worse_segments(rows: Sequence[Measured], min_users: int) -> list[Measured]:
     ]
 
 
-def show(found: Mapping[str, Sequence[Measured]], against: str, asked: Truth, k: int) -> None:
+def show(found: Mapping[str, Sequence[Measured]], against: str, evaluation_set: EvaluationSet, k: int) -> None:
     """A table of metrics over everybody, and one of recall per segment of models whose dial is at 0."""
-    title = f"{asked.name}: {len(asked.user_ids):,} users, {asked.relevant.nnz:,} positives; ▲ ▼ against {against}"
+    users = f"{len(evaluation_set.user_ids):,} users"
+    title = f"{evaluation_set.name}: {users}, {evaluation_set.relevant.nnz:,} positives; ▲ ▼ against {against}"
     for part in (dict(list(found.items())[n : n + 6]) for n in range(0, len(found), 6)):
         evaluate.print_measured(part, against, None, title)
     plain = {model: rows for model, rows in found.items() if " " not in model}
     shown = {model: [row for row in rows if row.dimension in _SHOWN] for model, rows in plain.items()}
-    evaluate.print_measured(shown, against, f"recall@{k}", f"recall@{k} of {asked.name} per segment")
+    evaluate.print_measured(shown, against, f"recall@{k}", f"recall@{k} of {evaluation_set.name} per segment")
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
@@ -134,12 +141,12 @@ def work(settings: Settings, arguments: Namespace) -> None:
     names = list(dict.fromkeys([*arguments.models, *arguments.against]))
     dials = [0.0, *[dial for dial in arguments.dials if dial]]
     tables, verdicts = [], []
-    for name, asked in simulated_tastes.truths(tastes, train, catalogue).items():
-        lists = recommend_all(settings, names, dials, train, catalogue, asked)
+    for name, evaluation_set in simulated_tastes.evaluation_sets(tastes, train, catalogue).items():
+        lists = recommend_all(settings, names, dials, train, catalogue, evaluation_set)
         for n, against in enumerate(arguments.against):
-            found = measure(settings, lists, against, asked, is_niche, train, catalogue)
+            found = measure(settings, lists, against, evaluation_set, is_niche, train, catalogue)
             if n == 0:
-                show(found, against, asked, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
+                show(found, against, evaluation_set, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
             tables.append(measured.frame(found).assign(truth=name, against=against))
             models = [model for model in found if model.split()[0] not in arguments.against]
             verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in models]
@@ -149,13 +156,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
         pd.concat(tables).to_csv(arguments.out / "true_taste.csv", index=False)
 
 
-def _scores_of_baseline(model: Recommender, asked: Truth, seed: int) -> ScoreUsers:
+def _scores_of_baseline(model: Recommender, evaluation_set: EvaluationSet, seed: int) -> ScoreUsers:
     random = np.random.default_rng(seed)
 
     def score(users: slice) -> Scores:
-        own = model.score(asked.histories[users])
+        own = model.score(evaluation_set.histories[users])
         # Else what it can't tell apart would stand in the order of the catalogue, which may be a good one.
-        knows_nothing = np.ptp(own[:, asked.candidates], axis=1) == 0
+        knows_nothing = np.ptp(own[:, evaluation_set.candidates], axis=1) == 0
         own[knows_nothing] = random.random((knows_nothing.sum(), own.shape[1]))
         return own
 

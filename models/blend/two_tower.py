@@ -21,7 +21,7 @@ from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.errors import ModelError
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.linear import cold_ridge
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import features, select
@@ -105,10 +105,12 @@ class TwoTower:
         ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
         return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
 
-    def padded(self, asked: Truth) -> PaddedHistories:
-        """The histories of a truth as the query tower takes them: with weights, ages and countries."""
-        countries = self.country_ids(asked.countries)
-        return pad_newest_first(asked.weighted_histories, asked.history_ages_days, countries, self.history_length)
+    def padded(self, evaluation_set: EvaluationSet) -> PaddedHistories:
+        """The histories of an evaluation set as the query tower takes them: with weights, ages and countries."""
+        countries = self.country_ids(evaluation_set.countries)
+        return pad_newest_first(
+            evaluation_set.weighted_histories, evaluation_set.history_ages_days, countries, self.history_length
+        )
 
     def give_towers_to(self, network: TwoTowerNetwork, title_ids: NDArray[np.int64]) -> None:
         """Let the towers of `network`, whose rows are `title_ids` [titles], begin with what this model learnt.
@@ -247,12 +249,12 @@ class CatalogueModel:
         """Of histories without ages or countries: titles of age 0, somewhere."""
         return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
 
-    def recommend_asked(self, asked: Truth, count: int) -> Positions:
-        """[users, count] for the users of a truth, with the ages of their histories and their countries."""
-        padded = self._model.padded(asked)
+    def recommend_for(self, evaluation_set: EvaluationSet, count: int) -> Positions:
+        """[users, count] for the users of an evaluation set, with the ages of their histories and their countries."""
+        padded = self._model.padded(evaluation_set)
         return recommend_by(
             lambda users: self.score_padded(padded.part(users)),
-            *(asked.histories, count, asked.candidates, asked.ignored),
+            *(evaluation_set.histories, count, evaluation_set.candidates, evaluation_set.ignored),
         )
 
     def score_padded(self, histories: PaddedHistories) -> Scores:

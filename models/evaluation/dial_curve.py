@@ -20,7 +20,7 @@ from conf.settings import Evaluation
 from models.blend import standardised
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.evaluation import metrics, segments
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.recommender import Positions, Scores, recommend_by
 
 _BATCH_USERS = 1024
@@ -65,35 +65,42 @@ class Turned:
         return Turned([dials[n] for n in order], [lists[n] for n in order], self.spreads)
 
 
-def scores_of(trained: TwoTower, bound: CatalogueModel, asked: Truth) -> ScoreUsers:
-    """Scores for the users of a truth, by the model with the ages of their histories and their countries."""
-    padded = trained.padded(asked)
+def scores_of(trained: TwoTower, bound: CatalogueModel, evaluation_set: EvaluationSet) -> ScoreUsers:
+    """Scores of the users of an evaluation set; the model is given their countries and the ages of their histories."""
+    padded = trained.padded(evaluation_set)
     return lambda users: bound.score_padded(padded.part(users))
 
 
 def turn(
-    score: ScoreUsers, asked: Truth, counts: Counts, scale: standardised.Scale, dials: Sequence[float], k: int
+    score: ScoreUsers,
+    evaluation_set: EvaluationSet,
+    counts: Counts,
+    scale: standardised.Scale,
+    dials: Sequence[float],
+    k: int,
 ) -> Turned:
     """Lists at every dial; `counts` [titles] are positives in training, `scale` is `index.popularity_scale`."""
-    popularity = standardised.popularity(counts, asked.candidates, scale).values
+    popularity = standardised.popularity(counts, evaluation_set.candidates, scale).values
     lists: list[list[Positions]] = [[] for _ in dials]
     spreads = []
-    for users in _batches(len(asked.user_ids)):
+    for users in _batches(len(evaluation_set.user_ids)):
         own = score(users)
-        spread = own[:, asked.candidates].std(axis=1, keepdims=True)
+        spread = own[:, evaluation_set.candidates].std(axis=1, keepdims=True)
         spreads.append(spread[:, 0].astype(np.float64))
-        histories, ignored = asked.histories[users], asked.ignored[users]
+        histories, ignored = evaluation_set.histories[users], evaluation_set.ignored[users]
         for dial, found in zip(dials, lists, strict=True):
             turned = (own + np.float32(dial) * spread * popularity).astype(np.float32)
-            found.append(recommend_by(turned.__getitem__, histories, k, asked.candidates, ignored))
+            found.append(recommend_by(turned.__getitem__, histories, k, evaluation_set.candidates, ignored))
     return Turned(dials, [np.concatenate(found) for found in lists], np.concatenate(spreads))
 
 
-def curve(turned: Turned, asked: Truth, counts: Counts, count_users: int, options: Evaluation) -> list[DialPoint]:
+def curve(
+    turned: Turned, evaluation_set: EvaluationSet, counts: Counts, count_users: int, options: Evaluation
+) -> list[DialPoint]:
     """A point per dial, at the first list length of `options`; `counts` [titles] are of `count_users` in training."""
     k = options.k[0]
     shares = (options.head_share, options.head_and_mid_share)
-    parts = segments.positives_by_popularity(asked.relevant, counts, *shares)
+    parts = segments.positives_by_popularity(evaluation_set.relevant, counts, *shares)
     tail = next((part for part in parts if part.name == "tail"), None)
     points = []
     for dial, lists in zip(turned.dials, turned.lists, strict=True):
@@ -101,13 +108,13 @@ def curve(turned: Turned, asked: Truth, counts: Counts, count_users: int, option
         points.append(
             DialPoint(
                 dial=dial,
-                recall=float(metrics.recall_at_k(lists, asked.relevant, k).mean()),
-                ndcg=float(metrics.ndcg_at_k(lists, asked.relevant, k).mean()),
-                coverage=metrics.coverage_at_k(lists, asked.candidates, k),
+                recall=float(metrics.recall_at_k(lists, evaluation_set.relevant, k).mean()),
+                ndcg=float(metrics.ndcg_at_k(lists, evaluation_set.relevant, k).mean()),
+                coverage=metrics.coverage_at_k(lists, evaluation_set.candidates, k),
                 mean_popularity=float(np.nanmean(metrics.mean_popularity_at_k(lists, counts, k))),
                 cold_share=float(np.nanmean(metrics.cold_share_at_k(lists, counts, k))),
                 tail_recall=float(of_tail),
-                gini=metrics.gini_at_k(lists, asked.candidates, k),
+                gini=metrics.gini_at_k(lists, evaluation_set.candidates, k),
                 novelty=float(np.nanmean(metrics.novelty_at_k(lists, counts, count_users, k))),
             )
         )

@@ -8,7 +8,7 @@ from conf.settings import Dial, Settings
 from models.errors import ModelError
 from models.evaluation import dial_curve
 from models.evaluation.dial_curve import Counts, DialPoint, ScoreUsers, Turned
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
 NAMES = (POPULAR, BALANCED, DISCOVER, GEMS) = ("popular", "balanced", "discover", "gems")
@@ -46,7 +46,7 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
 
 
 def measure(
-    score: ScoreUsers, asked: Truth, counts: Counts, count_users: int, settings: Settings
+    score: ScoreUsers, evaluation_set: EvaluationSet, counts: Counts, count_users: int, settings: Settings
 ) -> tuple[Turned, list[DialPoint]]:
     """A model at every setting of dial.values, and at some more between them, where the named ones end.
 
@@ -54,14 +54,14 @@ def measure(
     """
     k, dials = settings.evaluation.k[0], list(settings.dial.values)
     scale = settings.index.popularity_scale
-    turned = dial_curve.turn(score, asked, counts, scale, dials, k)
-    points = dial_curve.curve(turned, asked, counts, count_users, settings.evaluation)
+    turned = dial_curve.turn(score, evaluation_set, counts, scale, dials, k)
+    points = dial_curve.curve(turned, evaluation_set, counts, count_users, settings.evaluation)
     for _ in range(settings.dial.refinements):
         if not (dials := between(points, settings.dial)):
             break
-        more = dial_curve.turn(score, asked, counts, scale, dials, k)
+        more = dial_curve.turn(score, evaluation_set, counts, scale, dials, k)
         turned = turned.beside(more)
-        points = [*points, *dial_curve.curve(more, asked, counts, count_users, settings.evaluation)]
+        points = [*points, *dial_curve.curve(more, evaluation_set, counts, count_users, settings.evaluation)]
         points.sort(key=lambda point: point.dial)
     return turned, points
 

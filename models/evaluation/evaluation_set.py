@@ -18,7 +18,7 @@ from models.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Truth:
+class EvaluationSet:
     """Row n of the matrices is user n; every user has a positive. `ages_days` follows the order of relevant.indices.
 
     Asked is before a user's first held-out positive, or, where the truth is a file, after the last day of training.
@@ -43,12 +43,12 @@ class Truth:
         own = self.histories
         return sparse.csr_matrix((self.history_weights, own.indices, own.indptr), shape=own.shape)
 
-    def among(self, titles: NDArray[np.bool_]) -> "Truth":
+    def among(self, titles: NDArray[np.bool_]) -> "EvaluationSet":
         """The same where none but `titles` [titles] may be recommended."""
         return replace(self, candidates=self.candidates & titles)
 
 
-def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> Truth:
+def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> EvaluationSet:
     """The positives of a split; histories are the splits before it, candidates are all titles in the catalogue now.
 
     A positive that is in the user's history already is none, since titles of the history are not recommended; neither
@@ -60,7 +60,7 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     for later in before[1:]:
         days = days.maximum(later.days_of(held_out.user_ids))
     histories = _ones(days)
-    relevant, kept = without(held_out.liked, histories, catalogue.is_listed)
+    relevant, kept = without_known(held_out.liked, histories, catalogue.is_listed)
     if not relevant.nnz:
         raise ModelError(f"split {split!r} has no positives to measure against; see examples.split")
     users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
@@ -68,7 +68,7 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     released = catalogue.release_days[held_out.liked.indices[kept]]
     user_ids = [held_out.user_ids[n] for n in users]
     weights = lake_tables.history_weights(root, versions, user_ids, catalogue)
-    return Truth(
+    return EvaluationSet(
         name=split,
         user_ids=user_ids,
         countries=[held_out.countries[n] for n in users],
@@ -90,7 +90,7 @@ def of_files(
     versions: Mapping[str, int],
     train: Positives,
     catalogue: Catalogue,
-) -> Truth:
+) -> EvaluationSet:
     """The pairs of a CSV file with columns user_id and title_id, gzipped or not; histories are all of training.
 
     `candidates` is a CSV file with a column title_id, `ignored` one of pairs. Raises ModelError for a file without
@@ -108,7 +108,7 @@ def of_files(
     if candidates:
         allowed[:] = False
         allowed[_positions(_read(candidates, "title_id")["title_id"].to_numpy(), catalogue, candidates)] = True
-    return Truth(
+    return EvaluationSet(
         name=truth.name.removesuffix(".gz").removesuffix(".csv"),
         user_ids=user_ids,
         countries=[country_of.get(user) for user in user_ids],
@@ -155,7 +155,7 @@ def _splits_before(split: str) -> tuple[str, ...]:
     return lake_tables.SPLITS[: lake_tables.SPLITS.index(split)]
 
 
-def without(
+def without_known(
     liked: sparse.csr_matrix, histories: sparse.csr_matrix, is_listed: NDArray[np.bool_]
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
     """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""

@@ -1,4 +1,4 @@
-"""What commands that measure models share: which truth they are asked about, by arguments."""
+"""Command-line arguments that name an evaluation set, shared by the commands that measure models."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
@@ -6,19 +6,21 @@ from pathlib import Path
 
 from models.data.lake_tables import Catalogue, Positives
 from models.evaluation import evaluation_set
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """A split of the lake, or files."""
+def add_evaluation_arguments(parser: ArgumentParser) -> None:
+    """Add --split, for a split of the lake, and --truth, --candidates and --ignored, for files."""
     parser.add_argument("--split", choices=["validation", "test"], default="validation", help="default: validation")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="user_id, title_id: held-out positives")
     parser.add_argument("--candidates", type=Path, metavar="CSV", help="title_id: what may be recommended")
     parser.add_argument("--ignored", type=Path, metavar="CSV", help="user_id, title_id: pairs that count neither way")
 
 
-def read(root: str, versions: Mapping[str, int], arguments: Namespace, train: Positives, catalogue: Catalogue) -> Truth:
-    """The truth that the arguments name; raises ModelError as `truth.of_split` and `truth.of_files` do."""
+def read_evaluation_set(
+    root: str, versions: Mapping[str, int], arguments: Namespace, train: Positives, catalogue: Catalogue
+) -> EvaluationSet:
+    """The evaluation set that the arguments name. Raises ModelError as `of_split` and `of_files` do."""
     if arguments.truth:
         return evaluation_set.of_files(
             arguments.truth, arguments.candidates, arguments.ignored, root, versions, train, catalogue

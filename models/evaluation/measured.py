@@ -12,7 +12,7 @@ from conf.settings import Evaluation
 from lake.arrays import NO_TITLE
 from models.data.lake_tables import Catalogue
 from models.evaluation import comparison, metrics, segments
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.segments import Segment
 from models.recommender import Positions
 
@@ -56,7 +56,7 @@ _ACCURACY: Mapping[str, Callable[[Positions, sparse.csr_matrix, int], PerUser]] 
 def measure(
     recommended: Mapping[str, Positions],
     against: str,
-    truth: Truth,
+    evaluation_set: EvaluationSet,
     catalogue: Catalogue,
     liked: sparse.csr_matrix,
     options: Evaluation,
@@ -72,10 +72,10 @@ def measure(
         "mean_popularity": lambda lists, k: metrics.mean_popularity_at_k(lists, counts, k),
         "cold_share": lambda lists, k: metrics.cold_share_at_k(lists, counts, k),
         "diversity": lambda lists, k: metrics.diversity_at_k(lists, catalogue.genres, k),
-        "calibration": lambda lists, k: metrics.calibration_at_k(lists, truth.histories, catalogue.genres, k),
+        "calibration": lambda lists, k: metrics.calibration_at_k(lists, evaluation_set.histories, catalogue.genres, k),
     }
-    parts = list(_segments(truth, catalogue, counts, options))
-    everybody = segments.everybody(truth.relevant)
+    parts = list(_segments(evaluation_set, catalogue, counts, options))
+    everybody = segments.everybody(evaluation_set.relevant)
     found: dict[str, list[Measured]] = {model: [] for model in recommended}
     for k in options.k:
         for part in parts:
@@ -86,14 +86,14 @@ def measure(
             values = {model: of_list(own, k) for model, own in recommended.items()}
             _add(found, values, against, everybody, metric, k, options, seed)
         for model, own in recommended.items():
-            found[model] += _totals(own, truth.candidates, k)
+            found[model] += _totals(own, evaluation_set.candidates, k)
     return found
 
 
 def measure_unmet(
     recommended: Mapping[str, Positions],
     against: str,
-    truth: Truth,
+    evaluation_set: EvaluationSet,
     is_met: NDArray[np.bool_],
     options: Evaluation,
     seed: int,
@@ -104,11 +104,11 @@ def measure_unmet(
     the share of its places that others have (`unmet_share`), and accuracy where these count as misses
     (`recall_among_all`, `ndcg_among_all`, `mrr_among_all`).
     """
-    everybody = segments.everybody(truth.relevant)
+    everybody = segments.everybody(evaluation_set.relevant)
     found: dict[str, list[Measured]] = {model: [] for model in recommended}
     for k in options.k:
         for metric, of_hits in _ACCURACY.items():
-            values = {model: of_hits(own, truth.relevant, k) for model, own in recommended.items()}
+            values = {model: of_hits(own, evaluation_set.relevant, k) for model, own in recommended.items()}
             _add(found, values, against, everybody, f"{metric}{AMONG_ALL}", k, options, seed)
         shares = {model: metrics.cold_share_at_k(own, is_met.astype(np.int64), k) for model, own in recommended.items()}
         _add(found, shares, against, everybody, "unmet_share", k, options, seed)
@@ -168,12 +168,16 @@ def _totals(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> It
         yield Measured("all", "all", metric, k, value, None, None, len(recommended), empty)
 
 
-def _segments(truth: Truth, catalogue: Catalogue, counts: NDArray[np.int64], options: Evaluation) -> Iterator[Segment]:
-    yield segments.everybody(truth.relevant)
-    lengths = np.diff(truth.histories.indptr).astype(np.int64)
-    yield from segments.users_by_history(truth.relevant, lengths, options.history_titles)
-    yield from segments.users_by_country(truth.relevant, truth.countries)
-    yield from segments.positives_by_popularity(truth.relevant, counts, options.head_share, options.head_and_mid_share)
-    yield from segments.positives_by_age(truth.relevant, truth.ages_days, options.ages_days)
-    yield from segments.positives_by_genre(truth.relevant, catalogue.genres, catalogue.genre_names)
-    yield from segments.positives_by_object_type(truth.relevant, catalogue.object_types)
+def _segments(
+    evaluation_set: EvaluationSet, catalogue: Catalogue, counts: NDArray[np.int64], options: Evaluation
+) -> Iterator[Segment]:
+    yield segments.everybody(evaluation_set.relevant)
+    lengths = np.diff(evaluation_set.histories.indptr).astype(np.int64)
+    yield from segments.users_by_history(evaluation_set.relevant, lengths, options.history_titles)
+    yield from segments.users_by_country(evaluation_set.relevant, evaluation_set.countries)
+    yield from segments.positives_by_popularity(
+        evaluation_set.relevant, counts, options.head_share, options.head_and_mid_share
+    )
+    yield from segments.positives_by_age(evaluation_set.relevant, evaluation_set.ages_days, options.ages_days)
+    yield from segments.positives_by_genre(evaluation_set.relevant, catalogue.genres, catalogue.genre_names)
+    yield from segments.positives_by_object_type(evaluation_set.relevant, catalogue.object_types)

@@ -9,7 +9,7 @@ from scipy import sparse
 from conf.settings import Settings
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.evaluation import metrics
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.recommender import top_titles
 from models.towers.layers import History
 from models.towers.legacy_keras import tf
@@ -25,7 +25,9 @@ class TowerValidation:
     Called after an epoch. What nobody liked in training has no tower yet and is not asked for.
     """
 
-    def __init__(self, settings: Settings, held_back: Truth, warm: NDArray[np.int64], network: TwoTowerNetwork) -> None:
+    def __init__(
+        self, settings: Settings, held_back: EvaluationSet, warm: NDArray[np.int64], network: TwoTowerNetwork
+    ) -> None:
         relevant = held_back.relevant[:, warm].tocsr()
         users = np.flatnonzero(np.diff(relevant.indptr))
         if len(users) > settings.training.validation_users:

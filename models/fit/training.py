@@ -23,7 +23,7 @@ from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import pad_newest_first
 from models.errors import ModelError
 from models.evaluation import evaluation_set
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.fit import epochs, workers
 from models.fit.epochs import EpochResult
 from models.fit.tower_validation import TowerValidation, tower_queries
@@ -58,7 +58,7 @@ class Inputs:
     warm: NDArray[np.int64]  # positions in the catalogue
     title_weights: Floats | None  # [titles], of a like in the loss; see models/position_bias.py
     appeal: Floats  # [titles], to people of whom nothing is known; see models/position_bias.py
-    held_back: Truth | None  # what early stopping is measured with
+    held_back: EvaluationSet | None  # what early stopping is measured with
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class Inputs:
         train: Positives,
         countries: Sequence[str],
         ranks: ClickRanks,
-        held_back: Truth | None = None,
+        held_back: EvaluationSet | None = None,
     ) -> Self:
         """Titles that `train` likes are warm, and weigh what was known in `ranks` of how they were shown."""
         likes = np.bincount(train.liked.indices, minlength=len(catalogue))

@@ -25,8 +25,7 @@ from models.blend.two_tower import TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import pad_newest_first
-from models.evaluation import evaluation_set
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet, without_known
 from models.fit import training
 from models.fit.training import Inputs
 from models.fit.training_inputs import EXAMPLE_COLUMNS
@@ -54,7 +53,7 @@ class History:
             self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue
         )
 
-    def truth_after(self, night: date, horizon_days: int, known: Positives) -> Truth | None:
+    def evaluation_set_after(self, night: date, horizon_days: int, known: Positives) -> EvaluationSet | None:
         """What users liked in the days after a night, asked at its end; None where nobody liked anything.
 
         Candidates are titles released by the last of these days, or without a known date. A positive of any other
@@ -67,12 +66,12 @@ class History:
         candidates = self.catalogue.is_listed & ~(self.catalogue.release_days >= end + horizon_days)
         days = known.days_of(later.user_ids)
         histories = sparse.csr_matrix((np.ones(days.nnz, np.float32), days.indices, days.indptr), shape=days.shape)
-        relevant, kept = evaluation_set.without(later.liked, histories, candidates)
+        relevant, kept = without_known(later.liked, histories, candidates)
         users = np.flatnonzero(np.diff(relevant.indptr))
         if not len(users):
             return None
         own = days[users]
-        return Truth(
+        return EvaluationSet(
             name=f"after {night}",
             user_ids=[later.user_ids[n] for n in users.tolist()],
             countries=[later.countries[n] for n in users.tolist()],

@@ -17,7 +17,7 @@ from conf.settings import Settings
 from models.data.lake_tables import Positives
 from models.evaluation import metrics, ratios, segments
 from models.evaluation.comparison import Estimate
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measured import Measured
 from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
@@ -49,7 +49,7 @@ def values_of_night(
     settings: Settings,
     night: date,
     lists: Mapping[str, Positions],
-    asked: Truth,
+    evaluation_set: EvaluationSet,
     known: Positives,
     is_new: NDArray[np.bool_],
 ) -> Values:
@@ -58,8 +58,8 @@ def values_of_night(
     `is_new` [titles] are those released since the first night.
     """
     k, tables = settings.evaluation.k[0], []
-    user_ids = np.array(asked.user_ids, dtype=object)
-    for part in _segments(settings, asked, known, is_new):
+    user_ids = np.array(evaluation_set.user_ids, dtype=object)
+    for part in _segments(settings, evaluation_set, known, is_new):
         for model, own in lists.items():
             for metric, of_lists in _METRICS.items():
                 values = of_lists(own[part.users], part.relevant, k)
@@ -68,13 +68,15 @@ def values_of_night(
     return pd.concat(tables, ignore_index=True).assign(night=night)
 
 
-def _segments(settings: Settings, asked: Truth, known: Positives, is_new: NDArray[np.bool_]) -> list[Segment]:
-    relevant, options = asked.relevant, settings.time_machine
+def _segments(
+    settings: Settings, evaluation_set: EvaluationSet, known: Positives, is_new: NDArray[np.bool_]
+) -> list[Segment]:
+    relevant, options = evaluation_set.relevant, settings.time_machine
     counts = np.bincount(known.liked.indices, minlength=relevant.shape[1]).astype(np.int64)
-    is_later = is_new[relevant.indices] & (asked.ages_days >= options.later_days)
+    is_later = is_new[relevant.indices] & (evaluation_set.ages_days >= options.later_days)
     return [
         segments.everybody(relevant),
-        *segments.positives_by_age(relevant, asked.ages_days, settings.evaluation.ages_days),
+        *segments.positives_by_age(relevant, evaluation_set.ages_days, settings.evaluation.ages_days),
         *segments.positives_among(AGE, LATER, relevant, is_later),
         *segments.positives_by_known_likes(relevant, counts, options.known_likes),
     ]

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 
 BEST = 20
 TASTE, GEMS, RELEASES = "taste", "gems", "releases"
@@ -60,7 +60,7 @@ def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
     )
 
 
-def truths(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, Truth]:
+def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, EvaluationSet]:
     """What to measure against, by name; one that no user has a positive of is left out."""
     days = train.days_of(tastes.user_ids)
     liked = days.toarray() > 0
@@ -78,13 +78,13 @@ def truths(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, 
         RELEASES: (sparse.csr_matrix((enjoyment >= least) & released), released),
     }
     return {
-        name: _truth(name, tastes, relevant.astype(np.float32), days, moment, candidates, catalogue)
+        name: _evaluation_set(name, tastes, relevant.astype(np.float32), days, moment, candidates, catalogue)
         for name, (relevant, candidates) in wanted.items()
         if relevant.nnz
     }
 
 
-def users_of(asked: Truth, users: NDArray[np.int64]) -> Truth:
+def users_of(evaluation_set: EvaluationSet, users: NDArray[np.int64]) -> EvaluationSet:
     """The same for some users alone."""
     chosen = users.tolist()
 
@@ -92,19 +92,21 @@ def users_of(asked: Truth, users: NDArray[np.int64]) -> Truth:
         return np.concatenate([values[rows.indptr[n] : rows.indptr[n + 1]] for n in chosen])
 
     return replace(
-        asked,
-        user_ids=[asked.user_ids[n] for n in chosen],
-        countries=[asked.countries[n] for n in chosen],
-        histories=asked.histories[users],
-        history_ages_days=own(asked.history_ages_days, asked.histories),
-        relevant=asked.relevant[users],
-        ignored=asked.ignored[users],
-        ages_days=own(asked.ages_days, asked.relevant),
-        history_weights=None if asked.history_weights is None else own(asked.history_weights, asked.histories),
+        evaluation_set,
+        user_ids=[evaluation_set.user_ids[n] for n in chosen],
+        countries=[evaluation_set.countries[n] for n in chosen],
+        histories=evaluation_set.histories[users],
+        history_ages_days=own(evaluation_set.history_ages_days, evaluation_set.histories),
+        relevant=evaluation_set.relevant[users],
+        ignored=evaluation_set.ignored[users],
+        ages_days=own(evaluation_set.ages_days, evaluation_set.relevant),
+        history_weights=None
+        if evaluation_set.history_weights is None
+        else own(evaluation_set.history_weights, evaluation_set.histories),
     )
 
 
-def _truth(
+def _evaluation_set(
     name: str,
     tastes: Tastes,
     relevant: sparse.csr_matrix,
@@ -112,13 +114,13 @@ def _truth(
     moment: float,
     candidates: NDArray[np.bool_],
     catalogue: Catalogue,
-) -> Truth:
+) -> EvaluationSet:
     relevant.eliminate_zeros()
     users = np.flatnonzero(np.diff(relevant.indptr))
     own, relevant = days[users], relevant[users]
     relevant.sum_duplicates()  # puts them in order, too
     histories = sparse.csr_matrix((np.ones(own.nnz, np.float32), own.indices, own.indptr), shape=own.shape)
-    return Truth(
+    return EvaluationSet(
         name=name,
         user_ids=[tastes.user_ids[n] for n in users.tolist()],
         countries=[tastes.countries[n] for n in users.tolist()],

@@ -16,7 +16,7 @@ from models import ablation
 from models.data import lake_tables
 from models.data.content import Content
 from models.errors import ModelError
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.linear import cold_ridge
 from models.linear.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
 
@@ -68,12 +68,14 @@ def test_differences_are_to_all_content() -> None:
     relevant = sparse.csr_matrix(np.eye(4, 6, dtype=np.float32))
     empty = sparse.csr_matrix((4, 6), dtype=np.float32)
     every = np.ones(6, dtype=np.bool_)
-    asked = Truth("hand", list("abcd"), [None] * 4, empty, np.empty(0), relevant, empty, np.zeros(4), every)
+    evaluation_set = EvaluationSet(
+        "hand", list("abcd"), [None] * 4, empty, np.empty(0), relevant, empty, np.zeros(4), every
+    )
     best = np.array([[0, 5], [1, 5], [2, 5], [5, 3]])
     worse = np.array([[0, 5], [5, 1], [5, 4], [5, 4]])
     options = load_settings().evaluation.model_copy(update={"k": (1, 2), "resamples": 100})
     lists = {"all content": {ablation.SERVED: best}, "no plot": {ablation.SERVED: worse}}
-    figures = {(own.variant, own.metric, own.k): own for own in ablation.measure(lists, asked, options, 1)}
+    figures = {(own.variant, own.metric, own.k): own for own in ablation.measure(lists, evaluation_set, options, 1)}
     assert figures["all content", "recall", 1].estimate.mean == 0.75
     assert figures["all content", "recall", 1].difference is None
     lost = figures["no plot", "recall", 2].difference
@@ -119,8 +121,8 @@ def test_new_candidates_alone_are_the_same_without_ids(
 ) -> None:
     (tmp_path / "truth.csv").write_text("\n".join(["user_id,title_id", *[f"u{n:03},{116 + n % 2}" for n in range(48)]]))
     (tmp_path / "cold.csv").write_text("title_id\n116\n117\n")
-    asked = ["--truth", str(tmp_path / "truth.csv"), "--candidates", str(tmp_path / "cold.csv")]
-    assert ablation.main([*tiny_command, *asked, "--set", "evaluation.k=[1]", "--out", str(tmp_path)]) == 0
+    arguments = ["--truth", str(tmp_path / "truth.csv"), "--candidates", str(tmp_path / "cold.csv")]
+    assert ablation.main([*tiny_command, *arguments, "--set", "evaluation.k=[1]", "--out", str(tmp_path)]) == 0
     rows = pd.read_csv(tmp_path / "ablation.csv")
     assert set(rows["way"]) == {"as served"}
     assert (rows["estimate_mean"] == 1).all()

@@ -19,7 +19,7 @@ from conf.settings import with_changes
 from models import backtest
 from models.data.lake_tables import Positives
 from models.evaluation.comparison import Estimate
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.studies import new_titles
 from models.studies.new_titles import Ratio
 
@@ -43,20 +43,22 @@ KNOWN = Positives(
 )
 
 
-def asked_of(relevant: list[list[int]], ages: list[float]) -> Truth:
+def evaluation_set_of(relevant: list[list[int]], ages: list[float]) -> EvaluationSet:
     matrix = sparse.csr_matrix(np.array(relevant, dtype=np.float32))
     users, titles = matrix.shape
     empty = sparse.csr_matrix((users, titles), dtype=np.float32)
     ids = [f"u{n}" for n in range(users)]
-    return Truth("hand", ids, ["DE"] * users, empty, np.empty(0), matrix, empty, np.array(ages), np.ones(titles, bool))
+    return EvaluationSet(
+        "hand", ids, ["DE"] * users, empty, np.empty(0), matrix, empty, np.array(ages), np.ones(titles, bool)
+    )
 
 
 def test_segments_by_hand() -> None:
     # u0 liked title 0 at 40 days and 2 on its first day; u1 liked 1 at nine days, new to the replay, and 3 unreleased.
-    asked = asked_of([[1, 0, 1, 0], [0, 1, 0, 1]], [40, 0, 9, np.nan])
+    evaluation_set = evaluation_set_of([[1, 0, 1, 0], [0, 1, 0, 1]], [40, 0, 9, np.nan])
     lists = {"m": np.array([[0, 1], [3, 1]])}
     is_new = np.array([False, True, True, True])
-    values = new_titles.values_of_night(SETTINGS, NIGHT, lists, asked, KNOWN, is_new)
+    values = new_titles.values_of_night(SETTINGS, NIGHT, lists, evaluation_set, KNOWN, is_new)
     recall = values[values["metric"] == "recall"]
     found = {(row.dimension, row.segment, row.user_id): row.value for row in recall.itertuples()}
     assert found == {
@@ -159,8 +161,8 @@ def command(trained: Any, tiny_command: list[str], tmp_path_factory: pytest.Temp
 
 def test_a_replay_from_end_to_end(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    asked = ["--to", "2024-05-05", "--models", "popularity", "als_ridge", "--warm-start", "--out", str(out)]
-    assert backtest.main([*command, *asked]) == 0
+    arguments = ["--to", "2024-05-05", "--models", "popularity", "als_ridge", "--warm-start", "--out", str(out)]
+    assert backtest.main([*command, *arguments]) == 0
     nights = pd.read_csv(out / "nights.csv")
     assert set(nights["night"]) == {"2024-05-03", "2024-05-04", "2024-05-05"}
     assert set(nights["model"]) == {"marquee", "popularity", "als_ridge"}

@@ -18,16 +18,18 @@ from models import dial
 from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
 POINT = DialPoint(0.0, 0.3, 0.2, 0.5, 50.0, 0.1, 0.02, 0.8, 3.0)
 SETTINGS = load_settings()
 
 
-def truth_of(histories: np.ndarray, relevant: np.ndarray, candidates: Sequence[bool] | None = None) -> Truth:
+def evaluation_set_of(
+    histories: np.ndarray, relevant: np.ndarray, candidates: Sequence[bool] | None = None
+) -> EvaluationSet:
     users, titles = relevant.shape
-    return Truth(
+    return EvaluationSet(
         name="hand",
         user_ids=[f"u{n}" for n in range(users)],
         countries=[None] * users,
@@ -47,8 +49,8 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     counts = random.integers(1, 100, 12)
     counts[7] = 0
     candidates = np.arange(12) != 5
-    asked = truth_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
-    turned = dial_curve.turn(scores.__getitem__, asked, counts, "log", (-0.8, 0.0, 0.5), 4)
+    evaluation_set = evaluation_set_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
+    turned = dial_curve.turn(scores.__getitem__, evaluation_set, counts, "log", (-0.8, 0.0, 0.5), 4)
     logs, known = np.log(1 + counts.astype(float)), candidates & (counts > 0)
     standard = (logs - logs[known].mean()) / logs[known].std()
     standard[7] = 0  # nobody liked it yet
@@ -56,7 +58,7 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
         for user in range(40):
             deviation = scores[user][candidates].astype(float).std()
             slow = scores[user].astype(float) + dialled * deviation * standard
-            allowed = [t for t in range(12) if candidates[t] and not asked.histories[user, t]]
+            allowed = [t for t in range(12) if candidates[t] and not evaluation_set.histories[user, t]]
             best = sorted(allowed, key=lambda t, slow=slow: -slow[t])[:4]  # type: ignore[misc]
             assert lists[user].tolist() == (best + [NO_TITLE] * 4)[:4]
             assert turned.spreads[user] == pytest.approx(deviation, rel=1e-4)
@@ -67,10 +69,10 @@ def test_what_is_measured_by_hand() -> None:
     # Likes 8, 4, 2, 0: 8 is more than half of 14, 8 + 4 more than .8, so that the third is the tail.
     counts = np.array([8, 4, 2, 0])
     scores = np.array([[3.0, 2, 1, 0], [0, 1, 2, 3]], dtype=np.float32)
-    asked = truth_of(np.zeros((2, 4)), np.array([[1, 0, 1, 0], [0, 0, 1, 0]]))
+    evaluation_set = evaluation_set_of(np.zeros((2, 4)), np.array([[1, 0, 1, 0], [0, 0, 1, 0]]))
     options = SETTINGS.evaluation.model_copy(update={"k": (2,)})
-    turned = dial_curve.turn(scores.__getitem__, asked, counts, "log", (0.0,), 2)
-    [point] = dial_curve.curve(turned, asked, counts, 9, options)
+    turned = dial_curve.turn(scores.__getitem__, evaluation_set, counts, "log", (0.0,), 2)
+    [point] = dial_curve.curve(turned, evaluation_set, counts, 9, options)
     # Lists: titles 0, 1 and 3, 2. Hits: one of two positives, one of one; of the tail's none and one.
     assert (point.recall, point.tail_recall, point.coverage) == (0.75, 0.5, 1.0)
     first = 1 / (1 + 1 / np.log2(3))  # the first of two wanted hits, at rank 1
@@ -80,9 +82,13 @@ def test_what_is_measured_by_hand() -> None:
 
 
 def test_without_positives_of_the_tail_its_recall_is_not_known() -> None:
-    asked = truth_of(np.zeros((1, 3)), np.array([[1, 0, 0]]))
-    turned = dial_curve.turn(np.ones((1, 3), np.float32).__getitem__, asked, np.array([3, 1, 0]), "log", (0.0,), 2)
-    assert np.isnan(dial_curve.curve(turned, asked, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall)
+    evaluation_set = evaluation_set_of(np.zeros((1, 3)), np.array([[1, 0, 0]]))
+    turned = dial_curve.turn(
+        np.ones((1, 3), np.float32).__getitem__, evaluation_set, np.array([3, 1, 0]), "log", (0.0,), 2
+    )
+    assert np.isnan(
+        dial_curve.curve(turned, evaluation_set, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall
+    )
 
 
 def points_of(*rows: tuple[float, float, float, float, float, float]) -> list[DialPoint]:
@@ -156,12 +162,12 @@ def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
     counts = np.arange(30)[::-1] ** 2
     relevant = np.zeros((400, 30))
     relevant[np.arange(400), scores.argmax(axis=1)] = 1
-    asked = truth_of(np.zeros((400, 30)), relevant)
+    evaluation_set = evaluation_set_of(np.zeros((400, 30)), relevant)
     settings = with_changes(SETTINGS, {"evaluation.k": [5], "dial.values": [-1.0, 0.0, 1.0], "dial.refinements": 4})
-    turned, points = dial_settings.measure(scores.__getitem__, asked, counts, 900, settings)
+    turned, points = dial_settings.measure(scores.__getitem__, evaluation_set, counts, 900, settings)
     assert [point.dial for point in points] == list(turned.dials) == sorted(turned.dials)
     assert len(turned.lists) == len(points) == len(set(turned.dials))
-    again = dial_curve.curve(turned, asked, counts, 900, settings.evaluation)
+    again = dial_curve.curve(turned, evaluation_set, counts, 900, settings.evaluation)
     assert again == points  # each list stands beside its own dial
     recalls = {point.dial: point.recall for point in points}
     popular = dial_settings.choose(points, settings.dial)["popular"].dial

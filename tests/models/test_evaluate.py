@@ -106,9 +106,9 @@ def test_cold_titles_are_found_among_themselves_by_content(
     pairs = [(f"u{user:02}", 12 + user % 2) for user in range(COUNT_USERS)]
     pd.DataFrame(pairs, columns=["user_id", "title_id"]).to_csv(tmp_path / "truth.csv", index=False)
     (tmp_path / "cold.csv").write_text("title_id\n12\n13\n")
-    asked = ["--truth", str(tmp_path / "truth.csv"), "--candidates", str(tmp_path / "cold.csv")]
+    arguments = ["--truth", str(tmp_path / "truth.csv"), "--candidates", str(tmp_path / "cold.csv")]
     lists = ["--models", "als_ridge", "content", "--out", str(tmp_path)]
-    assert evaluate.main(options(root, *asked, *lists)) == 0
+    assert evaluate.main(options(root, *arguments, *lists)) == 0
     assert "truth: 40 users, 40 positives" in capsys.readouterr().out
     for model in ("als_ridge", "content"):
         rows = pd.read_parquet(tmp_path / f"{model}.parquet")

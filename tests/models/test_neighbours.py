@@ -15,19 +15,21 @@ from lake.arrays import NO_TITLE
 from models import neighbours
 from models.blend.two_tower import CatalogueModel
 from models.data.padded_histories import pad_newest_first
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.recommender import Positions
 
 GROUPS = np.array(["head", "head", "mid", "tail", "unseen"])
 
 
-def truth_of(relevant: np.ndarray) -> Truth:
+def evaluation_set_of(relevant: np.ndarray) -> EvaluationSet:
     users = len(relevant)
     empty = sparse.csr_matrix(relevant.shape, dtype=np.float32)
     ids: list[str] = [f"u{n}" for n in range(users)]
     positives = sparse.csr_matrix(relevant.astype(np.float32))
     every = np.ones(relevant.shape[1], dtype=np.bool_)
-    return Truth("hand", ids, [None] * users, empty, np.empty(0), positives, empty, np.zeros(positives.nnz), every)
+    return EvaluationSet(
+        "hand", ids, [None] * users, empty, np.empty(0), positives, empty, np.zeros(positives.nnz), every
+    )
 
 
 def test_what_was_liked_together_by_hand() -> None:
@@ -37,8 +39,8 @@ def test_what_was_liked_together_by_hand() -> None:
     def near(position: int, count: int) -> Positions:
         return np.array([*lists.get(position, [0]), NO_TITLE, NO_TITLE][:count])
 
-    asked = truth_of(np.array([[1, 1, 0, 1, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1]]))
-    found = {row.group: row for row in neighbours.co_liked(near, asked, GROUPS, 2)}
+    evaluation_set = evaluation_set_of(np.array([[1, 1, 0, 1, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1]]))
+    found = {row.group: row for row in neighbours.co_liked(near, evaluation_set, GROUPS, 2)}
     # From 0: one of the two others of the first user, the only one of the second; from 1, 2 and 3: 0, of 2, 1 and 2.
     assert {name: row.count_pairs for name, row in found.items()} == {"head": 3, "mid": 1, "tail": 1, "all": 5}
     assert found["head"].recall == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
@@ -50,11 +52,11 @@ def test_what_was_liked_together_by_hand() -> None:
 
 def test_as_loops_over_users_find() -> None:
     random = np.random.default_rng(2)
-    asked = truth_of((random.random((25, 12)) < 0.3) | (np.arange(12) == 0))
+    evaluation_set = evaluation_set_of((random.random((25, 12)) < 0.3) | (np.arange(12) == 0))
     groups = random.choice(["head", "mid", "tail"], 12)
     lists = {title: random.permutation(np.delete(np.arange(12), title))[:4] for title in range(12)}
-    found = {row.group: row for row in neighbours.co_liked(lambda n, k: lists[n][:k], asked, groups, 3)}
-    liked = [set(row.indices.tolist()) for row in asked.relevant if row.nnz > 1]
+    found = {row.group: row for row in neighbours.co_liked(lambda n, k: lists[n][:k], evaluation_set, groups, 3)}
+    liked = [set(row.indices.tolist()) for row in evaluation_set.relevant if row.nnz > 1]
     popularity = {title: np.mean([title in own for own in liked]) for title in range(12)}
     for group, row in found.items():
         shares, hits, expected = [], 0, 0.0

@@ -72,7 +72,7 @@ def test_enjoyment_is_the_formula_of_the_simulation(folder: Path) -> None:
 
 def test_truths_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_tastes, "BEST", 2)
-    found = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)
+    found = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)
     assert list(found) == ["taste", "gems"]  # 13 is in the top tenth of nobody
     taste = found["taste"]
     assert taste.user_ids == ["b", "new"]
@@ -89,7 +89,9 @@ def test_truths_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_new_titles_count_for_whom_they_are_among_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_tastes, "_TOP_SHARE", 0.5)
-    found = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)["releases"]
+    found = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)[
+        "releases"
+    ]
     # The medians are 2 and 2.5; 13 gives 2 to either.
     assert found.user_ids == ["b"]
     assert found.relevant.toarray().tolist() == [[0, 0, 0, 1, 0]]
@@ -98,12 +100,16 @@ def test_new_titles_count_for_whom_they_are_among_the_best(folder: Path, monkeyp
 
 def test_a_part_of_a_truth_keeps_what_belongs_to_its_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_tastes, "BEST", 2)
-    asked = simulated_tastes.truths(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)["taste"]
-    part = simulated_tastes.users_of(asked, np.array([1]))
+    evaluation_set = simulated_tastes.evaluation_sets(
+        simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE
+    )["taste"]
+    part = simulated_tastes.users_of(evaluation_set, np.array([1]))
     assert (part.user_ids, part.countries, part.history_ages_days.tolist()) == (["new"], ["DE"], [])
     assert part.relevant.toarray().tolist() == [[0, 1, 1, 0, 0]]
     assert part.ages_days.tolist() == [101.0, 101.0]
-    first = simulated_tastes.users_of(replace(asked, history_weights=np.array([0.5, 1.0, 0.25])), np.array([0]))
+    first = simulated_tastes.users_of(
+        replace(evaluation_set, history_weights=np.array([0.5, 1.0, 0.25])), np.array([0])
+    )
     assert first.history_ages_days.tolist() == [0.75]
     assert first.weighted_histories.data.tolist() == [0.5]
 
@@ -137,8 +143,8 @@ def test_the_command_finds_the_taste_that_was_learnt(
         "release_date": [date(2024, 1, 1)] * 18,
     }
     folder = write_truth(tmp_path / "truth", {**people, **sides}, films, {"title_id": [116], "best_users": [["u000"]]})
-    asked = ["--taste", str(folder), "--out", str(tmp_path), "--dials", "-0.5", "--set", "gate.min_users=5"]
-    assert true_taste.main([*tiny_command, *asked]) == 0
+    arguments = ["--taste", str(folder), "--out", str(tmp_path), "--dials", "-0.5", "--set", "gate.min_users=5"]
+    assert true_taste.main([*tiny_command, *arguments]) == 0
     rows = pd.read_csv(tmp_path / "true_taste.csv")
     assert set(rows["model"]) == {"popularity", "als", "als -0.50", "challenger", "challenger -0.50"}
     own = rows[(rows["model"] == "challenger") & (rows["truth"] == "gems") & (rows["metric"] == "recall")]

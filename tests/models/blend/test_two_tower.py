@@ -14,7 +14,7 @@ from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.data.padded_histories import pad_newest_first
 from models.errors import ModelError
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.fit import training
 from models.linear import cold_ridge
 from models.linear.als import Als
@@ -166,30 +166,32 @@ def test_scores_are_inner_products_of_queries_and_vectors(model: TwoTower, today
 
 def test_a_long_history_is_cut_to_its_newest_titles(model: TwoTower, today: Catalogue) -> None:
     ids = today.title_ids[:8]
-    truth = asked_by(today, [ids], ages=[8.0, 7, 6, 5, 4, 3, 2, 1], countries=["DE"])
-    newest = asked_by(today, [ids[3:]], ages=[5.0, 4, 3, 2, 1], countries=["DE"])
+    evaluation_set = evaluation_set_of(today, [ids], ages=[8.0, 7, 6, 5, 4, 3, 2, 1], countries=["DE"])
+    newest = evaluation_set_of(today, [ids[3:]], ages=[5.0, 4, 3, 2, 1], countries=["DE"])
     asked = CatalogueModel(model, today)
-    whole, cut = (asked.recommend_asked(one, len(today)) for one in (truth, newest))
+    whole, cut = (asked.recommend_for(one, len(today)) for one in (evaluation_set, newest))
     left_out = {-1, *today.positions(ids)}
     assert [title for title in cut[0] if title not in left_out] == [title for title in whole[0] if title >= 0]
 
 
-def asked_by(
+def evaluation_set_of(
     of: Catalogue, liked: Sequence[Sequence[int]], ages: Sequence[float], countries: Sequence[str | None]
-) -> Truth:
+) -> EvaluationSet:
     """Of histories in the order of the catalogue, with the age of each entry."""
     own = histories(of, *liked)
     relevant = sparse.csr_matrix(np.eye(len(liked), len(of), dtype=np.float32))
     nothing = sparse.csr_matrix(own.shape, dtype=np.float32)
     everything = np.ones(len(of), dtype=np.bool_)
-    return Truth("t", ["u"] * len(liked), countries, own, np.array(ages), relevant, nothing, np.zeros(1), everything)
+    return EvaluationSet(
+        "t", ["u"] * len(liked), countries, own, np.array(ages), relevant, nothing, np.zeros(1), everything
+    )
 
 
 def test_ages_and_countries_are_part_of_the_question(model: TwoTower, today: Catalogue) -> None:
     two = today.title_ids[:2]
     asked = CatalogueModel(model, today)
     lists = [
-        asked.recommend_asked(asked_by(today, [two], ages, [country]), 20).tolist()
+        asked.recommend_for(evaluation_set_of(today, [two], ages, [country]), 20).tolist()
         for ages, country in (([0.0, 500.0], "DE"), ([500.0, 0.0], "DE"), ([0.0, 500.0], "FR"), ([0.0, 500.0], None))
     ]
     assert len({tuple(own[0]) for own in lists}) == 4

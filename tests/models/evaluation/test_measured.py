@@ -10,7 +10,7 @@ from lake.arrays import NO_TITLE
 from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.evaluation import measured
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measured import Measured
 
 # Training likes of titles 0 to 3: 4, 1, 1 and none.
@@ -37,9 +37,9 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-def truth() -> Truth:
+def evaluation_set() -> EvaluationSet:
     """Two users: one liked title 0, the other titles 2 and 3, the last of which is cold."""
-    return Truth(
+    return EvaluationSet(
         name="test",
         user_ids=["u1", "u2"],
         countries=["FR", "DE"],
@@ -53,9 +53,9 @@ def truth() -> Truth:
 
 
 @pytest.fixture
-def found(options: Evaluation, catalogue: Catalogue, truth: Truth) -> dict[str, list[Measured]]:
+def found(options: Evaluation, catalogue: Catalogue, evaluation_set: EvaluationSet) -> dict[str, list[Measured]]:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
-    return measured.measure(recommended, "old", truth, catalogue, LIKED, options, seed=7)
+    return measured.measure(recommended, "old", evaluation_set, catalogue, LIKED, options, seed=7)
 
 
 def one(rows: list[Measured], metric: str, segment: str, dimension: str = "all") -> Measured:
@@ -117,10 +117,10 @@ def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measur
     assert one(found["old"], "calibration", "all").count_left_out == 1
 
 
-def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, truth: Truth) -> None:
+def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, evaluation_set: EvaluationSet) -> None:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
     is_met = np.array([True, True, False, True])
-    found = measured.measure_unmet(recommended, "old", truth, is_met, options, seed=7)
+    found = measured.measure_unmet(recommended, "old", evaluation_set, is_met, options, seed=7)
     # Title 2 has one of two places for u1 in both, none for u2.
     assert one(found["new"], "unmet_share", "all").mean == 0.25
     recall = one(found["new"], "recall_among_all", "all")
@@ -129,7 +129,7 @@ def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, trut
     assert recall.difference.mean == 0.25
 
 
-def test_among_some_titles_others_are_no_candidates(truth: Truth) -> None:
-    among = truth.among(np.array([True, False, True, True])).among(np.array([True, True, False, True]))
+def test_among_some_titles_others_are_no_candidates(evaluation_set: EvaluationSet) -> None:
+    among = evaluation_set.among(np.array([True, False, True, True])).among(np.array([True, True, False, True]))
     assert among.candidates.tolist() == [True, False, False, True]
-    assert truth.candidates.all()
+    assert evaluation_set.candidates.all()

@@ -16,7 +16,7 @@ TITLES = 6
 POSITIVES = [[1, 2], [0], [2, 3, 5], [4]]
 
 
-def _truth(rows: Sequence[Sequence[int]] = POSITIVES, titles: int = TITLES) -> sparse.csr_matrix:
+def _relevant(rows: Sequence[Sequence[int]] = POSITIVES, titles: int = TITLES) -> sparse.csr_matrix:
     dense = np.zeros((len(rows), titles))
     for row, columns in enumerate(rows):
         dense[row, list(columns)] = 1
@@ -35,14 +35,14 @@ def _pairs(found: Iterable[Segment]) -> dict[str, list[tuple[int, int]]]:
 
 
 def test_everybody_is_the_whole_truth() -> None:
-    segment = segments.everybody(_truth())
+    segment = segments.everybody(_relevant())
     assert (segment.dimension, segment.name, segment.users.tolist()) == ("all", "all", [0, 1, 2, 3])
-    np.testing.assert_array_equal(segment.relevant.toarray(), _truth().toarray())
+    np.testing.assert_array_equal(segment.relevant.toarray(), _relevant().toarray())
 
 
 def test_history_lengths_begin_segments() -> None:
     lengths = np.array([0, 1, 4, 5, 19, 20, 300])
-    found = segments.users_by_history(_truth([[0]] * 7), lengths, (0, 1, 5, 20))
+    found = segments.users_by_history(_relevant([[0]] * 7), lengths, (0, 1, 5, 20))
     assert [(segment.dimension, segment.name, segment.users.tolist()) for segment in found] == [
         ("history_titles", "0", [0]),
         ("history_titles", "1-4", [1, 2]),
@@ -52,13 +52,13 @@ def test_history_lengths_begin_segments() -> None:
 
 
 def test_segments_of_users_keep_all_their_positives() -> None:
-    found = segments.users_by_history(_truth(), np.array([7, 2, 9, 3]), (0, 1, 5, 20))
+    found = segments.users_by_history(_relevant(), np.array([7, 2, 9, 3]), (0, 1, 5, 20))
     # Nobody has a history of 0 or of 20 titles.
     assert _pairs(found) == {"1-4": [(1, 0), (3, 4)], "5-19": [(0, 1), (0, 2), (2, 2), (2, 3), (2, 5)]}
 
 
 def test_countries_are_segments_of_users() -> None:
-    found = segments.users_by_country(_truth(), ["FR", None, "DE", "FR"])
+    found = segments.users_by_country(_relevant(), ["FR", None, "DE", "FR"])
     assert _pairs(found) == {
         "DE": [(2, 2), (2, 3), (2, 5)],
         "FR": [(0, 1), (0, 2), (3, 4)],
@@ -105,7 +105,7 @@ def test_all_positives_may_be_of_one_group() -> None:
 
 
 def test_popularity_segments_hold_pairs() -> None:
-    found = segments.positives_by_popularity(_truth(), np.array([5, 50, 30, 0, 15, 0]), 0.5, 0.8)
+    found = segments.positives_by_popularity(_relevant(), np.array([5, 50, 30, 0, 15, 0]), 0.5, 0.8)
     assert _pairs(found) == {
         "head": [(0, 1)],
         "mid": [(0, 2), (2, 2)],
@@ -117,7 +117,7 @@ def test_popularity_segments_hold_pairs() -> None:
 def test_ages_are_those_of_pairs() -> None:
     # Title 2 is 0 days old for user 0 and 8 for user 2.
     ages = np.array([3.9, 0.5, 4.0, 8.0, 31.0, np.nan, -0.1])
-    found = segments.positives_by_age(_truth(), ages, (0, 1, 4, 8, 31))
+    found = segments.positives_by_age(_relevant(), ages, (0, 1, 4, 8, 31))
     assert _pairs(found) == {
         "0": [(0, 2)],
         "1-3": [(0, 1)],
@@ -131,9 +131,9 @@ def test_ages_are_those_of_pairs() -> None:
 
 
 def test_ages_at_midnight_belong_to_the_day_that_begins() -> None:
-    truth = _truth([[0, 1, 2, 3, 4, 5]])
+    relevant = _relevant([[0, 1, 2, 3, 4, 5]])
     ages = np.array([0.0, 1.0, np.nextafter(4, 0), 30.99, 31.0, np.inf])
-    assert _pairs(segments.positives_by_age(truth, ages, (0, 1, 4, 8, 31))) == {
+    assert _pairs(segments.positives_by_age(relevant, ages, (0, 1, 4, 8, 31))) == {
         "0": [(0, 0)],
         "1-3": [(0, 1), (0, 2)],
         "8-30": [(0, 3)],
@@ -142,9 +142,9 @@ def test_ages_at_midnight_belong_to_the_day_that_begins() -> None:
 
 
 def test_ages_of_titles_at_one_moment() -> None:
-    truth = _truth()
+    relevant = _relevant()
     ages = np.array([0.0, 2.0, 40.0, 0.0, 2.0, 40.0])
-    assert _pairs(segments.positives_by_age(truth, ages[truth.indices], (0, 1, 4, 8, 31))) == {
+    assert _pairs(segments.positives_by_age(relevant, ages[relevant.indices], (0, 1, 4, 8, 31))) == {
         "0": [(1, 0), (2, 3)],
         "1-3": [(0, 1), (3, 4)],
         "older": [(0, 2), (2, 2), (2, 5)],
@@ -152,7 +152,7 @@ def test_ages_of_titles_at_one_moment() -> None:
 
 
 def test_known_likes_are_those_of_the_title() -> None:
-    found = segments.positives_by_known_likes(_truth(), np.array([0, 9, 1, 0, 2, 10]), (0, 1, 3, 10))
+    found = segments.positives_by_known_likes(_relevant(), np.array([0, 9, 1, 0, 2, 10]), (0, 1, 3, 10))
     assert [segment.dimension for segment in found] == ["known_likes"] * 4
     assert _pairs(found) == {
         "0": [(1, 0), (2, 3)],
@@ -164,18 +164,18 @@ def test_known_likes_are_those_of_the_title() -> None:
 
 def test_any_positives_may_be_a_segment() -> None:
     is_in = np.array([False, True, False, False, True, True, False])
-    [found] = segments.positives_among("new", "later", _truth(), is_in)
+    [found] = segments.positives_among("new", "later", _relevant(), is_in)
     assert (found.dimension, _pairs([found])) == ("new", {"later": [(0, 2), (2, 3), (2, 5)]})
-    assert segments.positives_among("new", "later", _truth(), np.zeros(7, dtype=np.bool_)) == []
+    assert segments.positives_among("new", "later", _relevant(), np.zeros(7, dtype=np.bool_)) == []
     with pytest.raises(ValueError, match=r"is_in: expected one for each of 7 positives, found 6"):
-        segments.positives_among("new", "later", _truth(), np.zeros(6, dtype=np.bool_))
+        segments.positives_among("new", "later", _relevant(), np.zeros(6, dtype=np.bool_))
 
 
 @pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
 def test_titles_of_several_genres_are_in_each(as_block: Callable[[NDArray[np.float32]], object]) -> None:
     # Title 2 has both genres, 3 none; nobody likes a western.
     genres = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]], dtype=np.float32)
-    found = segments.positives_by_genre(_truth(), as_block(genres), ["drama", "comedy", "western"])
+    found = segments.positives_by_genre(_relevant(), as_block(genres), ["drama", "comedy", "western"])
     assert _pairs(found) == {
         "drama": [(0, 2), (1, 0), (2, 2), (2, 5)],
         "comedy": [(0, 1), (0, 2), (2, 2), (3, 4)],
@@ -185,7 +185,7 @@ def test_titles_of_several_genres_are_in_each(as_block: Callable[[NDArray[np.flo
 
 def test_object_types_are_segments_of_pairs() -> None:
     types = ["movie", "show", None, "movie", "movie", "show"]
-    assert _pairs(segments.positives_by_object_type(_truth(), types)) == {
+    assert _pairs(segments.positives_by_object_type(_relevant(), types)) == {
         "movie": [(1, 0), (2, 3), (3, 4)],
         "show": [(0, 1), (2, 5)],
         "unknown": [(0, 2), (2, 2)],
@@ -194,7 +194,7 @@ def test_object_types_are_segments_of_pairs() -> None:
 
 def test_only_the_truth_is_restricted() -> None:
     recommended = np.array([[2, 1], [3, 0], [3, 2], [0, 1]])
-    movies, shows = segments.positives_by_object_type(_truth(), ["show", "show", "movie", "show", "movie", "show"])
+    movies, shows = segments.positives_by_object_type(_relevant(), ["show", "show", "movie", "show", "movie", "show"])
     assert (movies.name, movies.users.tolist()) == ("movie", [0, 2, 3])
     # User 0 likes one movie, title 2, at rank 1; user 2 the same at rank 2, since the show before it stays; user 3 one
     # that is not recommended.
@@ -208,11 +208,11 @@ def test_only_the_truth_is_restricted() -> None:
 def test_segments_that_part_the_truth_lose_and_double_nothing(seed: int) -> None:
     generator = np.random.default_rng(seed)
     rows = [generator.permutation(TITLES)[: generator.integers(1, TITLES + 1)].tolist() for _ in range(40)]
-    truth = _truth(rows)
+    relevant = _relevant(rows)
     parts = [
-        segments.positives_by_popularity(truth, generator.integers(0, 4, TITLES), 0.3, 0.6),
-        segments.positives_by_age(truth, generator.uniform(-2, 40, truth.nnz), (0, 1, 4, 8, 31)),
-        segments.users_by_history(truth, generator.integers(0, 30, 40), (0, 1, 5, 20)),
+        segments.positives_by_popularity(relevant, generator.integers(0, 4, TITLES), 0.3, 0.6),
+        segments.positives_by_age(relevant, generator.uniform(-2, 40, relevant.nnz), (0, 1, 4, 8, 31)),
+        segments.users_by_history(relevant, generator.integers(0, 30, 40), (0, 1, 5, 20)),
     ]
     everything = sorted((user, title) for user, titles in enumerate(rows) for title in titles)
     for found in parts:
@@ -221,7 +221,7 @@ def test_segments_that_part_the_truth_lose_and_double_nothing(seed: int) -> None
 
 def test_truth_without_positives_is_refused() -> None:
     with pytest.raises(ValueError, match="1 of 2 users have no positives"):
-        segments.users_by_country(_truth([[0], []]), ["DE", "FR"])
+        segments.users_by_country(_relevant([[0], []]), ["DE", "FR"])
 
 
 @pytest.mark.parametrize(
@@ -253,13 +253,13 @@ def test_truth_without_positives_is_refused() -> None:
 )
 def test_arrays_of_other_sizes_are_refused(make: Callable[[sparse.csr_matrix], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make(_truth())
+        make(_relevant())
 
 
 @pytest.mark.parametrize("firsts", [(), (1, 5), (0, 5, 5), (0, 5, 4)])
 def test_beginnings_that_do_not_rise_from_0_are_refused(firsts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected whole numbers that rise from 0"):
-        segments.users_by_history(_truth(), np.zeros(4, dtype=np.int64), firsts)
+        segments.users_by_history(_relevant(), np.zeros(4, dtype=np.int64), firsts)
 
 
 @pytest.mark.parametrize("shares", [(0.8, 0.5), (-0.1, 0.5), (0.5, 1.1)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.evaluation.evaluation_set import Truth
+from models.evaluation.evaluation_set import EvaluationSet
 from models.fit.tower_validation import TowerValidation
 from models.towers.layers import History
 from models.towers.legacy_keras import tf
@@ -29,7 +29,7 @@ class ByPopularity:
         return tf.constant([[0.0, *POPULARITY]] * len(history.rows))
 
 
-def held_back(histories: list[list[int]], relevant: list[list[int]], ages: list[float]) -> Truth:
+def held_back(histories: list[list[int]], relevant: list[list[int]], ages: list[float]) -> EvaluationSet:
     def matrix(titles: list[list[int]]) -> sparse.csr_matrix:
         found = np.zeros((len(titles), 5), dtype=np.float32)
         for user, own in enumerate(titles):
@@ -38,7 +38,7 @@ def held_back(histories: list[list[int]], relevant: list[list[int]], ages: list[
 
     every, nothing = np.ones(5, dtype=np.bool_), matrix([[] for _ in relevant])
     names = [f"u{n}" for n in range(len(relevant))]
-    return Truth(
+    return EvaluationSet(
         "validation", names, [None] * len(names), matrix(histories), np.array(ages), matrix(relevant), nothing,
         np.zeros(1), every,
     )  # fmt: skip
@@ -52,16 +52,16 @@ def options(tiny_settings: Callable[..., Any], tmp_path: Any) -> Callable[..., A
 def test_it_is_the_mean_over_users_who_have_something_to_find(options: Callable[..., Any]) -> None:
     # The first had title 0, so that 2 is the first of their list; the second finds 4 as the fourth; for the third
     # there is but the new title, which no tower knows.
-    truth = held_back([[0], [], [2]], [[2], [4], [1]], ages=[0.0, 3.0])
-    found = TowerValidation(options(), truth, WARM, ByPopularity())()
+    evaluation_set = held_back([[0], [], [2]], [[2], [4], [1]], ages=[0.0, 3.0])
+    found = TowerValidation(options(), evaluation_set, WARM, ByPopularity())()
     assert found == pytest.approx((1 + 1 / np.log2(5)) / 2)
 
 
 def test_histories_are_asked_with_the_newest_first(options: Callable[..., Any]) -> None:
     network = ByPopularity()
     # Title 1 is none that the towers know; an age of 0 is one.
-    truth = held_back([[0, 1, 3, 4]], [[2]], ages=[5.0, 1.0, 0.0, 2.0])
-    TowerValidation(options(), truth, WARM, network)()
+    evaluation_set = held_back([[0, 1, 3, 4]], [[2]], ages=[5.0, 1.0, 0.0, 2.0])
+    TowerValidation(options(), evaluation_set, WARM, network)()
     [asked] = network.asked
     assert asked.rows.numpy()[0, :4].tolist() == [3, 4, 1, 0]
     assert asked.weights.numpy()[0, :4].tolist() == [1, 1, 1, 0]
@@ -71,13 +71,13 @@ def test_histories_are_asked_with_the_newest_first(options: Callable[..., Any]) 
 def test_of_many_users_some_are_asked_the_same_each_time(options: Callable[..., Any]) -> None:
     random = np.random.default_rng(1)
     relevant = [[int(random.choice(WARM))] for _ in range(40)]
-    truth = held_back([[] for _ in relevant], relevant, ages=[])
+    evaluation_set = held_back([[] for _ in relevant], relevant, ages=[])
     few, many = ByPopularity(), ByPopularity()
     some = options(**{"training.validation_users": 10})
-    figures = [TowerValidation(some, truth, WARM, few)() for _ in range(2)]
+    figures = [TowerValidation(some, evaluation_set, WARM, few)() for _ in range(2)]
     assert figures[0] == figures[1]
     assert [len(asked.rows) for asked in few.asked] == [10, 10]
-    assert TowerValidation(options(), truth, WARM, many)() > 0
+    assert TowerValidation(options(), evaluation_set, WARM, many)() > 0
     assert len(many.asked[0].rows) == 40
 
 

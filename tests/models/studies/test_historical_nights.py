@@ -82,22 +82,22 @@ def test_a_night_knows_what_came_in_by_its_end() -> None:
 
 def test_the_truth_is_what_was_liked_next_of_what_was_out_by_then() -> None:
     history = history_of(ROWS)
-    asked = history.truth_after(NIGHT, 2, history.known_by(NIGHT))
-    assert asked is not None
+    evaluation_set = history.evaluation_set_after(NIGHT, 2, history.known_by(NIGHT))
+    assert evaluation_set is not None
     # a's like of 3 is of a title that comes out after both days, b's of 0 is known; c's of 1 is a day later.
-    assert asked.user_ids == ["b", "c"]
-    assert asked.countries == ["FR", "DE"]
-    assert asked.relevant.toarray().tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]]
-    assert asked.histories.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
-    assert asked.history_ages_days.tolist() == [3.25]  # before midnight after the night
-    assert asked.ages_days[0] == 0  # liked on the day it came out
-    assert np.isnan(asked.ages_days[1])
-    assert asked.candidates.tolist() == [True, True, True, False, True, False]
+    assert evaluation_set.user_ids == ["b", "c"]
+    assert evaluation_set.countries == ["FR", "DE"]
+    assert evaluation_set.relevant.toarray().tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]]
+    assert evaluation_set.histories.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
+    assert evaluation_set.history_ages_days.tolist() == [3.25]  # before midnight after the night
+    assert evaluation_set.ages_days[0] == 0  # liked on the day it came out
+    assert np.isnan(evaluation_set.ages_days[1])
+    assert evaluation_set.candidates.tolist() == [True, True, True, False, True, False]
 
 
 def test_where_nobody_liked_anything_next_there_is_no_truth() -> None:
     history = history_of(ROWS[:5])
-    assert history.truth_after(NIGHT + timedelta(days=1), 5, history.known_by(NIGHT)) is None
+    assert history.evaluation_set_after(NIGHT + timedelta(days=1), 5, history.known_by(NIGHT)) is None
 
 
 @pytest.fixture(scope="module")
