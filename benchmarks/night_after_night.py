@@ -34,6 +34,7 @@ from conf.loader import load_settings
 from conf.run_airflow import ROOT
 from conf.settings import Settings
 from indexing.publishing import pointer, publication
+from lake.model_names import REGISTERED_MODEL
 from models.errors import ModelError
 from models.gating import gate_results
 from models.tracking import registry
@@ -120,7 +121,7 @@ def state(settings: Settings) -> Mapping[str, object]:
     """What a night may change: which bundle is live, the champion, models, and the derived tables' rows."""
     live = publication.store_of(settings).read(pointer.KEY)
     champion = registry.champion_or_none(settings)
-    models = registry.client(settings).search_model_versions(f"name = '{registry.NAME}'")
+    models = registry.client(settings).search_model_versions(f"name = '{REGISTERED_MODEL}'")
     return {
         "live": live and live[0],
         "champion": champion and champion.version,

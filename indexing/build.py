@@ -31,6 +31,7 @@ from indexing.bundle.bundle import Bundle
 from indexing.bundle.manifest import Dial, ModelSource
 from indexing.errors import BundleError
 from indexing.publishing import publication
+from lake.model_names import REGISTERED_MODEL
 from models.blend.two_tower import TwoTower
 from models.errors import ModelError
 from models.evaluation import dial_settings
@@ -61,7 +62,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def source_of(registered: Registered) -> ModelSource:
     return ModelSource(
-        name=registry.NAME,
+        name=REGISTERED_MODEL,
         version=registered.version,
         run_id=registered.run_id,
         delta_versions=dict(registered.delta_versions),

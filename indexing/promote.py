@@ -30,9 +30,9 @@ from indexing.bundle.manifest import SCHEMA_VERSION, Manifest
 from indexing.errors import BundleError
 from indexing.publishing import pointer, publication
 from indexing.publishing.storage import Store
+from lake.model_names import registered_name
 from models import gate
 from models.errors import ModelError
-from models.gate import registered_name
 from models.gating import gate_results
 from models.gating.gate_rules import judge_bundle
 from models.tracking import registry

@@ -9,8 +9,6 @@ import pandas as pd
 
 from conf.settings import Settings
 
-OLD = "als"  # the recommender being replaced
-
 
 def folder(settings: Settings, ds: date) -> Path:
     """Where the files of a night lie."""

@@ -40,6 +40,7 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from lake import night_files
+from lake.model_names import ALS_BASELINE, REGISTERED_MODEL
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.lake_tables import Positives
@@ -51,11 +52,11 @@ from models.recommender import Positions, recommend
 from models.studies import historical_nights, new_titles
 from models.studies.historical_nights import History
 from models.studies.new_titles import AGE, Ratio, Values
-from models.tracking import registry, runs
+from models.tracking import runs
 
 log = logging.getLogger("marquee")
 
-OURS = registry.NAME
+OURS = REGISTERED_MODEL
 
 
 def nights_between(first: date, last: date, step_days: int) -> list[date]:
@@ -211,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--step-days", type=int, default=1, metavar="N", help="between nights; default: 1")
     parser.add_argument("--horizon-days", type=int, metavar="N", help="that are measured after each; --step-days")
     parser.add_argument(
-        "--models", nargs="*", default=["als", "als_ridge"], metavar="NAME", help="baselines beside ours"
+        "--models", nargs="*", default=[ALS_BASELINE, "als_ridge"], metavar="NAME", help="baselines beside ours"
     )
     parser.add_argument("--warm-start", action="store_true", help="begin with the night before's towers")
     parser.add_argument(

@@ -30,6 +30,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
+from lake.model_names import ALS_BASELINE, registered_name
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -41,8 +42,6 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.popularity_calibration import Calibration
 from models.tracking import registry, runs
-
-OLD = "als"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def measure_both(
     trained = TwoTower.load(registry.fetch(settings, model).folder)
     score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
     ours, points = dial_settings.measure(score, evaluation_set, counts, people, settings)
-    als = baselines(settings.baselines, train, settings.seed)[OLD]()
+    als = baselines(settings.baselines, train, settings.seed)[ALS_BASELINE]()
     als.fit(train.liked, catalogue.content)
     k = settings.evaluation.k[0]
     scale = settings.index.popularity_scale
@@ -72,7 +71,7 @@ def measure_both(
     old_points = dial_curve.curve(old, evaluation_set, counts, people, settings.evaluation)
     return {
         name: Dialled(turned, found, _calibrations(settings, turned, evaluation_set, counts))
-        for name, turned, found in ((model, ours, points), (OLD, old, old_points))
+        for name, turned, found in ((model, ours, points), (ALS_BASELINE, old, old_points))
     }
 
 
@@ -170,7 +169,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     print_calibrations(calibrations, chosen)
     tell_settings(ours.points, chosen, ours.turned.spreads)
 
-    source = f"models.dial, {registry.NAME}@{trained_version} on {evaluation_set.name}"
+    source = f"models.dial, {registered_name(trained_version)} on {evaluation_set.name}"
     for_index = dial_settings.to_json(dial_settings.built_for(settings, ours.points, ours.turned.spread, source))
     texts = {
         "dial.csv": points.to_csv(index=False),

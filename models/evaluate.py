@@ -23,6 +23,7 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from lake.arrays import NO_TITLE
+from lake.model_names import ALS_BASELINE
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -154,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="baselines, champion, challenger or versions; default: all baselines",
     )
-    parser.add_argument("--against", default="als", metavar="NAME", help="what the others are compared with")
+    parser.add_argument("--against", default=ALS_BASELINE, metavar="NAME", help="what the others are compared with")
     add_evaluation_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
     return command_line.run(parser, work, argv, (ModelError,))

@@ -25,6 +25,7 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
+from lake.model_names import ALS_BASELINE, registered_name
 from models import evaluate
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -36,13 +37,7 @@ from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")
 
-OLD = "als"  # the recommender being replaced
-BASELINES = ("popularity", OLD)
-
-
-def registered_name(version: int) -> str:
-    """How tables and pages call a version of the registered model."""
-    return f"{registry.NAME}@{version}"
+BASELINES = ("popularity", ALS_BASELINE)
 
 
 def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
@@ -54,7 +49,7 @@ def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
     versions = [challenger.version, *([champion.version] if champion else [])]
     asked = {**{name: name for name in BASELINES}, **{registered_name(n): str(n) for n in versions}}
     is_other = champion is not None and champion.version != challenger.version
-    return asked, registered_name(champion.version) if champion and is_other else OLD
+    return asked, registered_name(champion.version) if champion and is_other else ALS_BASELINE
 
 
 def work(settings: Settings, arguments: Namespace) -> None:

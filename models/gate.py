@@ -20,6 +20,7 @@ from typing import Any
 from conf import command_line
 from conf.settings import Settings
 from lake import feed_days, night_files
+from lake.model_names import registered_name
 from models.errors import ModelError
 from models.evaluation import evaluations_table
 from models.gating import gate_page, gate_results
@@ -31,11 +32,6 @@ from models.tracking import registry
 log = logging.getLogger("marquee")
 
 SAID_NO = 3
-
-
-def registered_name(version: int) -> str:
-    """How tables and pages call a version of the registered model."""
-    return f"{registry.NAME}@{version}"
 
 
 def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:

@@ -32,6 +32,7 @@ from scipy import sparse
 from conf import command_line
 from conf.settings import Settings
 from lake.arrays import NO_TITLE
+from lake.model_names import ALS_BASELINE
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
@@ -46,7 +47,6 @@ from models.linear.likes import nearest_titles
 from models.recommender import Positions, Recommender
 from models.tracking import registry
 
-OLD = "als"
 WAYS = (TASTES, QUERY, COSINE) = ("tastes", "query", "cosine")
 _MAX_PEOPLE = 2000  # whose scores say which titles go together
 
@@ -118,7 +118,7 @@ def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     versions = lake_tables.pin(settings.lake.root)
     catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    als = baselines(settings.baselines, train, settings.seed)[OLD]()
+    als = baselines(settings.baselines, train, settings.seed)[ALS_BASELINE]()
     als.fit(train.liked, catalogue.content)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
     bound = CatalogueModel(trained, catalogue)
@@ -129,7 +129,7 @@ def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
         QUERY: lambda: near_by_query(bound, may_be),
         COSINE: lambda: near_by(bound, may_be),
     }
-    near = {OLD: near_by(als, may_be), **{f"{model}, {way}": ours[way]() for way in ways}}
+    near = {ALS_BASELINE: near_by(als, may_be), **{f"{model}, {way}": ours[way]() for way in ways}}
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     return Beside(near, read_names(settings.lake.root, catalogue, counts), catalogue, train, versions)
 

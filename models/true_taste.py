@@ -27,6 +27,7 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
+from lake.model_names import ALS_BASELINE
 from models import evaluate
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
@@ -43,7 +44,7 @@ from models.studies.simulated_tastes import RELEASES
 from models.tracking import registry
 
 RELEASES_AT = 5
-MODELS = ("popularity", "als", registry.CHALLENGER)
+MODELS = ("popularity", ALS_BASELINE, registry.CHALLENGER)
 _SHOWN = ("all", "history_titles", "popularity", "title_age_days", "taste")
 
 
@@ -181,7 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--taste", type=Path, required=True, metavar="FOLDER", help="truth/ of the simulated feeds")
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="as of models.evaluate")
     parser.add_argument(
-        "--against", nargs="+", default=["als", "popularity"], metavar="NAME", help="what the others are compared with"
+        "--against",
+        nargs="+",
+        default=[ALS_BASELINE, "popularity"],
+        metavar="NAME",
+        help="what the others are compared with",
     )
     parser.add_argument(
         "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to look at beside 0"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from conf.settings import Settings
 from lake import delta_files, delta_log, night_files
-from lake.night_files import OLD
+from lake.model_names import ALS_BASELINE
 from review.night import data_uri
 from review.sections import Poster, Section, Shelf
 
@@ -18,8 +18,8 @@ def users(settings: Settings, ds: date) -> Section:
     title = f"{settings.report.users} users, old against new"
     lists = {file.stem: pd.read_parquet(file) for file in sorted(night_files.lists(settings, ds).glob("*.parquet"))}
     new = [name for name in lists if "@" in name]
-    if OLD not in lists or not new:
-        return Section(title, missing=f"no lists of {OLD} and of a registered model were written on {ds}")
+    if ALS_BASELINE not in lists or not new:
+        return Section(title, missing=f"no lists of {ALS_BASELINE} and of a registered model were written on {ds}")
     # The challenger is the newest version.
     newest = max(new, key=lambda name: int(name.split("@")[1]))
     liked, catalogue = _liked(settings), _catalogue(settings)
@@ -33,7 +33,7 @@ def users(settings: Settings, ds: date) -> Section:
     for number, place in enumerate(drawn.tolist(), start=1):
         user = asked[place]
         shelves = [Shelf(f"User {number} liked", _posters(liked[user][:count], catalogue, folder))]
-        for heading, name in (("old: " + OLD, OLD), ("new: " + newest, newest)):
+        for heading, name in (("old: " + ALS_BASELINE, ALS_BASELINE), ("new: " + newest, newest)):
             shelves.append(Shelf(heading, _posters(_best(lists[name], user, count), catalogue, folder)))
         groups.append(shelves)
     return Section(title, "The titles liked last, then the first of each recommender's list.", shelves=groups)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from conf.settings import Settings
 from lake import delta_log, feed_days, night_files
-from lake.night_files import OLD
+from lake.model_names import ALS_BASELINE
 from models.evaluation import evaluations_table
 from models.evaluation.dial_curve import DialPoint
 from models.evaluation.measured import Measured
@@ -173,7 +173,7 @@ def new_titles(settings: Settings, ds: date) -> Section:
 
 def _old_and_new(found: Mapping[str, list[Measured]]) -> dict[str, list[Measured]]:
     """ALS and the registered models."""
-    return {model: rows for model, rows in found.items() if model == OLD or "@" in model}
+    return {model: rows for model, rows in found.items() if model == ALS_BASELINE or "@" in model}
 
 
 def _by_age(found: Mapping[str, list[Measured]], k: int) -> Table:

@@ -11,11 +11,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from conf.settings import Settings
+from lake.model_names import REGISTERED_MODEL
 from models.errors import ModelError
 
 log = logging.getLogger("marquee")
 
-NAME = "marquee"
 ALIASES = (CHALLENGER, CHAMPION) = ("challenger", "champion")
 FOLDER = "two_tower"  # of what TwoTower.save wrote, among the artifacts of the logged model
 
@@ -53,7 +53,7 @@ def champion_or_none(settings: Settings) -> Registered | None:
 
 def find_trained(settings: Settings, training_key: str) -> int | None:
     """The newest version that came of this training already."""
-    found = client(settings).search_model_versions(f"name = '{NAME}'")
+    found = client(settings).search_model_versions(f"name = '{REGISTERED_MODEL}'")
     return max((int(one.version) for one in found if one.tags.get(_TRAINING_KEY) == training_key), default=None)
 
 
@@ -63,17 +63,17 @@ def register(
     """Make a logged model the next version; its number."""
     asked = client(settings)
     try:
-        asked.get_registered_model(NAME)
+        asked.get_registered_model(REGISTERED_MODEL)
     except MlflowException:
-        asked.create_registered_model(NAME)
+        asked.create_registered_model(REGISTERED_MODEL)
     tags = {f"{_DELTA_VERSION}{table}": str(version) for table, version in delta_versions.items()}
-    made = asked.create_model_version(NAME, model_uri, run_id, tags={**tags, _TRAINING_KEY: training_key})
+    made = asked.create_model_version(REGISTERED_MODEL, model_uri, run_id, tags={**tags, _TRAINING_KEY: training_key})
     return int(made.version)
 
 
 def point(settings: Settings, alias: str, version: int) -> None:
     """Make `alias` name `version` from now on."""
-    client(settings).set_registered_model_alias(NAME, alias, str(version))
+    client(settings).set_registered_model_alias(REGISTERED_MODEL, alias, str(version))
     log.info("registry: %s is version %d", alias, version)
 
 
@@ -112,17 +112,21 @@ def _find(asked: MlflowClient, model: str) -> mlflow.entities.model_registry.Mod
     if not model.isdigit():
         version = _aliased(asked, model)
         if version is None:
-            raise ModelError(f"no {model} is registered as {NAME!r} at {asked.tracking_uri}; run models.train first")
+            raise ModelError(
+                f"no {model} is registered as {REGISTERED_MODEL!r} at {asked.tracking_uri}; run models.train first"
+            )
         return version
     try:
-        return asked.get_model_version(NAME, model)
+        return asked.get_model_version(REGISTERED_MODEL, model)
     except MlflowException as error:
-        raise ModelError(f"{NAME!r} has no version {model} at {asked.tracking_uri}: {error.message}") from error
+        raise ModelError(
+            f"{REGISTERED_MODEL!r} has no version {model} at {asked.tracking_uri}: {error.message}"
+        ) from error
 
 
 def _aliased(asked: MlflowClient, alias: str) -> mlflow.entities.model_registry.ModelVersion | None:
     try:
-        return asked.get_model_version_by_alias(NAME, alias)
+        return asked.get_model_version_by_alias(REGISTERED_MODEL, alias)
     except MlflowException:
         return None
 

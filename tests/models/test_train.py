@@ -20,6 +20,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from conf.loader import DEFAULT_CONF, load_settings
 from conf.settings import Settings
+from lake.model_names import REGISTERED_MODEL
 from models import evaluate, train
 from models.blend.two_tower import TwoTower
 from models.errors import ModelError
@@ -118,7 +119,7 @@ def test_mlflow_keeps_what_the_run_was_made_of_and_came_to(home: Home, trained: 
 
 def test_the_same_training_is_not_done_twice(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     client = registry.client(home.settings)
-    client.delete_registered_model_alias(registry.NAME, "challenger")
+    client.delete_registered_model_alias(REGISTERED_MODEL, "challenger")
     with caplog.at_level(logging.INFO, "marquee"):
         assert home.train() == 0
     assert "version 1 came of the same settings and data: nothing to train" in caplog.text
@@ -183,20 +184,20 @@ def test_other_settings_train_another_version_which_may_begin_with_the_champion(
     assert then.params["training.epochs"] == "1"
     # One epoch from where five had ended, and not from nothing: the learning rate falls, so it can't be far.
     assert then.metrics["loss"] == pytest.approx(first.metrics["loss"], abs=0.2)
-    client.delete_registered_model_alias(registry.NAME, "champion")
+    client.delete_registered_model_alias(REGISTERED_MODEL, "champion")
     registry.point(settings, registry.CHALLENGER, 1)
 
 
 def test_a_model_registered_by_hand_has_no_run_to_keep_figures_in(home: Home) -> None:
     settings = home.settings
     client = registry.client(settings)
-    version = client.create_model_version(registry.NAME, str(home.work / "elsewhere")).version
+    version = client.create_model_version(REGISTERED_MODEL, str(home.work / "elsewhere")).version
     try:
         assert registry.run_of(settings, str(version)) is None
         assert registry.run_of(settings, "1") == registry.fetch(settings, "challenger").run_id
         runs.log_measured(settings, str(version), "validation", {}, "als")
     finally:
-        client.delete_model_version(registry.NAME, version)
+        client.delete_model_version(REGISTERED_MODEL, version)
 
 
 def test_a_training_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
