@@ -44,7 +44,7 @@ from benchmarks.training_tutorial import TutorialModel, tutorial_dataset
 from conf import command_line
 from conf.settings import Settings
 from lake import delta_files
-from models.data.dataset import Feed
+from models.data.dataset import BatchReader
 from models.errors import ModelError
 from models.fit import training
 from models.fit.training_inputs import InputMaker
@@ -54,10 +54,10 @@ from models.towers.networks import SampledSoftmax
 _WARM_UP_STEPS = 5
 
 
-def open_feed(settings: Settings, root: Path, table: str) -> Feed:
+def open_feed(settings: Settings, root: Path, table: str) -> BatchReader:
     """The feed that models.train would read a table by."""
     loss = "user_softmax" if table == "training_users" else "sampled_softmax"
-    return training.feed_for(settings, str(root), {table: delta_files.newest_version(f"{root}/{table}")}, loss)
+    return training.reader_for(settings, str(root), {table: delta_files.newest_version(f"{root}/{table}")}, loss)
 
 
 def count_a_second(batches: Iterable[Any], size: int) -> float:
@@ -67,7 +67,7 @@ def count_a_second(batches: Iterable[Any], size: int) -> float:
     return count * size / (perf_counter() - started)
 
 
-def raw_rows_a_second(feed: Feed) -> float:
+def raw_rows_a_second(feed: BatchReader) -> float:
     """Of Petastorm's reader alone."""
     started = perf_counter()
     count = 0
@@ -86,7 +86,7 @@ def by_turns(repeats: int, **measures: Callable[[], float]) -> dict[str, list[fl
     return found
 
 
-def add_reading(report: Report, feed: Feed, maker: InputMaker, arguments: Namespace) -> None:
+def add_reading(report: Report, feed: BatchReader, maker: InputMaker, arguments: Namespace) -> None:
     """(a) and (b)."""
     epochs = iter(range(10_000))
     found = by_turns(
@@ -104,7 +104,7 @@ def add_reading(report: Report, feed: Feed, maker: InputMaker, arguments: Namesp
 def add_training(
     report: Report,
     settings: Settings,
-    feed: Feed,
+    feed: BatchReader,
     maker: InputMaker,
     title_ids: NDArray[np.int64],
     arguments: Namespace,
@@ -166,7 +166,7 @@ def input_wait(made: SampledSoftmax, data: tf.data.Dataset) -> tuple[float, floa
 
 
 def tutorial_examples_a_second(
-    report: Report, settings: Settings, feed: Feed, title_ids: NDArray[np.int64], arguments: Namespace
+    report: Report, settings: Settings, feed: BatchReader, title_ids: NDArray[np.int64], arguments: Namespace
 ) -> float:
     """(e)."""
     model = TutorialModel(title_ids, settings.model.dim)
@@ -182,7 +182,7 @@ def tutorial_examples_a_second(
 
 
 def user_likes_a_second(
-    report: Report, settings: Settings, feed: Feed, title_ids: NDArray[np.int64], repeats: int
+    report: Report, settings: Settings, feed: BatchReader, title_ids: NDArray[np.int64], repeats: int
 ) -> float:
     """(f)."""
     made = user_network(settings, title_ids)

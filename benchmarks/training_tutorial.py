@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import Feed
+from models.data.dataset import BatchReader
 from models.towers.legacy_keras import keras, tf, tfrs
 
 
@@ -39,7 +39,7 @@ def _lookup(names: Sequence[str]) -> keras.layers.Layer:
     return keras.layers.StringLookup(vocabulary=list(names), mask_token=None)
 
 
-def tutorial_dataset(feed: Feed, batch_size: int, shuffle_rows: int) -> tf.data.Dataset:
+def tutorial_dataset(feed: BatchReader, batch_size: int, shuffle_rows: int) -> tf.data.Dataset:
     """The rows of `feed` one by one, mapped, shuffled and batched again."""
     rows = feed.dataset(0).unbatch()
     named = rows.map(

@@ -54,7 +54,7 @@ class Shuffle:
 
 
 @dataclass(frozen=True)
-class Feed:
+class BatchReader:
     """Batches of some columns, by name. An epoch is one pass over all rows; several shards share them out.
 
     Strings become tf.string, dates days and timestamps microseconds since 1970; a list column is [batch, length].

@@ -11,7 +11,7 @@ from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.evaluation import metrics
 from models.evaluation.evaluation_set import EvaluationSet
 from models.recommender import top_titles
-from models.towers.layers import History
+from models.towers.layers import HistoryTensors
 from models.towers.legacy_keras import tf
 from models.towers.networks import TwoTowerNetwork
 
@@ -57,6 +57,6 @@ def tower_queries(network: TwoTowerNetwork, histories: PaddedHistories) -> NDArr
     return np.concatenate(found)
 
 
-def _batches(histories: PaddedHistories) -> Iterator[History]:
+def _batches(histories: PaddedHistories) -> Iterator[HistoryTensors]:
     for part in histories.batches(_BATCH_USERS):
-        yield History(*map(tf.constant, (part.rows, part.weights, part.ages_days, part.countries)))
+        yield HistoryTensors(*map(tf.constant, (part.rows, part.weights, part.ages_days, part.countries)))

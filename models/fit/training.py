@@ -18,7 +18,7 @@ from models import position_bias
 from models.blend.combined import Part, combine
 from models.blend.two_tower import LearntTitles, ModelCard, TwoTower
 from models.data import lake_tables
-from models.data.dataset import Feed, Shuffle
+from models.data.dataset import BatchReader, Shuffle
 from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import pad_newest_first
 from models.errors import ModelError
@@ -28,7 +28,7 @@ from models.fit import epochs, workers
 from models.fit.epochs import EpochResult
 from models.fit.tower_validation import TowerValidation, tower_queries
 from models.fit.training_inputs import EXAMPLE_COLUMNS, FIRST_COUNTRY_ID, USER_COLUMNS, InputMaker
-from models.fit.workers import SharedFeed
+from models.fit.workers import SharedReader
 from models.linear import linear_part
 from models.linear.als import Als
 from models.linear.cold_ridge import ColdRidge
@@ -158,14 +158,14 @@ def _trained(
     loss = loss_for(settings, len(inputs.warm))
     epochs.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
-    feed = SharedFeed(feed_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
+    reader = SharedReader(reader_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
     with runs_on.scope():
         network = _network(settings, inputs, loss)
         if warm_start:
             warm_start.give_towers_to(network, inputs.title_ids)
-        epochs.compile_network(network, settings.training, feed.steps * settings.training.epochs)
+        epochs.compile_network(network, settings.training, reader.steps * settings.training.epochs)
     validation = TowerValidation(settings, inputs.held_back, inputs.warm, network) if inputs.held_back else None
-    epochs.fit(network, feed.dataset, settings.training, checkpoints, validation, on_epoch, feed.steps_per_epoch)
+    epochs.fit(network, reader.dataset, settings.training, checkpoints, validation, on_epoch, reader.steps_per_epoch)
     return network
 
 
@@ -176,14 +176,14 @@ def loss_for(settings: Settings, count_titles: int) -> str:
     return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"
 
 
-def feed_for(settings: Settings, root: str, versions: Mapping[str, int], loss: str) -> Feed:
+def reader_for(settings: Settings, root: str, versions: Mapping[str, int], loss: str) -> BatchReader:
     """The rows that a loss is computed on: users or examples."""
     options = settings.training
     is_by_user = loss == "user_softmax"
     table, split = ("training_users", None) if is_by_user else ("training_examples", "train")
     files = delta_files.open_version(f"{root}/{table}", versions[table], split)
     wanted = options.users_per_batch if is_by_user else options.examples_per_batch
-    return Feed(
+    return BatchReader(
         files,
         USER_COLUMNS if is_by_user else EXAMPLE_COLUMNS,
         batch_size=min(wanted, sum(files.row_groups)),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import Feed
+from models.data.dataset import BatchReader
 from models.towers.legacy_keras import tf
 
 _HISTORY = ("history_title_ids", "history_weights", "history_ages_days", "country")
@@ -15,7 +15,7 @@ FIRST_COUNTRY_ID = 2  # of the vocabulary; 0 is not known, 1 any other
 
 
 class InputMaker:
-    """Turns a feed's batches into the networks' inputs. Titles the model has no row of are padding."""
+    """Turns a reader's batches into the networks' inputs. Titles the model has no row of are padding."""
 
     def __init__(self, title_ids: NDArray[np.int64], countries: Sequence[str]) -> None:
         """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_COUNTRY_ID on."""
@@ -26,9 +26,9 @@ class InputMaker:
         known = tf.lookup.KeyValueTensorInitializer(tf.constant(list(countries), tf.string), ids)
         self._countries = tf.lookup.StaticHashTable(known, default_value=1)
 
-    def dataset(self, feed: Feed, epoch: int) -> tf.data.Dataset:
-        """One pass over `feed`, whose columns are USER_COLUMNS or EXAMPLE_COLUMNS."""
-        return feed.dataset(epoch).map(self.inputs, num_parallel_calls=1).prefetch(2)
+    def dataset(self, reader: BatchReader, epoch: int) -> tf.data.Dataset:
+        """One pass over `reader`, whose columns are USER_COLUMNS or EXAMPLE_COLUMNS."""
+        return reader.dataset(epoch).map(self.inputs, num_parallel_calls=1).prefetch(2)
 
     def inputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """A batch of either network's inputs."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conf.settings import Training
-from models.data.dataset import Feed
+from models.data.dataset import BatchReader
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
 
-# What a feed's batches are made into.
-Mapped = Callable[[Feed, int], tf.data.Dataset]
+# What a reader's batches are made into.
+Mapped = Callable[[BatchReader, int], tf.data.Dataset]
 
 
 def strategy(options: Training) -> tf.distribute.Strategy:
@@ -54,28 +54,29 @@ def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
 
 
 @dataclass(frozen=True)
-class SharedFeed:
-    """The feed of a training; several workers have a shard each, and their batches together are one of `feed`.
+class SharedReader:
+    """The reader of a training; several workers have a shard each, and their batches together are one of `reader`.
 
     Raises ModelError where the batch can't be shared out, or a shard has not a single batch.
     """
 
-    feed: Feed
+    reader: BatchReader
     mapped: Mapped
     strategy: tf.distribute.Strategy
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ModelError(
-                f"{self.feed.files.table}: {self.feed.count_rows} rows in {len(self.feed.files.row_groups)} row groups"
-                f" make no batch of {self.feed.batch_size} for {self._workers} workers: lower examples.rows_per_group"
+                f"{self.reader.files.table}: {self.reader.count_rows} rows in {len(self.reader.files.row_groups)} row"
+                f" groups make no batch of {self.reader.batch_size} for {self._workers} workers: lower"
+                " examples.rows_per_group"
             )
 
     @property
     def steps(self) -> int:
         """Of an epoch: as many as every worker has a batch for."""
         if not self._workers:
-            return self.feed.count_batches
+            return self.reader.count_batches
         per_step = self.strategy.num_replicas_in_sync // self._workers  # each replica takes a batch of its own
         return self._shard(0).count_common_batches // per_step
 
@@ -87,17 +88,17 @@ class SharedFeed:
     def dataset(self, epoch: int) -> Any:
         """One pass, for Keras' fit."""
         if not self._workers:
-            return self.mapped(self.feed, epoch)
+            return self.mapped(self.reader, epoch)
         return self.strategy.distribute_datasets_from_function(
             lambda context: self.mapped(self._shard(context.input_pipeline_id), epoch)
         )
 
-    def _shard(self, number: int) -> Feed:
+    def _shard(self, number: int) -> BatchReader:
         replicas = self.strategy.num_replicas_in_sync
-        if self.feed.batch_size % replicas:
-            raise ModelError(f"batches of {self.feed.batch_size} can't be shared out evenly to {replicas} replicas")
-        size = self.feed.batch_size // replicas
-        return replace(self.feed, batch_size=size, cur_shard=number, shard_count=self._workers)
+        if self.reader.batch_size % replicas:
+            raise ModelError(f"batches of {self.reader.batch_size} can't be shared out evenly to {replicas} replicas")
+        size = self.reader.batch_size // replicas
+        return replace(self.reader, batch_size=size, cur_shard=number, shard_count=self._workers)
 
     @property
     def _workers(self) -> int:

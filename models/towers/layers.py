@@ -13,7 +13,7 @@ from models.towers.legacy_keras import keras, tf
 _LEAST_SQUARE = 1e-12  # of a length that is divided by
 
 
-class History(NamedTuple):
+class HistoryTensors(NamedTuple):
     """What is asked with: the titles a user met, the newest first, as tensors or arrays."""
 
     rows: tf.Tensor  # int64 [batch, length], 0 is padding
@@ -95,7 +95,7 @@ class QueryTower(keras.layers.Layer):
         self.countries = self.add_weight("countries", [self._count_countries, self._dim], initializer="zeros")
         self.built = True
 
-    def call(self, history: History, table: tf.Tensor) -> tf.Tensor:
+    def call(self, history: HistoryTensors, table: tf.Tensor) -> tf.Tensor:
         """[batch, dim], with the titles' vectors in `table` [titles + 1, dim]."""
         return query_vectors(history, table, self.weights_by_name())
 
@@ -109,7 +109,7 @@ QUERY_WEIGHTS = ("of_vector", "of_age", "of_weight", "everybody", "countries")
 
 
 def query_vectors(
-    history: History,
+    history: HistoryTensors,
     table: tf.Tensor,
     weights: dict[str, tf.Tensor],
     recency: tf.Tensor | None = None,
@@ -142,7 +142,7 @@ def attention_by_title(table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Te
     return tf.linalg.matvec(table, weights["of_vector"])
 
 
-def attend(history: History, by_title: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
+def attend(history: HistoryTensors, by_title: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
     """[batch, length]: how much of the pooled history each title is; sums to 1, or to 0 where there is no title."""
     logits = tf.gather(by_title, history.rows)
     logits += weights["of_age"] * tf.cast(tf.math.log1p(tf.maximum(history.ages_days, 0)), logits.dtype)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.towers.layers import History, QueryTower, TitleTower, scattered
+from models.towers.layers import HistoryTensors, QueryTower, TitleTower, scattered
 from models.towers.legacy_keras import keras, tf, tfrs
 
 _NEVER = -1e9  # a logit
@@ -59,11 +59,11 @@ class TwoTowerNetwork(tfrs.Model):
         """The mean over steps, replicas and workers since Keras' fit began its last epoch."""
         return float(self._mean_loss.result())
 
-    def scores(self, history: History) -> tf.Tensor:
+    def scores(self, history: HistoryTensors) -> tf.Tensor:
         """[batch, titles + 1]: query · title / temperature; of no use for row 0."""
         return self._logits(history, self.titles.table())
 
-    def _logits(self, history: History, table: tf.Tensor) -> tf.Tensor:
+    def _logits(self, history: HistoryTensors, table: tf.Tensor) -> tf.Tensor:
         products = tf.matmul(self.query(history, table), table, transpose_b=True)
         return tf.cast(products, tf.float32) / tf.exp(self.log_temperature)
 
@@ -101,7 +101,7 @@ class UserSoftmax(TwoTowerNetwork):
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """The mean over users of the mean of -log p over their targets, both weighed; a scalar."""
-        history = History(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
+        history = HistoryTensors(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
         table = self.titles.table(self.draw(2))
         logits = self._logits(kept, table)
@@ -112,7 +112,7 @@ class UserSoftmax(TwoTowerNetwork):
         targets = tf.minimum(scattered(history.rows, is_target, table.shape[0]), 1.0) * (1 - is_kept)
         return _mean_over_users(logits, targets, self._title_weights, self._target_power)
 
-    def _split(self, history: History) -> tuple[History, tf.Tensor]:
+    def _split(self, history: HistoryTensors) -> tuple[HistoryTensors, tf.Tensor]:
         """The history less what is dropped, and 1.0 where a dropped title is liked [batch, length]."""
         batch = tf.shape(history.rows)[0]
         span = self._most_dropped - self._least_dropped
@@ -169,7 +169,7 @@ class SampledSoftmax(TwoTowerNetwork):
         )
         candidates = tf.concat([own, drawn], axis=0)  # [batch + drawn]
         table, rows, columns = self._local_table(inputs["rows"], candidates)
-        history = History(rows, inputs["weights"], inputs["ages_days"], inputs["country"])
+        history = HistoryTensors(rows, inputs["weights"], inputs["ages_days"], inputs["country"])
         query = tf.cast(self.query(history, table), tf.float32)
         losses = self.task(
             query / tf.exp(self.log_temperature),

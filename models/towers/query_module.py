@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lake.arrays import Floats
-from models.towers.layers import History, attention_by_title, query_vectors, unit, weighted_rows
+from models.towers.layers import HistoryTensors, attention_by_title, query_vectors, unit, weighted_rows
 from models.towers.legacy_keras import tf
 
 
@@ -92,7 +92,7 @@ class QueryModule(tf.Module):
         # how many titles they have, since a title that is not known leaves a gap.
         is_reached = tf.reduce_any(history_rows > 0, axis=0)
         cut = tf.reduce_max(tf.where(is_reached, tf.range(1, tf.shape(history_rows)[1] + 1), 1))
-        history = History(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
+        history = HistoryTensors(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
         weights = {name: weight.value() for name, weight in self._weights.items()}
         liked = tf.cast((history.rows > 0) & (history.weights >= self._least), tf.float32)
         recency = self._recency(history, liked) if self._half_life else None
@@ -109,7 +109,7 @@ class QueryModule(tf.Module):
         is_known = tf.reduce_any((history.rows > 0) & (history.weights > 0), axis=1)
         return tf.where(is_known[:, None], queries, self._nobody)
 
-    def _recency(self, history: History, liked: tf.Tensor) -> tf.Tensor:
+    def _recency(self, history: HistoryTensors, liked: tf.Tensor) -> tf.Tensor:
         """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
         places = tf.range(1, tf.shape(liked)[1] + 1)
         last = tf.reduce_max(tf.where(history.rows > 0, places, 0), axis=1, keepdims=True)

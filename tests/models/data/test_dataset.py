@@ -15,7 +15,7 @@ import pytest
 from deltalake import WriterProperties, write_deltalake
 from pyarrow import parquet as pq
 
-from models.data.dataset import Feed, Rows, Shuffle, clear_errors
+from models.data.dataset import BatchReader, Rows, Shuffle, clear_errors
 from lake.delta_files import DeltaFiles, open_version
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
@@ -52,9 +52,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DeltaFiles:
     return open_version(str(location), 2, "train")
 
 
-def feed(files: DeltaFiles, batch_size: int = 16, seed: int = 1, buffer_rows: int = 30, **options: Any) -> Feed:
+def reader(files: DeltaFiles, batch_size: int = 16, seed: int = 1, buffer_rows: int = 30, **options: Any) -> BatchReader:
     columns = ["title_id", "country", "weight", "history_title_ids"]
-    return Feed(
+    return BatchReader(
         files, **{"columns": columns, "batch_size": batch_size, "shuffle": Shuffle(seed, buffer_rows), **options}
     )
 
@@ -81,7 +81,7 @@ def wait_till_no_reader_threads() -> None:
 def test_an_epoch_has_every_row_once_and_full_batches(
     files: DeltaFiles, shuffle: Shuffle | None, batch_size: int
 ) -> None:
-    batches = list(feed(files, batch_size, shuffle=shuffle).batches(epoch=0))
+    batches = list(reader(files, batch_size, shuffle=shuffle).batches(epoch=0))
 
     assert sorted(order(iter(batches))) == list(range(95))
     full, rest = divmod(95, batch_size)
@@ -89,13 +89,13 @@ def test_an_epoch_has_every_row_once_and_full_batches(
 
 
 def test_a_remainder_is_dropped_on_demand(files: DeltaFiles) -> None:
-    batches = list(feed(files, 16, drop_remainder=True).batches(epoch=0))
+    batches = list(reader(files, 16, drop_remainder=True).batches(epoch=0))
 
     assert [len(batch["title_id"]) for batch in batches] == [16] * 5
 
 
 def test_columns_of_a_row_stay_together(files: DeltaFiles) -> None:
-    for batch in feed(files).batches(epoch=0):
+    for batch in reader(files).batches(epoch=0):
         numbers = batch["title_id"]
         assert batch["country"].tolist() == [f"Ö{number}".encode() for number in numbers]
         np.testing.assert_array_equal(batch["weight"], numbers.astype(np.float32) / 2)
@@ -103,32 +103,32 @@ def test_columns_of_a_row_stay_together(files: DeltaFiles) -> None:
 
 
 def test_the_order_is_that_of_seed_and_epoch(files: DeltaFiles) -> None:
-    first = order(feed(files, seed=1).batches(epoch=0))
+    first = order(reader(files, seed=1).batches(epoch=0))
 
-    assert [order(feed(files, seed=1).batches(epoch=0)) for _ in range(5)] == [first] * 5
-    assert order(feed(files, seed=2).batches(epoch=0)) != first
-    assert order(feed(files, seed=1).batches(epoch=1)) != first
+    assert [order(reader(files, seed=1).batches(epoch=0)) for _ in range(5)] == [first] * 5
+    assert order(reader(files, seed=2).batches(epoch=0)) != first
+    assert order(reader(files, seed=1).batches(epoch=1)) != first
     # Petastorm itself takes the seed 0 for none.
-    assert order(feed(files, seed=0).batches(epoch=0)) == order(feed(files, seed=0).batches(epoch=0))
+    assert order(reader(files, seed=0).batches(epoch=0)) == order(reader(files, seed=0).batches(epoch=0))
 
 
 def test_no_shuffle_is_the_order_of_the_files(files: DeltaFiles) -> None:
-    found = order(feed(files, shuffle=None).batches(epoch=0))
+    found = order(reader(files, shuffle=None).batches(epoch=0))
 
-    assert found == order(feed(files, shuffle=None, reader_threads=3).batches(epoch=4))
+    assert found == order(reader(files, shuffle=None, reader_threads=3).batches(epoch=4))
     assert all(b == a + 1 for a, b in itertools.pairwise(found) if b % ROWS_PER_GROUP)
 
 
 def test_batches_mix_rows_of_several_row_groups(files: DeltaFiles) -> None:
     """A buffer of 30 rows has three groups of ten: that ten rows are of one has a chance of 3 in 30 million."""
-    batches = list(feed(files, batch_size=10, buffer_rows=30).batches(epoch=0))
+    batches = list(reader(files, batch_size=10, buffer_rows=30).batches(epoch=0))
 
     assert all(len({number // ROWS_PER_GROUP for number in batch["title_id"].tolist()}) > 1 for batch in batches[:6])
 
 
 @pytest.mark.parametrize("shard_count", [2, 3, 10])
 def test_shards_have_every_row_once_together(files: DeltaFiles, shard_count: int) -> None:
-    shards = [feed(files, cur_shard=shard, shard_count=shard_count) for shard in range(shard_count)]
+    shards = [reader(files, cur_shard=shard, shard_count=shard_count) for shard in range(shard_count)]
     found = [order(shard.batches(epoch=3)) for shard in shards]
 
     assert sorted(number for shard in found for number in shard) == list(range(95))
@@ -137,25 +137,25 @@ def test_shards_have_every_row_once_together(files: DeltaFiles, shard_count: int
 
 def test_counts_are_those_of_the_batches(files: DeltaFiles) -> None:
     """Row groups 0 to 9 have ten rows but for one, of 5: shards of five groups have 50 and 45 rows."""
-    shards = [feed(files, 16, cur_shard=shard, shard_count=2) for shard in range(2)]
+    shards = [reader(files, 16, cur_shard=shard, shard_count=2) for shard in range(2)]
 
     assert sorted(shard.count_rows for shard in shards) == [45, 50]
     assert [shard.count_batches for shard in shards] == [len(list(shard.batches(epoch=0))) for shard in shards]
     assert [shard.count_common_batches for shard in shards] == [2, 2]  # 45 // 16
-    assert feed(files, 16, drop_remainder=True).count_batches == 5
+    assert reader(files, 16, drop_remainder=True).count_batches == 5
 
 
 @pytest.mark.parametrize(("cur_shard", "shard_count"), [(0, 11), (2, 2), (-1, 2), (0, 0)])
 def test_a_shard_without_row_groups_is_refused(files: DeltaFiles, cur_shard: int, shard_count: int) -> None:
     with pytest.raises(ModelError, match=f"can't read shard {cur_shard} of {shard_count}: .* there are 10$"):
-        feed(files, cur_shard=cur_shard, shard_count=shard_count)
+        reader(files, cur_shard=cur_shard, shard_count=shard_count)
 
 
 def test_rows_that_a_version_no_longer_has_are_not_read(tmp_path: Path) -> None:
     write(tmp_path / "table", examples(0, 20))
     write(tmp_path / "table", examples(100, 15), mode="overwrite")
 
-    before, after = (feed(open_version(str(tmp_path / "table"), version, "train")) for version in (0, 1))
+    before, after = (reader(open_version(str(tmp_path / "table"), version, "train")) for version in (0, 1))
 
     assert sorted(order(before.batches(epoch=0))) == list(range(20))
     assert sorted(order(after.batches(epoch=0))) == list(range(100, 115))
@@ -176,7 +176,7 @@ def test_tensors_have_the_types_that_training_takes(tmp_path: Path) -> None:
     write_deltalake(str(tmp_path), pa.table(row))
     files = open_version(str(tmp_path), 0)
 
-    (batch,) = Feed(files, list(row), batch_size=1, shuffle=None, drop_remainder=True).dataset(epoch=0)
+    (batch,) = BatchReader(files, list(row), batch_size=1, shuffle=None, drop_remainder=True).dataset(epoch=0)
 
     assert {name: (tensor.dtype, tensor.numpy().tolist()) for name, tensor in batch.items()} == {
         "country": (tf.string, ["Österreich".encode()]),
@@ -198,17 +198,17 @@ def test_moments_are_the_same_as_spark_writes_them(tmp_path: Path) -> None:
     (path,) = open_version(str(tmp_path), 0).footers
     pq.write_table(moment, path, use_deprecated_int96_timestamps=True)
 
-    (batch,) = Feed(open_version(str(tmp_path), 0), ["event_time"], batch_size=2, shuffle=None).batches(epoch=0)
+    (batch,) = BatchReader(open_version(str(tmp_path), 0), ["event_time"], batch_size=2, shuffle=None).batches(epoch=0)
 
     assert batch["event_time"].tolist() == [-1, 1_700_000_000_000_001]
 
 
 def test_tf_data_has_the_batches_and_their_shapes(files: DeltaFiles) -> None:
-    feeds = {drop: feed(files, 16, drop_remainder=drop) for drop in (True, False)}
+    readers = {drop: reader(files, 16, drop_remainder=drop) for drop in (True, False)}
 
     for drop, count, rows in ((True, 5, 16), (False, 6, None)):
-        dataset = feeds[drop].dataset(epoch=2)
-        assert order(dataset.as_numpy_iterator()) == order(feeds[drop].batches(epoch=2))
+        dataset = readers[drop].dataset(epoch=2)
+        assert order(dataset.as_numpy_iterator()) == order(readers[drop].batches(epoch=2))
         assert dataset.cardinality() == count
         assert dataset.element_spec["title_id"].shape.as_list() == [rows]
         assert dataset.element_spec["history_title_ids"].shape.as_list() == [rows, 3]
@@ -216,7 +216,7 @@ def test_tf_data_has_the_batches_and_their_shapes(files: DeltaFiles) -> None:
 
 def test_threads_end_with_their_epoch(files: DeltaFiles) -> None:
     for epoch in range(3):
-        assert len(order(feed(files).dataset(epoch).as_numpy_iterator())) == 95
+        assert len(order(reader(files).dataset(epoch).as_numpy_iterator())) == 95
         wait_till_no_reader_threads()
         assert reader_threads() == []
 
@@ -224,7 +224,7 @@ def test_threads_end_with_their_epoch(files: DeltaFiles) -> None:
 @pytest.mark.parametrize("is_tensorflow", [True, False])
 def test_threads_end_when_an_epoch_is_abandoned(files: DeltaFiles, is_tensorflow: bool) -> None:
     # One buffer and no more: the reader is kept waiting.
-    abandoned = feed(files, batch_size=1, buffer_rows=1, reader_threads=1)
+    abandoned = reader(files, batch_size=1, buffer_rows=1, reader_threads=1)
     batches = iter(abandoned.dataset(epoch=0) if is_tensorflow else abandoned.batches(epoch=0))
     next(batches)
 
@@ -237,7 +237,7 @@ def test_threads_end_when_an_epoch_is_abandoned(files: DeltaFiles, is_tensorflow
 @pytest.mark.parametrize("is_tensorflow", [True, False])
 def test_a_file_that_goes_missing_is_one_clear_line(tmp_path: Path, is_tensorflow: bool) -> None:
     write(tmp_path / "table", examples(0, 30))
-    lost = feed(open_version(str(tmp_path / "table"), 0, "train"))
+    lost = reader(open_version(str(tmp_path / "table"), 0, "train"))
     (path,) = lost.files.footers
     Path(path).unlink()
 
@@ -262,7 +262,7 @@ def test_a_column_that_is_no_tensor_is_named(tmp_path: Path, values: pa.Array) -
     write_deltalake(str(tmp_path), pa.table({"title_id": values}))
 
     with pytest.raises(ModelError, match=r"column 'title_id' is .*, which is no tensor"):
-        Feed(open_version(str(tmp_path), 0), ["title_id"], batch_size=1, shuffle=None)
+        BatchReader(open_version(str(tmp_path), 0), ["title_id"], batch_size=1, shuffle=None)
 
 
 def test_lists_whose_length_changed_are_named(tmp_path: Path) -> None:
@@ -270,9 +270,9 @@ def test_lists_whose_length_changed_are_named(tmp_path: Path) -> None:
     write(tmp_path / "table", examples(20, 20, length=5))
 
     with pytest.raises(ModelError, match="version 1: column 'history_title_ids' has lists of several lengths"):
-        feed(open_version(str(tmp_path / "table"), 1, "train"))
+        reader(open_version(str(tmp_path / "table"), 1, "train"))
 
 
 def test_an_unknown_column_is_named(files: DeltaFiles) -> None:
     with pytest.raises(ModelError, match=r"no columns \['title'\] in its files"):
-        feed(files, columns=["title"])
+        reader(files, columns=["title"])

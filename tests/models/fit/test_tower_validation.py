@@ -10,7 +10,7 @@ from scipy import sparse
 
 from models.evaluation.evaluation_set import EvaluationSet
 from models.fit.tower_validation import TowerValidation
-from models.towers.layers import History
+from models.towers.layers import HistoryTensors
 from models.towers.legacy_keras import tf
 
 # Of five titles the towers know 0, 2, 3 and 4, as rows 1 to 4; 1 is new.
@@ -22,9 +22,9 @@ class ByPopularity:
     """Stands in for a network: scores are those of POPULARITY, whatever was liked."""
 
     def __init__(self) -> None:
-        self.asked: list[History] = []
+        self.asked: list[HistoryTensors] = []
 
-    def scores(self, history: History) -> Any:
+    def scores(self, history: HistoryTensors) -> Any:
         self.asked.append(history)
         return tf.constant([[0.0, *POPULARITY]] * len(history.rows))
 

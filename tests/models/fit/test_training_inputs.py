@@ -58,11 +58,11 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
 ) -> None:
     settings = tiny_settings(trained.lake.root, tmp_path, **{"training.users_per_batch": 10})
     inputs = trained.inputs
-    feed = training.feed_for(settings, inputs.root, inputs.versions, "user_softmax")
+    reader = training.reader_for(settings, inputs.root, inputs.versions, "user_softmax")
     maker = InputMaker(inputs.title_ids, inputs.countries)
     likes = inputs.liked  # [users, warm titles]
     for epoch in (0, 1):
-        batches = list(maker.dataset(feed, epoch))
+        batches = list(maker.dataset(reader, epoch))
         # 48 users in batches of ten: the eight left over are dropped, others in each epoch.
         assert [len(found["rows"]) for found in batches] == [10, 10, 10, 10]
         histories = [set(row[row > 0] - 1) for found in batches for row in found["rows"].numpy()]

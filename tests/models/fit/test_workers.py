@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.data.dataset import Feed
+from models.data.dataset import BatchReader
 from models.errors import ModelError
 from models.fit import training, workers
-from models.fit.workers import SharedFeed
+from models.fit.workers import SharedReader
 from models.towers.legacy_keras import tf
 
 Cluster = Mapping[str, list[str]]
@@ -32,20 +32,20 @@ class Replicas:
         return [make(SimpleNamespace(input_pipeline_id=number)) for number in range(self._count)]
 
 
-def mapped(feed: Feed, epoch: int) -> tf.data.Dataset:
-    return feed.dataset(epoch)
+def mapped(reader: BatchReader, epoch: int) -> tf.data.Dataset:
+    return reader.dataset(epoch)
 
 
 @pytest.fixture(scope="module")
-def feed(trained: Any) -> Feed:
+def reader(trained: Any) -> BatchReader:
     """240 examples in row groups of 32, in batches of 20 without the last few rows."""
-    own = training.feed_for(trained.settings, trained.inputs.root, trained.inputs.versions, "sampled_softmax")
+    own = training.reader_for(trained.settings, trained.inputs.root, trained.inputs.versions, "sampled_softmax")
     return replace(own, batch_size=20)
 
 
-def test_one_machine_takes_the_feed_as_it_is(feed: Feed) -> None:
-    alone = SharedFeed(feed, mapped, tf.distribute.get_strategy())
-    assert alone.steps == feed.count_batches == 12
+def test_one_machine_takes_the_reader_as_it_is(reader: BatchReader) -> None:
+    alone = SharedReader(reader, mapped, tf.distribute.get_strategy())
+    assert alone.steps == reader.count_batches == 12
     assert alone.steps_per_epoch is None
     assert len(list(alone.dataset(0))) == 12
 
@@ -61,40 +61,40 @@ def rows_of(batches: Iterable[Mapping[str, Any]]) -> Counter[tuple[int, ...]]:
     )
 
 
-def test_workers_share_out_the_rows_and_a_step_of_them_is_one_batch(feed: Feed) -> None:
-    shared = SharedFeed(replace(feed, batch_size=16), mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=2))
+def test_workers_share_out_the_rows_and_a_step_of_them_is_one_batch(reader: BatchReader) -> None:
+    shared = SharedReader(replace(reader, batch_size=16), mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=2))
     batches = [list(dataset) for dataset in shared.dataset(0)]
     # Row groups of 32: one shard has 128 rows, the other 112; both go on while both have batches of eight.
     assert [len(own) for own in batches] == [16, 14]
     assert shared.steps == shared.steps_per_epoch == 14
     assert {len(batch["title_id"]) for own in batches for batch in own} == {8}
-    assert rows_of(batches[0]) + rows_of(batches[1]) == rows_of(replace(feed, batch_size=16).dataset(0))
+    assert rows_of(batches[0]) + rows_of(batches[1]) == rows_of(replace(reader, batch_size=16).dataset(0))
 
 
-def test_a_chief_is_a_worker_too(feed: Feed) -> None:
-    shared = SharedFeed(feed, mapped, Replicas({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, replicas=4))
+def test_a_chief_is_a_worker_too(reader: BatchReader) -> None:
+    shared = SharedReader(reader, mapped, Replicas({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, replicas=4))
     # 96, 80 and 64 rows; four replicas take five rows each.
     assert [len(list(dataset)) for dataset in shared.dataset(0)] == [19, 16, 12]
     assert shared.steps == 12
 
 
-def test_each_replica_of_a_worker_takes_a_batch_of_its_own(feed: Feed) -> None:
-    shared = SharedFeed(feed, mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=4))
+def test_each_replica_of_a_worker_takes_a_batch_of_its_own(reader: BatchReader) -> None:
+    shared = SharedReader(reader, mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=4))
     # 112 rows in batches of five are 22, of which two go into a step.
     assert shared.steps == 11
 
 
-def test_what_can_not_be_shared_out_is_told(feed: Feed) -> None:
+def test_what_can_not_be_shared_out_is_told(reader: BatchReader) -> None:
     with pytest.raises(ModelError, match="batches of 20 can't be shared out evenly to 3 replicas"):
-        SharedFeed(feed, mapped, Replicas({"worker": ["a:1", "b:1", "c:1"]}, replicas=3))
+        SharedReader(reader, mapped, Replicas({"worker": ["a:1", "b:1", "c:1"]}, replicas=3))
     many = {"worker": [f"w{n}:1" for n in range(10)]}
     with pytest.raises(ModelError, match="each needs a row group, of which there are 8"):
-        SharedFeed(feed, mapped, Replicas(many, replicas=10))
-    large = replace(feed, batch_size=238)
+        SharedReader(reader, mapped, Replicas(many, replicas=10))
+    large = replace(reader, batch_size=238)
     with pytest.raises(
         ModelError, match=r"240 rows in 8 row groups make no batch of 238 for 2 workers: lower examples"
     ):
-        SharedFeed(large, mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=2))
+        SharedReader(large, mapped, Replicas({"worker": ["a:1", "b:1"]}, replicas=2))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lake.arrays import Doubles
 from models.towers.layers import (
-    History,
+    HistoryTensors,
     QueryTower,
     TitleTower,
     attend,
@@ -48,7 +48,9 @@ def weights() -> dict[str, NDArray[np.float32]]:
     return {name: values.astype(np.float32) for name, values in made.items()}
 
 
-def history(*entries: list[tuple[int, float, float]], countries: list[int] | None = None, length: int = 5) -> History:
+def history(
+    *entries: list[tuple[int, float, float]], countries: list[int] | None = None, length: int = 5
+) -> HistoryTensors:
     """Histories of (row, weight, age in days), padded behind."""
     padded = np.zeros((len(entries), length, 3))
     for number, own in enumerate(entries):
@@ -56,7 +58,7 @@ def history(*entries: list[tuple[int, float, float]], countries: list[int] | Non
             padded[number, : len(own)] = own
     rows, likes, ages = padded[..., 0].astype(np.int64), padded[..., 1], padded[..., 2]
     known = np.zeros(len(entries), dtype=np.int64) if countries is None else np.array(countries)
-    return History(*map(tf.constant, (rows, likes.astype(np.float32), ages.astype(np.float32), known)))
+    return HistoryTensors(*map(tf.constant, (rows, likes.astype(np.float32), ages.astype(np.float32), known)))
 
 
 def expected_query(

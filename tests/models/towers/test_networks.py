@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.towers import networks
-from models.towers.layers import History
+from models.towers.layers import HistoryTensors
 from models.towers.legacy_keras import keras, tf
 from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
 
@@ -67,8 +67,10 @@ def expected_user_loss(
     for user, rows in enumerate(USERS["rows"]):
         is_liked = (rows > 0) & (USERS["weights"][user] >= LIKE)
         kept_rows = np.where(is_dropped[user], 0, rows)
-        kept = History(kept_rows[None], *(USERS[name][user : user + 1] for name in ("weights", "ages_days", "country")))
-        query = network.query(History(*map(tf.constant, kept)), tf.constant(table)).numpy()[0]
+        kept = HistoryTensors(
+            kept_rows[None], *(USERS[name][user : user + 1] for name in ("weights", "ages_days", "country"))
+        )
+        query = network.query(HistoryTensors(*map(tf.constant, kept)), tf.constant(table)).numpy()[0]
         kept_liked = sorted(set(rows[is_liked & ~is_dropped[user]]))
         targets = sorted(set(rows[is_liked & is_dropped[user]]) - set(kept_liked))
         if not targets:
@@ -106,7 +108,7 @@ def test_nothing_dropped_is_nothing_to_predict() -> None:
 
 def test_scores_are_of_the_whole_history() -> None:
     network = of_users((0.5, 0.5), id_dropout=0.9)
-    history = History(*(tf.constant(USERS[name]) for name in ("rows", "weights", "ages_days", "country")))
+    history = HistoryTensors(*(tf.constant(USERS[name]) for name in ("rows", "weights", "ages_days", "country")))
     table = network.titles.table().numpy()
     own = network.query(history, tf.constant(table)).numpy() @ table.T / TEMPERATURE
     np.testing.assert_allclose(network.scores(history).numpy()[:, 1:], own[:, 1:], rtol=1e-4, atol=1e-4)
@@ -149,7 +151,7 @@ def of_examples(correct: bool = True, **changes: Any) -> SampledSoftmax:
 def expected_example_loss(network: SampledSoftmax, correct: bool, title_weights: Any = None) -> float:
     of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
     table = network.titles.table(network.draw(2)).numpy()
-    history = History(*(tf.constant(EXAMPLES[name]) for name in ("rows", "weights", "ages_days", "country")))
+    history = HistoryTensors(*(tf.constant(EXAMPLES[name]) for name in ("rows", "weights", "ages_days", "country")))
     queries = network.query(history, tf.constant(table)).numpy()
     drawn = tf.random.stateless_uniform([UNIFORM], network.draw(3), 1, COUNT_TITLES + 1, tf.int64).numpy()
     candidates = [*EXAMPLES["title_row"], *drawn]
@@ -222,7 +224,7 @@ def learnt_scores(correct: bool) -> NDArray[np.float32]:
     network = SampledSoftmax(options(dim=16, temperature=0.5), content, POPULARITY, UNIFORM, correct)
     network.compile(optimizer=keras.optimizers.Adam(0.1))
     network.fit(tf.data.Dataset.from_tensors(tensors(batch)).repeat(60), verbose=0)
-    nobody = History(*(tf.constant(batch[name][:1]) for name in ("rows", "weights", "ages_days", "country")))
+    nobody = HistoryTensors(*(tf.constant(batch[name][:1]) for name in ("rows", "weights", "ages_days", "country")))
     return network.scores(nobody).numpy()[0, 1:]
 
 

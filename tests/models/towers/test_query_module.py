@@ -8,7 +8,7 @@ from scipy import sparse
 
 from models.data.padded_histories import pad_newest_first
 from models.linear.als import fold_in
-from models.towers.layers import History, query_vectors
+from models.towers.layers import HistoryTensors, query_vectors
 from models.towers.legacy_keras import tf
 from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 from tests.fixtures.query_parts import parameters, tables
@@ -70,7 +70,7 @@ def test_towers_are_pooled_and_projected(own: QueryTables, query: QueryParameter
     weights, ages = np.array([[1, 1, 0.1, 0]], np.float32), np.array([[0, 3, 9, 0]], np.float32)
     found = asked(own, only("towers", query), rows, weights, ages=ages, countries=[2])
     padded = tf.constant(np.pad(own.tower, ((1, 0), (0, 0))))
-    history = History(*map(tf.constant, (rows, weights, ages, np.array([2]))))
+    history = HistoryTensors(*map(tf.constant, (rows, weights, ages, np.array([2]))))
     tower = query_vectors(history, padded, query.tower).numpy()[0]
     np.testing.assert_allclose(found[0], length_one(tower @ query.tower_projection), atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_newer_likes_count_more(own: QueryTables, query: QueryParameters, part: 
         expected = np.linalg.solve(system, query.alpha * shares @ liked) @ query.factor_projection
     else:
         padded = tf.constant(np.pad(own.tower, ((1, 0), (0, 0))))
-        history = History(*map(tf.constant, (rows, np.float32(weights), np.float32(ages), np.array([0]))))
+        history = HistoryTensors(*map(tf.constant, (rows, np.float32(weights), np.float32(ages), np.array([0]))))
         # What is met without liking counts less than it did by the two likes that are newer than it and its own age.
         shares = np.array([[1.0, 0.65, 0.65, 0.3 + 0.7 * 0.125, 0.0, 0.3 + 0.7 * 0.125, 0.0]], np.float32)
         tower = query_vectors(history, padded, query.tower, tf.constant(shares)).numpy()[0]
