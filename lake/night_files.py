@@ -56,9 +56,9 @@ def report(settings: Settings, ds: date) -> Path:
     return folder(settings, ds) / "report.html"
 
 
-def time_machine(settings: Settings) -> Path:
+def backtest(settings: Settings) -> Path:
     """The folder of the last replay of historical nights."""
-    return Path(settings.report.root) / "time_machine"
+    return Path(settings.report.root) / "backtest"
 
 
 def stages(settings: Settings, ds: date) -> Path:

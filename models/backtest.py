@@ -3,13 +3,13 @@
     python -m models.backtest --from 2024-05-04 --to 2024-05-13
 
 Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
-versions; writes to the folder --out, by default <report.root>/time_machine, and to a run in MLflow:
+versions; writes to the folder --out, by default <report.root>/backtest, and to a run in MLflow:
 
-  time_machine.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
+  backtest.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
                      known on the night, with intervals over people
   ratios.csv         each of these as a share of what known titles get
   nights.csv         every night on its own
-  time_machine.json  the cold-to-warm ratio that the gate reads
+  backtest.json  the cold-to-warm ratio that the gate reads
   recall.png, ndcg.png
 
 On every night from --from to --to, or every --step-days, our model and the baselines of --models are trained on what
@@ -45,12 +45,12 @@ from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.lake_tables import Positives
 from models.errors import ModelError
-from models.evaluation import measured, plots
+from models.evaluation import measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.recommender import Positions, recommend
 from models.studies import historical_nights, new_titles
-from models.studies.historical_nights import History
+from models.studies.historical_nights import InteractionLog
 from models.studies.new_titles import AGE, Ratio, Values
 from models.tracking import runs
 
@@ -66,7 +66,7 @@ def nights_between(first: date, last: date, step_days: int) -> list[date]:
 
 def replay_nights(
     settings: Settings,
-    history: History,
+    interactions: InteractionLog,
     nights: Sequence[date],
     names: Sequence[str],
     horizon_days: int,
@@ -77,18 +77,18 @@ def replay_nights(
     Nights by which nothing was known, or after which nobody liked anything, are left out. Raises ModelError where none
     remains.
     """
-    is_new = history.catalogue.release_days >= historical_nights.day_number(nights[0])
+    is_new = interactions.catalogue.release_days >= historical_nights.day_number(nights[0])
     model: TwoTower | None = None
     tables = []
     for night in nights:
         started = time.monotonic()
-        known = history.known_by(night)
-        evaluation_set = history.evaluation_set_after(night, horizon_days, known) if known.liked.nnz else None
+        known = interactions.known_by(night)
+        evaluation_set = interactions.evaluation_set_after(night, horizon_days, known) if known.liked.nnz else None
         if evaluation_set is None:
             log.info("%s: nothing to learn from, or nobody to ask", night)
             continue
-        model = historical_nights.train_night(settings, history, night, known, model if is_warm_start else None)
-        lists = _lists(settings, names, history, known, evaluation_set, model)
+        model = historical_nights.train_night(settings, interactions, night, known, model if is_warm_start else None)
+        lists = _lists(settings, names, interactions, known, evaluation_set, model)
         tables.append(new_titles.values_of_night(settings, night, lists, evaluation_set, known, is_new))
         log.info(
             "%s: trained on %d likes, %d people asked, in %.0f s",
@@ -102,23 +102,23 @@ def replay_nights(
 def _lists(
     settings: Settings,
     names: Sequence[str],
-    history: History,
+    interactions: InteractionLog,
     known: Positives,
     evaluation_set: EvaluationSet,
     ours: TwoTower,
 ) -> dict[str, Positions]:
     """[users, k] by model."""
     k = settings.evaluation.k[0]
-    lists = {OURS: CatalogueModel(ours, history.catalogue).recommend_for(evaluation_set, k)}
+    lists = {OURS: CatalogueModel(ours, interactions.catalogue).recommend_for(evaluation_set, k)}
     makers = baselines(settings.baselines, known, settings.seed)
     for name in names:
         model = makers[name]()
-        model.fit(known.liked, history.catalogue.content)
+        model.fit(known.liked, interactions.catalogue.content)
         lists[name] = recommend(model, evaluation_set.histories, k, evaluation_set.candidates, evaluation_set.ignored)
     return lists
 
 
-def print_measured(found: Mapping[str, Sequence[Measured]], metric: str) -> None:
+def print_measurements(found: Mapping[str, Sequence[Measurement]], metric: str) -> None:
     """A line per segment, a column per model."""
     shown = RichTable(title=f"{metric} by age at the like, and by likes known on the night")
     shown.add_column("titles")
@@ -154,17 +154,17 @@ def print_ratios(found: Sequence[Ratio], metric: str) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    history = historical_nights.read_history(settings)
+    interactions = historical_nights.read_interaction_log(settings)
     nights = nights_between(arguments.first, arguments.last, arguments.step_days)
-    makers = baselines(settings.baselines, history.known_by(nights[-1]), settings.seed)
+    makers = baselines(settings.baselines, interactions.known_by(nights[-1]), settings.seed)
     if unknown := [name for name in arguments.models if name not in makers]:
         raise ModelError(f"no baseline {unknown[0]!r}; there are {', '.join(makers)}")
     horizon_days = arguments.horizon_days or arguments.step_days
-    values = replay_nights(settings, history, nights, arguments.models, horizon_days, arguments.warm_start)
-    found, ratios = new_titles.measured(values, settings), new_titles.compare(values, settings)
+    values = replay_nights(settings, interactions, nights, arguments.models, horizon_days, arguments.warm_start)
+    found, ratios = new_titles.measure_segments(values, settings), new_titles.compare(values, settings)
     k = settings.evaluation.k[0]
     for metric in ("recall", "ndcg"):
-        print_measured(found, f"{metric}@{k}")
+        print_measurements(found, f"{metric}@{k}")
     print_ratios(ratios, "recall")
     warmth = new_titles.cold_to_warm(ratios, OURS, settings.gate.min_users)
     about = {
@@ -178,20 +178,20 @@ def work(settings: Settings, arguments: Namespace) -> None:
         **new_titles.summary(warmth),
     }
     texts = {
-        "time_machine.csv": measured.frame(found).to_csv(index=False),
+        "backtest.csv": measurement.to_frame(found).to_csv(index=False),
         "ratios.csv": new_titles.ratios_frame(ratios).to_csv(index=False),
         "nights.csv": new_titles.nights_frame(values).to_csv(index=False),
         new_titles.FILE: json.dumps(about, indent=1) + "\n",
     }
-    out = arguments.out or night_files.time_machine(settings)
+    out = arguments.out or night_files.backtest(settings)
     out.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (out / file).write_text(text, encoding="utf-8")
     for metric in ("recall", "ndcg"):
         plots.by_segment(found, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
-    with runs.start_run(settings, None, "time_machine"):
+    with runs.start_run(settings, None, "backtest"):
         mlflow.set_tags({"lake": settings.lake.root, "git_commit": runs.git_commit()})
-        mlflow.log_artifacts(str(out), "time_machine")
+        mlflow.log_artifacts(str(out), "backtest")
     print(_told(warmth))
 
 
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--warm-start", action="store_true", help="begin with the night before's towers")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="default: where the gate looks, <report.root>/time_machine"
+        "--out", type=Path, metavar="FOLDER", help="default: where the gate looks, <report.root>/backtest"
     )
 
     def checked(settings: Settings, arguments: Namespace) -> None:

@@ -37,7 +37,7 @@ from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
-from models.evaluation.dial_curve import Counts, DialPoint, Turned
+from models.evaluation.dial_curve import Counts, DialLists, DialPoint
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.popularity_calibration import Calibration
@@ -45,38 +45,38 @@ from models.tracking import registry, runs
 
 
 @dataclass(frozen=True)
-class Dialled:
+class ModelDials:
     """One model at every setting; `calibrations` by setting, in the order of `points`."""
 
-    turned: Turned
+    turned: DialLists
     points: list[DialPoint]
     calibrations: list[list[Calibration]]
 
 
 def measure_both(
     settings: Settings, model: str, catalogue: Catalogue, train: Positives, evaluation_set: EvaluationSet
-) -> dict[str, Dialled]:
+) -> dict[str, ModelDials]:
     """The registered model, and ALS trained on the same, at the same settings."""
     counts, people = np.bincount(train.liked.indices, minlength=len(catalogue)), len(train.user_ids)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
-    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
+    score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
     ours, points = dial_settings.measure(score, evaluation_set, counts, people, settings)
     als = baselines(settings.baselines, train, settings.seed)[ALS_BASELINE]()
     als.fit(train.liked, catalogue.content)
     k = settings.evaluation.k[0]
     scale = settings.index.popularity_scale
-    old = dial_curve.turn(
+    old = dial_curve.recommend_at_dials(
         lambda users: als.score(evaluation_set.histories[users]), evaluation_set, counts, scale, ours.dials, k
     )
-    old_points = dial_curve.curve(old, evaluation_set, counts, people, settings.evaluation)
+    old_points = dial_curve.measure_points(old, evaluation_set, counts, people, settings.evaluation)
     return {
-        name: Dialled(turned, found, _calibrations(settings, turned, evaluation_set, counts))
+        name: ModelDials(turned, found, _calibrations(settings, turned, evaluation_set, counts))
         for name, turned, found in ((model, ours, points), (ALS_BASELINE, old, old_points))
     }
 
 
 def _calibrations(
-    settings: Settings, turned: Turned, evaluation_set: EvaluationSet, counts: Counts
+    settings: Settings, turned: DialLists, evaluation_set: EvaluationSet, counts: Counts
 ) -> list[list[Calibration]]:
     options, k = settings.evaluation, settings.evaluation.k[0]
     titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
@@ -87,18 +87,18 @@ def _calibrations(
     ]
 
 
-def points_frame(found: Mapping[str, Dialled], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
+def points_frame(found: Mapping[str, ModelDials], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
     """A row per model and setting; `setting` is what it is named, of the first model alone."""
     rows = []
     for n, (model, own) in enumerate(found.items()):
-        is_best = dial_settings.front(own.points, "recall", "coverage", less_is_more=False)
+        is_best = dial_settings.pareto_front(own.points, "recall", "coverage", less_is_more=False)
         for point, on_front in zip(own.points, is_best, strict=True):
             names = [name for name, other in chosen.items() if n == 0 and other.dial == point.dial]
             rows.append({"model": model, "setting": " ".join(names), **asdict(point), "is_on_front": on_front})
     return pd.DataFrame(rows)
 
 
-def calibrations_frame(found: Mapping[str, Dialled]) -> pd.DataFrame:
+def calibrations_frame(found: Mapping[str, ModelDials]) -> pd.DataFrame:
     """A row per model, setting and group of users."""
     return pd.DataFrame(
         [
@@ -170,7 +170,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     tell_settings(ours.points, chosen, ours.turned.spreads)
 
     source = f"models.dial, {registered_name(trained_version)} on {evaluation_set.name}"
-    for_index = dial_settings.to_json(dial_settings.built_for(settings, ours.points, ours.turned.spread, source))
+    for_index = dial_settings.to_json(dial_settings.for_index(settings, ours.points, ours.turned.spread, source))
     texts = {
         "dial.csv": points.to_csv(index=False),
         "calibration.csv": calibrations.to_csv(index=False),
@@ -186,7 +186,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         for file, text in texts.items():
             (arguments.out / file).write_text(text, encoding="utf-8")
     if arguments.keep:
-        dial_settings.keep(settings, model, for_index)
+        dial_settings.keep_for_builds(settings, model, for_index)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

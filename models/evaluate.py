@@ -29,10 +29,10 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import measured
+from models.evaluation import measurement
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.recommender import Positions, recommend
 from models.tracking import registry, runs
 
@@ -67,7 +67,9 @@ def recommend_by_all(
     return lists
 
 
-def print_measured(found: Mapping[str, Sequence[Measured]], against: str, metric: str | None, title: str) -> None:
+def print_measurements(
+    found: Mapping[str, Sequence[Measurement]], against: str, metric: str | None, title: str
+) -> None:
     """A column per model: a line per metric over everybody, or, for one `metric`, a line per segment.
 
     ▲ and ▼ stand where the interval of the difference to `against` lies above or below 0.
@@ -94,15 +96,15 @@ def print_measured(found: Mapping[str, Sequence[Measured]], against: str, metric
     command_line.console().print(shown)
 
 
-def _verdict(row: Measured) -> str:
+def _verdict(row: Measurement) -> str:
     if row.difference is None:
         return "  "
     return " ▲" if row.difference.low > 0 else " ▼" if row.difference.high < 0 else "  "
 
 
-def write_measured(file: Path, found: Mapping[str, Sequence[Measured]]) -> None:
+def write_measurements(file: Path, found: Mapping[str, Sequence[Measurement]]) -> None:
     """A CSV file of `evaluation.frame`."""
-    measured.frame(found).to_csv(file, index=False)
+    measurement.to_frame(found).to_csv(file, index=False)
 
 
 def write_recommendations(file: Path, lists: Positions, evaluation_set: EvaluationSet, catalogue: Catalogue) -> None:
@@ -129,19 +131,19 @@ def work(settings: Settings, arguments: Namespace) -> None:
     names = list(dict.fromkeys([arguments.against, *names]))
     evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
     [lists] = recommend_by_all(settings, names, train, catalogue, [evaluation_set])
-    found = measured.measure(
+    found = measurement.measure(
         lists, arguments.against, evaluation_set, catalogue, train.liked, settings.evaluation, settings.seed
     )
     title = f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users, {evaluation_set.relevant.nnz:,} positives"
-    print_measured(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
+    print_measurements(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
     metric = f"recall@{settings.evaluation.k[0]}"
-    print_measured(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
+    print_measurements(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
     for name in names:
         if name not in known:
-            runs.log_measured(settings, name, evaluation_set.name, found, arguments.against)
+            runs.log_measurements(settings, name, evaluation_set.name, found, arguments.against)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        write_measured(arguments.out / "measured.csv", found)
+        write_measurements(arguments.out / "measured.csv", found)
         for name, own in lists.items():
             write_recommendations(arguments.out / f"{name}.parquet", own, evaluation_set, catalogue)
 

@@ -31,7 +31,7 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import dial_curve, dial_settings, evaluations_table, measured, plots
+from models.evaluation import dial_curve, dial_settings, evaluations_table, measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet, of_split
 from models.tracking import registry, runs
 
@@ -58,13 +58,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
     catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
     train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
     held_out = of_split(settings.lake.root, versions, settings.gate.split, catalogue)
-    is_met = lake_tables.met(settings.lake.root, versions, catalogue)
-    judged = held_out.among(is_met)
+    is_seen = lake_tables.seen_titles(settings.lake.root, versions, catalogue)
+    judged = held_out.among(is_seen)
     lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
     named, condensed = ({name: lists_of[own] for name, own in asked.items()} for lists_of in lists)
     options, seed = settings.evaluation, settings.seed
-    found = measured.measure(condensed, against, judged, catalogue, train.liked, options, seed)
-    unmet = measured.measure_unmet(named, against, held_out, is_met, options, seed)
+    found = measurement.measure(condensed, against, judged, catalogue, train.liked, options, seed)
+    unmet = measurement.measure_unseen(named, against, held_out, is_seen, options, seed)
     found = {name: [*rows, *unmet[name]] for name, rows in found.items()}
     evaluations_table.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
     folder = lists_folder(settings, arguments.ds)
@@ -73,9 +73,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
         evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
     write_dial(settings, arguments.ds, held_out, catalogue, train)
     challenger = next(name for name in asked if name not in BASELINES)
-    runs.log_measured(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
+    runs.log_measurements(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
     title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
-    evaluate.print_measured(found, against, None, title)
+    evaluate.print_measurements(found, against, None, title)
 
 
 def write_dial(
@@ -88,14 +88,14 @@ def write_dial(
     challenger = registry.fetch(settings, registry.CHALLENGER)
     trained = TwoTower.load(challenger.folder)
     k, counts = settings.evaluation.k[0], np.bincount(train.liked.indices, minlength=len(catalogue))
-    score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
+    score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
     turned, points = dial_settings.measure(score, evaluation_set, counts, len(train.user_ids), settings)
     pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
     runs.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
     source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {evaluation_set.name}"
-    built_for = dial_settings.built_for(settings, points, turned.spread, source)
-    dial_settings.keep(settings, registry.CHALLENGER, dial_settings.to_json(built_for))
+    built_for = dial_settings.for_index(settings, points, turned.spread, source)
+    dial_settings.keep_for_builds(settings, registry.CHALLENGER, dial_settings.to_json(built_for))
 
 
 def run_folder(ds: date) -> str:

@@ -1,7 +1,7 @@
 """The gate: whether tonight's challenger may take the champion's place, in a table and on a page.
 
 Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.backtest last
-wrote to <report.root>/time_machine; writes the verdict and every check to `gate_results`, and the page
+wrote to <report.root>/backtest; writes the verdict and every check to `gate_results`, and the page
 <report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only what the gate said yes to.
 
 Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gating/gate_rules.py, their tolerances in
@@ -25,7 +25,7 @@ from models.errors import ModelError
 from models.evaluation import evaluations_table
 from models.gating import gate_page, gate_results
 from models.gating.gate_results import Verdict
-from models.gating.gate_rules import Check, judge_cold_start, judge_data, judge_models
+from models.gating.gate_rules import Check, judge_data, judge_models, judge_new_titles
 from models.studies import new_titles
 from models.tracking import registry
 
@@ -43,7 +43,7 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
     options = settings.evaluation
     try:
         checks = judge_models(found[model], found[against], options.k[0], settings.gate, options.confidence)
-        checks += judge_cold_start(replayed(settings), settings.gate)
+        checks += judge_new_titles(replayed(settings), settings.gate)
         return against, [*checks, *judge_data(feed_days.read(settings.lake.root), ds, settings.gate)]
     except ValueError as error:
         raise ModelError(f"the gate can't judge {model} on {ds}: {error}") from error
@@ -51,7 +51,7 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
 
 def replayed(settings: Settings) -> Mapping[str, Any]:
     """What models.backtest last found of new titles; no ratio before its first run."""
-    file = night_files.time_machine(settings) / new_titles.FILE
+    file = night_files.backtest(settings) / new_titles.FILE
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else new_titles.summary(None)
 
 

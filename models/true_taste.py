@@ -34,10 +34,10 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
-from models.evaluation import dial_curve, measured
+from models.evaluation import dial_curve, measurement
 from models.evaluation.dial_curve import ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.recommender import Positions, Recommender, Scores
 from models.studies import simulated_tastes
 from models.studies.simulated_tastes import RELEASES
@@ -67,10 +67,12 @@ def recommend_all(
             score = _scores_of_baseline(model, evaluation_set, settings.seed)
         else:
             trained = TwoTower.load(registry.fetch(settings, name).folder)
-            score = dial_curve.scores_of(trained, CatalogueModel(trained, catalogue), evaluation_set)
+            score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
         own_dials = [0.0] if name.startswith("popularity") else dials  # it adds nothing to popularity
         scale = settings.index.popularity_scale
-        turned = dial_curve.turn(score, evaluation_set, counts, scale, own_dials, max(settings.evaluation.k))
+        turned = dial_curve.recommend_at_dials(
+            score, evaluation_set, counts, scale, own_dials, max(settings.evaluation.k)
+        )
         for dial, own in zip(own_dials, turned.lists, strict=True):
             lists[f"{name} {dial:+.2f}" if dial else name] = own
     return lists
@@ -84,19 +86,19 @@ def measure(
     is_niche: Mapping[str, bool],
     train: Positives,
     catalogue: Catalogue,
-) -> dict[str, list[Measured]]:
+) -> dict[str, list[Measurement]]:
     """All segments, and the taste of the user as one more dimension: niche or mainstream."""
     options = settings.evaluation
     if evaluation_set.name == RELEASES:
         options = options.model_copy(update={"k": (RELEASES_AT,)})
-    found = measured.measure(lists, against, evaluation_set, catalogue, train.liked, options, settings.seed)
+    found = measurement.measure(lists, against, evaluation_set, catalogue, train.liked, options, settings.seed)
     niche = np.array([is_niche[user] for user in evaluation_set.user_ids])
     for name, members in (("niche", niche), ("mainstream", ~niche)):
         users = np.flatnonzero(members)
         if not len(users):
             continue
         own = {model: of[users] for model, of in lists.items()}
-        part = measured.measure(
+        part = measurement.measure(
             own,
             against,
             simulated_tastes.users_of(evaluation_set, users),
@@ -110,7 +112,7 @@ def measure(
     return found
 
 
-def worse_segments(rows: Sequence[Measured], min_users: int) -> list[Measured]:
+def worse_segments(rows: Sequence[Measurement], min_users: int) -> list[Measurement]:
     """Segments of so many users where recall or NDCG is below that of the model compared with, interval and all."""
     return [
         row
@@ -122,15 +124,15 @@ def worse_segments(rows: Sequence[Measured], min_users: int) -> list[Measured]:
     ]
 
 
-def show(found: Mapping[str, Sequence[Measured]], against: str, evaluation_set: EvaluationSet, k: int) -> None:
+def show(found: Mapping[str, Sequence[Measurement]], against: str, evaluation_set: EvaluationSet, k: int) -> None:
     """A table of metrics over everybody, and one of recall per segment of models whose dial is at 0."""
     users = f"{len(evaluation_set.user_ids):,} users"
     title = f"{evaluation_set.name}: {users}, {evaluation_set.relevant.nnz:,} positives; ▲ ▼ against {against}"
     for part in (dict(list(found.items())[n : n + 6]) for n in range(0, len(found), 6)):
-        evaluate.print_measured(part, against, None, title)
+        evaluate.print_measurements(part, against, None, title)
     plain = {model: rows for model, rows in found.items() if " " not in model}
     shown = {model: [row for row in rows if row.dimension in _SHOWN] for model, rows in plain.items()}
-    evaluate.print_measured(shown, against, f"recall@{k}", f"recall@{k} of {evaluation_set.name} per segment")
+    evaluate.print_measurements(shown, against, f"recall@{k}", f"recall@{k} of {evaluation_set.name} per segment")
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
@@ -148,7 +150,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
             found = measure(settings, lists, against, evaluation_set, is_niche, train, catalogue)
             if n == 0:
                 show(found, against, evaluation_set, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
-            tables.append(measured.frame(found).assign(truth=name, against=against))
+            tables.append(measurement.to_frame(found).assign(truth=name, against=against))
             models = [model for model in found if model.split()[0] not in arguments.against]
             verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in models]
     print("\n".join(verdicts))
@@ -170,7 +172,7 @@ def _scores_of_baseline(model: Recommender, evaluation_set: EvaluationSet, seed:
     return score
 
 
-def _told(name: str, model: str, reference: str, rows: Sequence[Measured], min_users: int) -> str:
+def _told(name: str, model: str, reference: str, rows: Sequence[Measurement], min_users: int) -> str:
     worse = worse_segments(rows, min_users)
     places = ", ".join(f"{row.name} of {row.dimension} {row.segment}" for row in worse)
     where = f"below in {places}" if worse else "nowhere below"

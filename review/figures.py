@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from lake.feed_days import FeedDay
 from models.evaluation import plots
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.gating.gate_rules import Check
 from review.sections import Figure
 
@@ -44,7 +44,7 @@ def differences(checks: Sequence[Check], title: str) -> Figure:
     return _drawn(canvas, title)
 
 
-def by_segment(found: Mapping[str, Sequence[Measured]], dimension: str, metric: str, k: int) -> Figure:
+def by_segment(found: Mapping[str, Sequence[Measurement]], dimension: str, metric: str, k: int) -> Figure:
     """Bars per segment of a dimension, one of each model, with intervals."""
     return _drawn(plots.by_segment(found, dimension, metric, k), f"{metric}@{k} by {dimension}, for {', '.join(found)}")
 

@@ -19,7 +19,7 @@ from lake import delta_log, feed_days, night_files
 from lake.model_names import ALS_BASELINE
 from models.evaluation import evaluations_table
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.gating import gate_results
 from models.gating.gate_results import Verdict, name_of
 from models.gating.gate_rules import SEGMENT, failures
@@ -171,12 +171,12 @@ def new_titles(settings: Settings, ds: date) -> Section:
     return Section(title, said, [_by_age(compared, k)], [figures.by_segment(compared, "title_age_days", "recall", k)])
 
 
-def _old_and_new(found: Mapping[str, list[Measured]]) -> dict[str, list[Measured]]:
+def _old_and_new(found: Mapping[str, list[Measurement]]) -> dict[str, list[Measurement]]:
     """ALS and the registered models."""
     return {model: rows for model, rows in found.items() if model == ALS_BASELINE or "@" in model}
 
 
-def _by_age(found: Mapping[str, list[Measured]], k: int) -> Table:
+def _by_age(found: Mapping[str, list[Measurement]], k: int) -> Table:
     cells: dict[str, dict[str, str]] = {}
     users: dict[str, int] = {}
     for model, measured in found.items():

@@ -216,7 +216,7 @@ def history_weights(
     return sparse.csr_matrix((weights, (owners[kept], titles[kept])), shape=(len(users), len(catalogue)))
 
 
-def met(root: str, versions: Mapping[str, int], catalogue: Catalogue) -> NDArray[np.bool_]:
+def seen_titles(root: str, versions: Mapping[str, int], catalogue: Catalogue) -> NDArray[np.bool_]:
     """[titles]: whether somebody has met it: liked it by the newest night, or has it in a history of training_users."""
     columns = ("title_id", "count_positives_ever")
     rows = delta_files.read_table(f"{root}/title_features", versions["title_features"], columns)

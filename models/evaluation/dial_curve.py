@@ -3,7 +3,7 @@
 The score of a title is the model's, plus the dial times the deviation of the user's scores of the candidates times the
 standardised popularity of the title. So the dial counts in standard deviations of a user's scores, whatever the
 model's scale, and is the same for any model. An index adds one number for everybody, the dial times the median
-deviation: the same where all users' deviations are alike, which `Turned.spreads` shows.
+deviation: the same where all users' deviations are alike, which `DialLists.spreads` shows.
 
 Popularity counts the positives that the model was trained on, not those that it is measured against. What nobody liked
 yet is moved neither way; see models/blend/standardised.py.
@@ -45,7 +45,7 @@ class DialPoint:
 
 
 @dataclass(frozen=True)
-class Turned:
+class DialLists:
     """Lists [users, k] of each dial, and the deviation of each user's scores."""
 
     dials: Sequence[float]
@@ -57,28 +57,28 @@ class Turned:
         """What an index multiplies the dial with."""
         return float(np.median(self.spreads))
 
-    def beside(self, other: "Turned") -> "Turned":
+    def beside(self, other: "DialLists") -> "DialLists":
         """Both, of the same users, in the order of dials."""
         lists = [*self.lists, *other.lists]
         dials = [*self.dials, *other.dials]
         order = np.argsort(dials, kind="stable").tolist()
-        return Turned([dials[n] for n in order], [lists[n] for n in order], self.spreads)
+        return DialLists([dials[n] for n in order], [lists[n] for n in order], self.spreads)
 
 
-def scores_of(trained: TwoTower, bound: CatalogueModel, evaluation_set: EvaluationSet) -> ScoreUsers:
+def score_users(trained: TwoTower, bound: CatalogueModel, evaluation_set: EvaluationSet) -> ScoreUsers:
     """Scores of the users of an evaluation set; the model is given their countries and the ages of their histories."""
     padded = trained.padded(evaluation_set)
     return lambda users: bound.score_padded(padded.part(users))
 
 
-def turn(
+def recommend_at_dials(
     score: ScoreUsers,
     evaluation_set: EvaluationSet,
     counts: Counts,
     scale: standardised.Scale,
     dials: Sequence[float],
     k: int,
-) -> Turned:
+) -> DialLists:
     """Lists at every dial; `counts` [titles] are positives in training, `scale` is `index.popularity_scale`."""
     popularity = standardised.popularity(counts, evaluation_set.candidates, scale).values
     lists: list[list[Positions]] = [[] for _ in dials]
@@ -91,11 +91,11 @@ def turn(
         for dial, found in zip(dials, lists, strict=True):
             turned = (own + np.float32(dial) * spread * popularity).astype(np.float32)
             found.append(recommend_by(turned.__getitem__, histories, k, evaluation_set.candidates, ignored))
-    return Turned(dials, [np.concatenate(found) for found in lists], np.concatenate(spreads))
+    return DialLists(dials, [np.concatenate(found) for found in lists], np.concatenate(spreads))
 
 
-def curve(
-    turned: Turned, evaluation_set: EvaluationSet, counts: Counts, count_users: int, options: Evaluation
+def measure_points(
+    turned: DialLists, evaluation_set: EvaluationSet, counts: Counts, count_users: int, options: Evaluation
 ) -> list[DialPoint]:
     """A point per dial, at the first list length of `options`; `counts` [titles] are of `count_users` in training."""
     k = options.k[0]

@@ -7,7 +7,7 @@ from typing import Any
 from conf.settings import Dial, Settings
 from models.errors import ModelError
 from models.evaluation import dial_curve
-from models.evaluation.dial_curve import Counts, DialPoint, ScoreUsers, Turned
+from models.evaluation.dial_curve import Counts, DialLists, DialPoint, ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
@@ -47,26 +47,26 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
 
 def measure(
     score: ScoreUsers, evaluation_set: EvaluationSet, counts: Counts, count_users: int, settings: Settings
-) -> tuple[Turned, list[DialPoint]]:
+) -> tuple[DialLists, list[DialPoint]]:
     """A model at every setting of dial.values, and at some more between them, where the named ones end.
 
     `counts` [titles] are positives in training, of `count_users`.
     """
     k, dials = settings.evaluation.k[0], list(settings.dial.values)
     scale = settings.index.popularity_scale
-    turned = dial_curve.turn(score, evaluation_set, counts, scale, dials, k)
-    points = dial_curve.curve(turned, evaluation_set, counts, count_users, settings.evaluation)
+    turned = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
+    points = dial_curve.measure_points(turned, evaluation_set, counts, count_users, settings.evaluation)
     for _ in range(settings.dial.refinements):
-        if not (dials := between(points, settings.dial)):
+        if not (dials := refine_dials(points, settings.dial)):
             break
-        more = dial_curve.turn(score, evaluation_set, counts, scale, dials, k)
+        more = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
         turned = turned.beside(more)
-        points = [*points, *dial_curve.curve(more, evaluation_set, counts, count_users, settings.evaluation)]
+        points = [*points, *dial_curve.measure_points(more, evaluation_set, counts, count_users, settings.evaluation)]
         points.sort(key=lambda point: point.dial)
     return turned, points
 
 
-def between(points: Sequence[DialPoint], options: Dial) -> list[float]:
+def refine_dials(points: Sequence[DialPoint], options: Dial) -> list[float]:
     """Dials halfway from each named setting, but for balanced, to the next one that was measured further out."""
     chosen = choose(points, options)
     measured = [point.dial for point in points]
@@ -79,7 +79,7 @@ def between(points: Sequence[DialPoint], options: Dial) -> list[float]:
     return sorted(set(found))
 
 
-def front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool) -> list[bool]:
+def pareto_front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool) -> list[bool]:
     """[points]: whether no other point is better in one of two figures and no worse in the other.
 
     `gain` names a field of which more is better, `cost` the other one, of which less is better if `less_is_more`.
@@ -89,7 +89,7 @@ def front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool)
     return [not any(_dominates(other, own) for other in pairs) for own in pairs]
 
 
-def built_for(settings: Settings, points: Sequence[DialPoint], spread: float, measured: str) -> dict[str, Any]:
+def for_index(settings: Settings, points: Sequence[DialPoint], spread: float, measured: str) -> dict[str, Any]:
     """What `indexing.build --dial` takes: dials in units of scores, which deviate by `spread` for a user.
 
     `measured` says by what the points were, and on what.
@@ -103,7 +103,7 @@ def built_for(settings: Settings, points: Sequence[DialPoint], spread: float, me
     }
 
 
-def keep(settings: Settings, model: str, for_index: str) -> None:
+def keep_for_builds(settings: Settings, model: str, for_index: str) -> None:
     """Put what `indexing.build` is to give a registered model into its run, where it looks for it."""
     if not registry.keep_text(settings, model, FILE, for_index):
         raise ModelError(f"{model} was registered without a run, which could keep settings of the dial; use --dial")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from lake import night_tables
 from lake.night_tables import NightTable
 from models.evaluation.comparison import Difference
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 
 _DIFFERENCE = ("mean", "low", "high", "count_users", "share_better", "share_worse", "share_equal")
 
@@ -45,17 +45,17 @@ TABLE = NightTable(
 )
 
 
-def write(root: str, ds: date, split: str, against: str, found: Mapping[str, Sequence[Measured]]) -> None:
+def write(root: str, ds: date, split: str, against: str, found: Mapping[str, Sequence[Measurement]]) -> None:
     """Put what was measured on a night in place of what the table has of these models then."""
     for model, measured in found.items():
         rows = [_row(ds, split, model, against, own) for own in measured]
         night_tables.replace(root, TABLE, rows, night_tables.of_night(ds, model))
 
 
-def read(root: str, ds: date) -> dict[str, list[Measured]]:
+def read(root: str, ds: date) -> dict[str, list[Measurement]]:
     """What was measured on a night, by model."""
     rows = night_tables.read(root, TABLE)
-    found: dict[str, list[Measured]] = {}
+    found: dict[str, list[Measurement]] = {}
     for row in rows.filter(pc.equal(rows["ds"], pa.scalar(ds))).to_pylist():
         found.setdefault(row["model"], []).append(_measured(row))
     return found
@@ -68,7 +68,7 @@ def against(root: str, ds: date, model: str) -> str | None:
     return own["against"][0].as_py() if len(own) else None
 
 
-def _row(ds: date, split: str, model: str, against: str, own: Measured) -> dict[str, object]:
+def _row(ds: date, split: str, model: str, against: str, own: Measurement) -> dict[str, object]:
     difference = own.difference
     return {
         **{"ds": ds, "split": split, "model": model, "against": against},
@@ -78,8 +78,8 @@ def _row(ds: date, split: str, model: str, against: str, own: Measured) -> dict[
     }
 
 
-def _measured(row: Mapping[str, object]) -> Measured:
-    own = {name: row[name] for name in Measured.__dataclass_fields__ if name != "difference"}
+def _measured(row: Mapping[str, object]) -> Measurement:
+    own = {name: row[name] for name in Measurement.__dataclass_fields__ if name != "difference"}
     values = {name: row[f"difference_{name}"] for name in _DIFFERENCE}
     difference = None if values["mean"] is None else Difference(**values)  # type: ignore[arg-type]
-    return Measured(**own, difference=difference)  # type: ignore[arg-type]
+    return Measurement(**own, difference=difference)  # type: ignore[arg-type]

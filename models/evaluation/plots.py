@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.dial_settings import front
-from models.evaluation.measured import Measured
+from models.evaluation.dial_settings import pareto_front
+from models.evaluation.measurement import Measurement
 
 # Told apart by those who see colours otherwise too. Source: Okabe and Ito 2008, Color universal design.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#f0e442")
@@ -16,7 +16,7 @@ BETTER, WORSE, UNDECIDED = "#0072b2", "#d55e00", "#999999"
 _WIDTH = 9.0  # inches
 
 
-def by_segment(found: Mapping[str, Sequence[Measured]], dimension: str, metric: str, k: int) -> Figure:
+def by_segment(found: Mapping[str, Sequence[Measurement]], dimension: str, metric: str, k: int) -> Figure:
     """Bars per segment of a dimension, one of each model, with their intervals; below a segment how many users it has.
 
     Segments stand in the order in which they were measured. A model that lacks one has a gap there.
@@ -38,7 +38,7 @@ def by_segment(found: Mapping[str, Sequence[Measured]], dimension: str, metric: 
     return figure
 
 
-def differences(measured: Sequence[Measured], metric: str, k: int, title: str) -> Figure:
+def differences(measured: Sequence[Measurement], metric: str, k: int, title: str) -> Figure:
     """A line per segment: the mean difference to the model compared with, and its interval.
 
     Coloured where the interval lies above or below 0. Segments without a difference are left out.
@@ -89,7 +89,7 @@ def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, D
         for axes, traded in zip(row, _TRADED, strict=True):
             less_is_more = traded in ("gini", "mean_popularity")
             for number, (model, points) in enumerate(curves.items()):
-                colour, is_best = COLOURS[number % len(COLOURS)], front(points, gain, traded, less_is_more)
+                colour, is_best = COLOURS[number % len(COLOURS)], pareto_front(points, gain, traded, less_is_more)
                 places = [(getattr(point, traded), getattr(point, gain)) for point in points]
                 axes.plot(*zip(*places, strict=True), color=colour, linewidth=1, label=model)
                 for place, best in zip(places, is_best, strict=True):
@@ -105,11 +105,11 @@ def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, D
     return figure
 
 
-def _of(rows: Sequence[Measured], dimension: str, metric: str, k: int) -> list[Measured]:
+def _of(rows: Sequence[Measurement], dimension: str, metric: str, k: int) -> list[Measurement]:
     return [row for row in rows if (row.dimension, row.metric, row.k) == (dimension, metric, k)]
 
 
-def _intervals(rows: Sequence[Measured]) -> tuple[list[float], list[float], list[float]]:
+def _intervals(rows: Sequence[Measurement]) -> tuple[list[float], list[float], list[float]]:
     """Means, and how far their intervals reach below and above; 0 for a figure that has none."""
     lows = [row.mean if row.low is None else row.low for row in rows]
     highs = [row.mean if row.high is None else row.high for row in rows]

@@ -42,7 +42,7 @@ class Segment:
     relevant: sparse.csr_matrix
 
 
-def everybody(relevant: sparse.csr_matrix) -> Segment:
+def all_users(relevant: sparse.csr_matrix) -> Segment:
     """The whole truth."""
     return _segments("all", relevant, [("all", np.ones(relevant.nnz, dtype=np.bool_))])[0]
 

@@ -16,7 +16,7 @@ from typing import Any
 from conf.settings import Gate
 from lake.feed_days import FeedDay
 from models.evaluation.comparison import Difference
-from models.evaluation.measured import AMONG_ALL, Measured
+from models.evaluation.measurement import AMONG_ALL, Measurement
 
 OVERALL, SEGMENT, GUARDRAIL, DATA, BUNDLE = RULES = ("overall", "segment", "guardrail", "data", "bundle")
 ACCURACY = ("recall", "ndcg")
@@ -47,7 +47,11 @@ class Check:
 
 
 def judge_models(
-    challenger: Sequence[Measured], reference: Sequence[Measured], k: int, options: Gate, interval_confidence: float
+    challenger: Sequence[Measurement],
+    reference: Sequence[Measurement],
+    k: int,
+    options: Gate,
+    interval_confidence: float,
 ) -> list[Check]:
     """The checks of a challenger, whose differences are to `reference`, at list length `k`.
 
@@ -85,7 +89,7 @@ def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
     return checks
 
 
-def judge_cold_start(replayed: Mapping[str, Any], options: Gate) -> list[Check]:
+def judge_new_titles(replayed: Mapping[str, Any], options: Gate) -> list[Check]:
     """What new titles must get beside known ones, by what models.backtest last found; see `cold_start.summary`.
 
     It fails where chance is ruled out. No ratio, no check.
@@ -126,13 +130,13 @@ def failures(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.decides and not check.passed]
 
 
-def _measured(own: Mapping[tuple[str, str, str], Measured], key: tuple[str, str, str]) -> Measured:
+def _measured(own: Mapping[tuple[str, str, str], Measurement], key: tuple[str, str, str]) -> Measurement:
     if key not in own:
         raise ValueError(f"{' '.join(key)} was not measured")
     return own[key]
 
 
-def _judge_overall(row: Measured, options: Gate) -> Check:
+def _judge_overall(row: Measurement, options: Gate) -> Check:
     check = _of_difference(OVERALL, row, options.max_overall_loss_share)
     found = _difference(row)
     is_better, is_safe = found.mean > options.min_gain, found.low >= check.limit
@@ -145,7 +149,7 @@ def _judge_overall(row: Measured, options: Gate) -> Check:
     return replace(check, passed=is_better and is_safe, reason=reason)
 
 
-def _judge_segments(rows: Sequence[Measured], options: Gate, interval_confidence: float) -> list[Check]:
+def _judge_segments(rows: Sequence[Measurement], options: Gate, interval_confidence: float) -> list[Check]:
     """Holm's procedure: the surest losses first, each against its share of the error that is left."""
     checks = [_of_difference(SEGMENT, row, options.max_segment_loss_share) for row in rows]
     chances = [
@@ -183,7 +187,7 @@ def _told(check: Check, is_failed: bool, decides: bool) -> Check:
     return replace(check, passed=not is_failed, decides=decides, reason=reason)
 
 
-def _of_difference(rule: str, row: Measured, loss_share: float) -> Check:
+def _of_difference(rule: str, row: Measurement, loss_share: float) -> Check:
     found = _difference(row)
     its = row.mean - found.mean
     return Check(
@@ -205,14 +209,14 @@ def _of_difference(rule: str, row: Measured, loss_share: float) -> Check:
     )
 
 
-def _difference(row: Measured) -> Difference:
+def _difference(row: Measurement) -> Difference:
     if row.difference is None:
         raise ValueError(f"{row.name} of {row.dimension} {row.segment} was not compared")
     return row.difference
 
 
 def _judge_guardrails(
-    own: Mapping[tuple[str, str, str], Measured], its: Mapping[tuple[str, str, str], Measured], options: Gate
+    own: Mapping[tuple[str, str, str], Measurement], its: Mapping[tuple[str, str, str], Measurement], options: Gate
 ) -> list[Check]:
     coverage, popularity = ("all", "all", "coverage"), ("all", "all", "mean_popularity")
     for key in (coverage, popularity):
@@ -222,7 +226,7 @@ def _judge_guardrails(
     most = (1 + options.max_popularity_gain_share) * its[popularity].mean
     shown, liked = own[coverage].mean, own[popularity].mean
     return [
-        *_judge_unmet(own, its, options),
+        *_judge_unseen(own, its, options),
         _single(
             *(GUARDRAIL, "coverage", shown, least, shown >= least),
             f"{shown:.1%} of the titles are recommended to somebody, {its[coverage].mean:.1%} by the other",
@@ -238,8 +242,8 @@ def _judge_guardrails(
     ]
 
 
-def _judge_unmet(
-    own: Mapping[tuple[str, str, str], Measured], its: Mapping[tuple[str, str, str], Measured], options: Gate
+def _judge_unseen(
+    own: Mapping[tuple[str, str, str], Measurement], its: Mapping[tuple[str, str, str], Measurement], options: Gate
 ) -> list[Check]:
     """What the accuracy that is judged does not see: places of titles that nobody has met, and what they cost."""
     key = ("all", "all", "unmet_share")

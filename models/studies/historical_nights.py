@@ -37,7 +37,7 @@ _POSITIVE = ("user_id", "title_id", "event_time", "country")
 
 
 @dataclass(frozen=True)
-class History:
+class InteractionLog:
     """All positives of a lake, of whatever split, as rows of training_examples."""
 
     root: str
@@ -84,7 +84,7 @@ class History:
         )
 
 
-def read_history(settings: Settings) -> History:
+def read_interaction_log(settings: Settings) -> InteractionLog:
     """Everything a replay needs of the lake, at its newest versions."""
     root = settings.lake.root
     versions = training.pin(root)
@@ -92,11 +92,11 @@ def read_history(settings: Settings) -> History:
     catalogue = lake_tables.read_catalogue(root, versions, blocks)
     rows = delta_files.read_table(f"{root}/training_examples", versions["training_examples"], (*_POSITIVE, "known_ds"))
     countries = lake_tables.token_names(root, versions, "country")
-    return History(root, versions, catalogue, countries, rows, position_bias.read(root, versions))
+    return InteractionLog(root, versions, catalogue, countries, rows, position_bias.read(root, versions))
 
 
 def train_night(
-    settings: Settings, history: History, night: date, known: Positives, warm_start: TwoTower | None
+    settings: Settings, interactions: InteractionLog, night: date, known: Positives, warm_start: TwoTower | None
 ) -> TwoTower:
     """A model of what was known at the end of a night; with `warm_start` its towers begin as that model has them.
 
@@ -104,14 +104,14 @@ def train_night(
     """
     if warm_start:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
-    ranks = history.ranks.until(day_number(night))
+    ranks = interactions.ranks.until(day_number(night))
     with TemporaryDirectory(prefix="marquee-night-") as folder:
-        versions = {**history.versions, "training_users": 0, "training_examples": 0}
-        inputs = Inputs.of(settings, folder, versions, history.catalogue, known, history.countries, ranks)
+        versions = {**interactions.versions, "training_users": 0, "training_examples": 0}
+        inputs = Inputs.of(settings, folder, versions, interactions.catalogue, known, interactions.countries, ranks)
         if training.loss_for(settings, len(inputs.warm)) == "user_softmax":
             _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         else:
-            _write_examples(settings, Path(folder), history, night)
+            _write_examples(settings, Path(folder), interactions, night)
         model = training.train_model(settings, inputs, Path(folder) / "checkpoints", lambda result: None, warm_start)
     keras.backend.clear_session()  # else the graphs of all nights are kept
     return model
@@ -137,9 +137,9 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
     _write(settings, folder / "training_users", pa.table(columns))
 
 
-def _write_examples(settings: Settings, folder: Path, history: History, night: date) -> None:
+def _write_examples(settings: Settings, folder: Path, interactions: InteractionLog, night: date) -> None:
     """The rows of training_examples that were known, all of them to train on."""
-    location, version = f"{history.root}/training_examples", history.versions["training_examples"]
+    location, version = f"{interactions.root}/training_examples", interactions.versions["training_examples"]
     rows = delta_files.read_table(location, version, (*EXAMPLE_COLUMNS, "known_ds"))
     known = rows.filter(pc.less_equal(rows["known_ds"], pa.scalar(night)))
     named = known.append_column("split", pa.array(["train"] * len(known)))

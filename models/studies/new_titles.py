@@ -18,13 +18,13 @@ from models.data.lake_tables import Positives
 from models.evaluation import metrics, ratios, segments
 from models.evaluation.comparison import Estimate
 from models.evaluation.evaluation_set import EvaluationSet
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
 from models.recommender import Positions
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
-FILE = "time_machine.json"  # of `summary`, in a replay's folder
+FILE = "backtest.json"  # of `summary`, in a replay's folder
 _METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
 
 # One row per night, model, segment, metric and person: `value`.
@@ -75,23 +75,23 @@ def _segments(
     counts = np.bincount(known.liked.indices, minlength=relevant.shape[1]).astype(np.int64)
     is_later = is_new[relevant.indices] & (evaluation_set.ages_days >= options.later_days)
     return [
-        segments.everybody(relevant),
+        segments.all_users(relevant),
         *segments.positives_by_age(relevant, evaluation_set.ages_days, settings.evaluation.ages_days),
         *segments.positives_among(AGE, LATER, relevant, is_later),
         *segments.positives_by_known_likes(relevant, counts, options.known_likes),
     ]
 
 
-def measured(values: Values, settings: Settings) -> dict[str, list[Measured]]:
+def measure_segments(values: Values, settings: Settings) -> dict[str, list[Measurement]]:
     """By model the mean of every segment over all nights, with its interval over people."""
     options = settings.evaluation
     people = _people(values)
-    found: dict[str, list[Measured]] = {model: [] for model in values["model"].unique()}
+    found: dict[str, list[Measurement]] = {model: [] for model in values["model"].unique()}
     for (model, dimension, segment, metric), rows in values.groupby(_KEYS, sort=False):
         sample = Sample(rows["value"].to_numpy(), people[rows.index])
         own = ratios.estimate_mean(sample, options.resamples, options.confidence, settings.seed)
         found[model].append(
-            Measured(dimension, segment, metric, options.k[0], own.mean, own.low, own.high, own.count_users, 0)
+            Measurement(dimension, segment, metric, options.k[0], own.mean, own.low, own.high, own.count_users, 0)
         )
     return found
 

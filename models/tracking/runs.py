@@ -17,8 +17,8 @@ from mlflow.types import Schema, TensorSpec
 
 from conf.settings import Settings
 from models.blend.two_tower import TwoTower
-from models.evaluation import measured, plots
-from models.evaluation.measured import Measured
+from models.evaluation import measurement, plots
+from models.evaluation.measurement import Measurement
 from models.fit.epochs import EpochResult
 from models.tracking import registry
 
@@ -79,8 +79,8 @@ def log_model(model: TwoTower, card: str) -> str:
     return str(logged.model_uri)
 
 
-def log_measured(
-    settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measured]], against: str, shown: str = ""
+def log_measurements(
+    settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measurement]], against: str, shown: str = ""
 ) -> None:
     """Put what was measured into the run that a registered `model` came of, under evaluation/`name`.
 
@@ -94,7 +94,7 @@ def log_measured(
         return
     client, folder = registry.client(settings), f"evaluation/{name}"
     own = found[shown or model]
-    client.log_text(run_id, measured.frame(found).to_csv(index=False), f"{folder}/measured.csv")
+    client.log_text(run_id, measurement.to_frame(found).to_csv(index=False), f"{folder}/measured.csv")
     for row in own:
         if row.dimension == "all":
             client.log_metric(run_id, f"{name}.{row.metric}_{row.k}", row.mean)

@@ -17,7 +17,7 @@ POINTS = [
     DialPoint(-0.5, 0.29, 0.19, 0.7, 30.0, 0.1, 0.04, 0.7, 4.0),
     DialPoint(0.0, 0.30, 0.20, 0.5, 50.0, 0.1, 0.02, 0.8, 3.0),
 ]
-FOUND = dial_settings.built_for(SETTINGS, POINTS, 2.0, "a test")
+FOUND = dial_settings.for_index(SETTINGS, POINTS, 2.0, "a test")
 
 
 def test_what_was_chosen_by_measuring_is_what_a_bundle_gets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ AGES = values_of(
 
 
 def test_means_and_shares_over_nights() -> None:
-    [rows] = new_titles.measured(AGES, SETTINGS).values()
+    [rows] = new_titles.measure_segments(AGES, SETTINGS).values()
     means = {(row.dimension, row.segment): (row.mean, row.count_users) for row in rows}
     assert means["title_age_days", "0"] == pytest.approx((0.2, 3))
     assert means["title_age_days", "later"] == pytest.approx((0.4, 1))
@@ -166,13 +166,13 @@ def test_a_replay_from_end_to_end(command: list[str], tmp_path: Path, capsys: py
     nights = pd.read_csv(out / "nights.csv")
     assert set(nights["night"]) == {"2024-05-03", "2024-05-04", "2024-05-05"}
     assert set(nights["model"]) == {"marquee", "popularity", "als_ridge"}
-    figures = pd.read_csv(out / "time_machine.csv")
+    figures = pd.read_csv(out / "backtest.csv")
     everybody = figures[(figures["dimension"] == "all") & (figures["metric"] == "recall")].set_index("model")
     # Each of three nights all 48 people like one more title, of some four of their taste that are left.
     assert everybody["count_users"].tolist() == [48, 48, 48]
     assert everybody.loc["marquee", "mean"] > everybody.loc["popularity", "mean"]
     assert "0" in set(figures[figures["dimension"] == "title_age_days"]["segment"])
-    about = json.loads((out / "time_machine.json").read_text())
+    about = json.loads((out / "backtest.json").read_text())
     assert (about["nights"], about["horizon_days"], about["warm_start"]) == (3, 1, True)
     assert 0 <= about["low"] <= about["cold_to_warm"] <= about["high"]
     assert about["reference"] == "older"
@@ -180,7 +180,7 @@ def test_a_replay_from_end_to_end(command: list[str], tmp_path: Path, capsys: py
     shown = capsys.readouterr().out
     assert "recall@2 by age at the like, and by likes known on the night" in shown
     assert "cold to warm:" in shown.splitlines()[-1]
-    kept = mlflow.search_runs(experiment_names=["marquee"], filter_string="run_name = 'time_machine'")
+    kept = mlflow.search_runs(experiment_names=["marquee"], filter_string="run_name = 'backtest'")
     assert len(kept) == 1
 
 

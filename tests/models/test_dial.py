@@ -50,7 +50,7 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     counts[7] = 0
     candidates = np.arange(12) != 5
     evaluation_set = evaluation_set_of(random.random((40, 12)) < 0.2, np.ones((40, 12)), candidates)
-    turned = dial_curve.turn(scores.__getitem__, evaluation_set, counts, "log", (-0.8, 0.0, 0.5), 4)
+    turned = dial_curve.recommend_at_dials(scores.__getitem__, evaluation_set, counts, "log", (-0.8, 0.0, 0.5), 4)
     logs, known = np.log(1 + counts.astype(float)), candidates & (counts > 0)
     standard = (logs - logs[known].mean()) / logs[known].std()
     standard[7] = 0  # nobody liked it yet
@@ -71,8 +71,8 @@ def test_what_is_measured_by_hand() -> None:
     scores = np.array([[3.0, 2, 1, 0], [0, 1, 2, 3]], dtype=np.float32)
     evaluation_set = evaluation_set_of(np.zeros((2, 4)), np.array([[1, 0, 1, 0], [0, 0, 1, 0]]))
     options = SETTINGS.evaluation.model_copy(update={"k": (2,)})
-    turned = dial_curve.turn(scores.__getitem__, evaluation_set, counts, "log", (0.0,), 2)
-    [point] = dial_curve.curve(turned, evaluation_set, counts, 9, options)
+    turned = dial_curve.recommend_at_dials(scores.__getitem__, evaluation_set, counts, "log", (0.0,), 2)
+    [point] = dial_curve.measure_points(turned, evaluation_set, counts, 9, options)
     # Lists: titles 0, 1 and 3, 2. Hits: one of two positives, one of one; of the tail's none and one.
     assert (point.recall, point.tail_recall, point.coverage) == (0.75, 0.5, 1.0)
     first = 1 / (1 + 1 / np.log2(3))  # the first of two wanted hits, at rank 1
@@ -83,11 +83,11 @@ def test_what_is_measured_by_hand() -> None:
 
 def test_without_positives_of_the_tail_its_recall_is_not_known() -> None:
     evaluation_set = evaluation_set_of(np.zeros((1, 3)), np.array([[1, 0, 0]]))
-    turned = dial_curve.turn(
+    turned = dial_curve.recommend_at_dials(
         np.ones((1, 3), np.float32).__getitem__, evaluation_set, np.array([3, 1, 0]), "log", (0.0,), 2
     )
     assert np.isnan(
-        dial_curve.curve(turned, evaluation_set, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall
+        dial_curve.measure_points(turned, evaluation_set, np.array([3, 1, 0]), 3, SETTINGS.evaluation)[0].tail_recall
     )
 
 
@@ -109,7 +109,7 @@ def test_settings_are_named_by_what_they_cost_and_give() -> None:
     )
     chosen = {name: point.dial for name, point in dial_settings.choose(points, SETTINGS.dial).items()}
     assert chosen == {"popular": 0.5, "balanced": 0.0, "discover": -0.4, "gems": -0.7}
-    found = dial_settings.built_for(SETTINGS, points, 2.0, "a test")
+    found = dial_settings.for_index(SETTINGS, points, 2.0, "a test")
     reach = SETTINGS.index.dial_reach
     assert found["settings"] == {"popular": 1.0, "balanced": 0.0, "discover": -0.8, "gems": -1.4}
     assert (found["minimum"], found["maximum"]) == (-2 * reach, 2 * reach)
@@ -152,7 +152,7 @@ def test_between_a_named_setting_and_the_next_one_further_out_is_measured_too() 
         (0.5, 0.299, 0.19, 0.60, 60.0, 2.5),
     )
     # discover ends at -.4 and gems at -.6; popular is the last that was measured.
-    assert dial_settings.between(points, SETTINGS.dial) == [pytest.approx(-0.8), pytest.approx(-0.5)]
+    assert dial_settings.refine_dials(points, SETTINGS.dial) == [pytest.approx(-0.8), pytest.approx(-0.5)]
 
 
 def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
@@ -167,7 +167,7 @@ def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
     turned, points = dial_settings.measure(scores.__getitem__, evaluation_set, counts, 900, settings)
     assert [point.dial for point in points] == list(turned.dials) == sorted(turned.dials)
     assert len(turned.lists) == len(points) == len(set(turned.dials))
-    again = dial_curve.curve(turned, evaluation_set, counts, 900, settings.evaluation)
+    again = dial_curve.measure_points(turned, evaluation_set, counts, 900, settings.evaluation)
     assert again == points  # each list stands beside its own dial
     recalls = {point.dial: point.recall for point in points}
     popular = dial_settings.choose(points, settings.dial)["popular"].dial
@@ -181,8 +181,13 @@ def test_the_front_is_what_nothing_else_beats_in_both() -> None:
     points = points_of(
         (0, 0.3, 0, 0.5, 50, 0), (1, 0.2, 0, 0.4, 20, 0), (2, 0.1, 0, 0.9, 90, 0), (3, 0.1, 0, 0.9, 80, 0)
     )
-    assert dial_settings.front(points, "recall", "coverage", less_is_more=False) == [True, False, True, True]
-    assert dial_settings.front(points, "recall", "mean_popularity", less_is_more=True) == [True, True, False, False]
+    assert dial_settings.pareto_front(points, "recall", "coverage", less_is_more=False) == [True, False, True, True]
+    assert dial_settings.pareto_front(points, "recall", "mean_popularity", less_is_more=True) == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_front_is_drawn_for_every_figure(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lake import night_files
 from models import gate
 from models.evaluation import evaluations_table
 from models.evaluation.comparison import Difference
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.gating import gate_results
 from models.tracking import registry
 
@@ -49,21 +49,21 @@ def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return named
 
 
-def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measured]:
-    def row(segment: str, metric: str, own: float) -> Measured:
+def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measurement]:
+    def row(segment: str, metric: str, own: float) -> Measurement:
         dimension = "all" if segment == "all" else "popularity"
         difference = Difference(own, own - 0.01, own + 0.01, 500, 0.4, 0.3, 0.3) if compared else None
-        return Measured(dimension, segment, metric, 20, 0.2 + own, 0.19, 0.21, 500, 0, difference)
+        return Measurement(dimension, segment, metric, 20, 0.2 + own, 0.19, 0.21, 500, 0, difference)
 
     totals = [
-        Measured("all", "all", name, 20, value, None, None, 500, 0)
+        Measurement("all", "all", name, 20, value, None, None, 500, 0)
         for name, value in (("coverage", 0.5), ("mean_popularity", 0.5), ("unmet_share", 0.1))
     ]
     accuracy = [row(s, m, g) for m in ("recall", "ndcg") for s, g in (("all", gain), ("tail", tail_gain))]
     return accuracy + [row("all", f"{m}_among_all", gain) for m in ("recall", "ndcg")] + totals
 
 
-def measured(settings: Settings, found: Mapping[str, Sequence[Measured]]) -> None:
+def measured(settings: Settings, found: Mapping[str, Sequence[Measurement]]) -> None:
     evaluations_table.write(settings.lake.root, NIGHT, "test", "marquee@1", found)
 
 
@@ -117,7 +117,7 @@ def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Sett
 
 def test_new_titles_that_nobody_gets_stop_a_promotion(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     measured(lake, {"marquee@2": figures(0.02, 0.01), "marquee@1": figures(0.0, 0.0, compared=False)})
-    file = Path(lake.report.root) / "time_machine" / "time_machine.json"
+    file = Path(lake.report.root) / "backtest" / "backtest.json"
     file.parent.mkdir(parents=True)
     about = {"cold_to_warm": 0.01, "low": 0.0, "high": 0.02, "count_users": 150, "reference": "older"}
     about |= {"count_reference": 900, "first_night": "2024-05-03", "last_night": "2024-05-13"}

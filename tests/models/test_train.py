@@ -195,7 +195,7 @@ def test_a_model_registered_by_hand_has_no_run_to_keep_figures_in(home: Home) ->
     try:
         assert registry.run_of(settings, str(version)) is None
         assert registry.run_of(settings, "1") == registry.fetch(settings, "challenger").run_id
-        runs.log_measured(settings, str(version), "validation", {}, "als")
+        runs.log_measurements(settings, str(version), "validation", {}, "als")
     finally:
         client.delete_model_version(REGISTERED_MODEL, version)
 

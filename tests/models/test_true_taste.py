@@ -19,7 +19,7 @@ from models.data.content import Content
 from models.data.lake_tables import Catalogue, Positives
 from models.errors import ModelError
 from models.evaluation.comparison import Difference
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.studies import simulated_tastes
 
 FLOATS = pa.list_(pa.float32())
@@ -122,9 +122,9 @@ def test_a_folder_without_truth_is_told(tmp_path: Path, folder: Path) -> None:
 
 
 def test_only_losses_that_are_no_chance_are_told() -> None:
-    def row(metric: str, high: float, users: int) -> Measured:
+    def row(metric: str, high: float, users: int) -> Measurement:
         difference = Difference(-0.1, -0.2, high, users, 0.1, 0.5, 0.4)
-        return Measured("taste", metric, metric, 20, 0.1, 0.0, 0.2, users, 0, difference)
+        return Measurement("taste", metric, metric, 20, 0.1, 0.0, 0.2, users, 0, difference)
 
     rows = [row("recall", -0.01, 100), row("ndcg", 0.01, 100), row("recall", -0.01, 99), row("novelty", -0.01, 100)]
     assert true_taste.worse_segments(rows, 100) == rows[:1]

@@ -21,7 +21,7 @@ from lake import night_files
 from models.evaluation import evaluations_table
 from models.evaluation.comparison import Difference
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.gating import gate_results
 from models.gating.gate_rules import Check
 from review import night, report
@@ -101,9 +101,9 @@ def whole_night(settings: Settings) -> Settings:
 
 
 def figures(settings: Settings) -> None:
-    def row(dimension: str, segment: str, metric: str, mean: float) -> Measured:
+    def row(dimension: str, segment: str, metric: str, mean: float) -> Measurement:
         difference = Difference(0.1, 0.05, 0.15, 50, 0.5, 0.3, 0.2)
-        return Measured(dimension, segment, metric, 20, mean, mean - 0.05, mean + 0.05, 50, 0, difference)
+        return Measurement(dimension, segment, metric, 20, mean, mean - 0.05, mean + 0.05, 50, 0, difference)
 
     for model, gain in (("als", 0.0), ("marquee@1", 0.1)):
         segments = [("all", "all"), ("popularity", "tail"), ("title_age_days", "1-3"), ("history_titles", "5-19")]

@@ -223,8 +223,8 @@ def test_histories_are_those_of_the_users_asked_for(root: Path, catalogue: Catal
 
 
 def test_met_is_what_was_liked_or_stands_in_a_history(root: Path, catalogue: Catalogue) -> None:
-    is_met = lake_tables.met(str(root), lake_tables.pin(str(root)), catalogue)
-    assert dict(zip(catalogue.title_ids.tolist(), is_met.tolist(), strict=True)) == {10: True, 20: True, 30: False}
+    is_seen = lake_tables.seen_titles(str(root), lake_tables.pin(str(root)), catalogue)
+    assert dict(zip(catalogue.title_ids.tolist(), is_seen.tolist(), strict=True)) == {10: True, 20: True, 30: False}
 
 
 def test_unknown_block_is_named(root: Path) -> None:

@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from models.evaluation import plots
 from models.evaluation.comparison import Difference
 from models.evaluation.dial_curve import DialPoint
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 
 
-def measured(segment: str, mean: float, difference: tuple[float, float] | None = None, **changes: Any) -> Measured:
+def measured(segment: str, mean: float, difference: tuple[float, float] | None = None, **changes: Any) -> Measurement:
     """An interval reaches .02 below and .03 above the mean; a difference lies in the middle of its own."""
     low_and_high = {"low": mean - 0.02, "high": mean + 0.03, "count_users": 1200, "count_left_out": 0}
     plain = {"dimension": "popularity", "segment": segment, "metric": "recall", "k": 20, "mean": mean}
     paired = None
     if difference:
         paired = Difference(sum(difference) / 2, *difference, 1200, 0.5, 0.4, 0.1)
-    return Measured(**{**plain, **low_and_high, "difference": paired, **changes})
+    return Measurement(**{**plain, **low_and_high, "difference": paired, **changes})
 
 
 FOUND = {

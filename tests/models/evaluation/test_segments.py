@@ -35,7 +35,7 @@ def _pairs(found: Iterable[Segment]) -> dict[str, list[tuple[int, int]]]:
 
 
 def test_everybody_is_the_whole_truth() -> None:
-    segment = segments.everybody(_relevant())
+    segment = segments.all_users(_relevant())
     assert (segment.dimension, segment.name, segment.users.tolist()) == ("all", "all", [0, 1, 2, 3])
     np.testing.assert_array_equal(segment.relevant.toarray(), _relevant().toarray())
 

@@ -9,7 +9,7 @@ from conf.loader import load_settings
 from conf.settings import Gate, with_changes
 from lake.feed_days import FeedDay
 from models.evaluation.comparison import Difference
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 from models.gating import gate_rules
 from models.gating.gate_rules import Check
 
@@ -26,22 +26,22 @@ def options(**changes: object) -> Gate:
 
 def row(
     segment: str, metric: str, gain: float, half_width: float = 0.01, users: int = 1000, reference: float = 0.2
-) -> Measured:
+) -> Measurement:
     """A challenger's figure: `gain` over a reference of .2, with an interval of +- `half_width`."""
     difference = Difference(gain, gain - half_width, gain + half_width, users, 0.3, 0.2, 0.5)
     dimension = "all" if segment == "all" else "popularity"
-    return Measured(dimension, segment, metric, 20, reference + gain, None, None, users, 0, difference)
+    return Measurement(dimension, segment, metric, 20, reference + gain, None, None, users, 0, difference)
 
 
-def total(metric: str, value: float) -> Measured:
-    return Measured("all", "all", metric, 20, value, None, None, 1000, 0)
+def total(metric: str, value: float) -> Measurement:
+    return Measurement("all", "all", metric, 20, value, None, None, 1000, 0)
 
 
 REFERENCE = [total("coverage", 0.5), total("mean_popularity", 100.0), total("unmet_share", 0.0)]
 
 
 def judge(
-    rows: Sequence[Measured],
+    rows: Sequence[Measurement],
     coverage: float = 0.5,
     popularity: float = 100.0,
     unmet: float = 0.1,
@@ -53,7 +53,7 @@ def judge(
     return gate_rules.judge_models(challenger, REFERENCE, 20, options(**changes), 0.95)
 
 
-def better(*others: Measured) -> list[Measured]:
+def better(*others: Measurement) -> list[Measurement]:
     return [row("all", "recall", 0.02), row("all", "ndcg", 0.02), *others]
 
 
@@ -175,7 +175,7 @@ REPLAYED = {
 def test_new_titles_must_get_a_share_of_what_known_ones_get(
     changes: dict[str, float], passed: bool, decides: bool
 ) -> None:
-    [check] = gate_rules.judge_cold_start({**REPLAYED, **changes}, options(min_cold_to_warm=0.05))
+    [check] = gate_rules.judge_new_titles({**REPLAYED, **changes}, options(min_cold_to_warm=0.05))
     assert (check.passed, check.decides) == (passed, decides)
     assert (check.rule, check.metric, check.value, check.limit) == ("guardrail", "cold_to_warm", 0.04, 0.05)
     assert check.reason == (
@@ -185,7 +185,7 @@ def test_new_titles_must_get_a_share_of_what_known_ones_get(
 
 
 def test_before_a_replay_nothing_is_asked_of_new_titles() -> None:
-    assert gate_rules.judge_cold_start({"cold_to_warm": None}, options(min_cold_to_warm=0.05)) == []
+    assert gate_rules.judge_new_titles({"cold_to_warm": None}, options(min_cold_to_warm=0.05)) == []
 
 
 def test_index_must_reach_its_figures() -> None:

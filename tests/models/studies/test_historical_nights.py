@@ -17,7 +17,7 @@ from models.data.content import Content
 from models.data.lake_tables import Catalogue
 from models.position_bias import ClickRanks
 from models.studies import historical_nights
-from models.studies.historical_nights import History
+from models.studies.historical_nights import InteractionLog
 
 NIGHT = date(2024, 5, 10)
 DAY = historical_nights.day_number(NIGHT)
@@ -65,11 +65,11 @@ def ranks_of(*rows: tuple[int, int, bool, int, int, int]) -> ClickRanks:
     return ClickRanks(columns[0], columns[1], columns[2].astype(np.bool_), *columns[3:])
 
 
-def history_of(rows: list[dict[str, Any]]) -> History:
+def history_of(rows: list[dict[str, Any]]) -> InteractionLog:
     types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
     types |= {"country": pa.string(), "known_ds": pa.date32()}
     columns = {name: pa.array([own[name] for own in rows], type_) for name, type_ in types.items()}
-    return History("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
+    return InteractionLog("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
 
 
 def test_a_night_knows_what_came_in_by_its_end() -> None:
@@ -81,8 +81,8 @@ def test_a_night_knows_what_came_in_by_its_end() -> None:
 
 
 def test_the_truth_is_what_was_liked_next_of_what_was_out_by_then() -> None:
-    history = history_of(ROWS)
-    evaluation_set = history.evaluation_set_after(NIGHT, 2, history.known_by(NIGHT))
+    interactions = history_of(ROWS)
+    evaluation_set = interactions.evaluation_set_after(NIGHT, 2, interactions.known_by(NIGHT))
     assert evaluation_set is not None
     # a's like of 3 is of a title that comes out after both days, b's of 0 is known; c's of 1 is a day later.
     assert evaluation_set.user_ids == ["b", "c"]
@@ -96,8 +96,8 @@ def test_the_truth_is_what_was_liked_next_of_what_was_out_by_then() -> None:
 
 
 def test_where_nobody_liked_anything_next_there_is_no_truth() -> None:
-    history = history_of(ROWS[:5])
-    assert history.evaluation_set_after(NIGHT + timedelta(days=1), 5, history.known_by(NIGHT)) is None
+    interactions = history_of(ROWS[:5])
+    assert interactions.evaluation_set_after(NIGHT + timedelta(days=1), 5, interactions.known_by(NIGHT)) is None
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def settings_of(tiny_settings: Callable[..., Any], dated: Path, tmp_path_factory
     return lambda **changes: tiny_settings(dated, work, **{"training.epochs": 2, **changes})
 
 
-def without_later(history: History, night: date) -> History:
-    kept = history.rows.filter(pa.array([day <= night for day in history.rows["known_ds"].to_pylist()]))
-    return replace(history, rows=kept, ranks=history.ranks.until(historical_nights.day_number(night)))
+def without_later(interactions: InteractionLog, night: date) -> InteractionLog:
+    kept = interactions.rows.filter(pa.array([day <= night for day in interactions.rows["known_ds"].to_pylist()]))
+    return replace(interactions, rows=kept, ranks=interactions.ranks.until(historical_nights.day_number(night)))
 
 
 def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -> None:
@@ -129,30 +129,32 @@ def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -
     # By night the first title was clicked at rank 4; by the morning after at rank 1, and looks fall no more.
     by_night = ((101, day, True, 1, 1000, 200), (101, day, True, 4, 1000, 100), (100, day, False, 4, 90, 50))
     after = ((101, day + 1, True, 4, 1000, 300), (100, day + 1, False, 1, 90, 50))
-    history = replace(historical_nights.read_history(settings), ranks=ranks_of(*by_night, *after))
+    interactions = replace(historical_nights.read_interaction_log(settings), ranks=ranks_of(*by_night, *after))
     models = [
         historical_nights.train_night(settings, own, night, own.known_by(night), None)
-        for own in (history, without_later(history, night))
+        for own in (interactions, without_later(interactions, night))
     ]
-    assert len(history.known_by(night).days) == 48 * 3  # a like a day, of six
-    vectors = [model.title_vectors(history.catalogue) for model in models]
+    assert len(interactions.known_by(night).days) == 48 * 3  # a like a day, of six
+    vectors = [model.title_vectors(interactions.catalogue) for model in models]
     np.testing.assert_array_equal(vectors[0], vectors[1])
     uncorrected = historical_nights.train_night(
-        settings, replace(history, ranks=ranks_of()), night, history.known_by(night), None
+        settings, replace(interactions, ranks=ranks_of()), night, interactions.known_by(night), None
     )
-    assert not np.array_equal(uncorrected.title_vectors(history.catalogue), vectors[0])
-    later = historical_nights.train_night(settings, history, date(2024, 5, 4), history.known_by(date(2024, 5, 4)), None)
-    assert not np.array_equal(later.title_vectors(history.catalogue), vectors[0])
+    assert not np.array_equal(uncorrected.title_vectors(interactions.catalogue), vectors[0])
+    later = historical_nights.train_night(
+        settings, interactions, date(2024, 5, 4), interactions.known_by(date(2024, 5, 4)), None
+    )
+    assert not np.array_equal(later.title_vectors(interactions.catalogue), vectors[0])
 
 
 def test_a_large_catalogue_is_trained_on_examples_of_the_night(settings_of: Any) -> None:
     changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0, "training.epochs": 1}
     settings, night = settings_of(**changes), date(2024, 5, 3)
-    history = historical_nights.read_history(settings)
-    known = history.known_by(night)
-    model = historical_nights.train_night(settings, history, night, known, None)
+    interactions = historical_nights.read_interaction_log(settings)
+    known = interactions.known_by(night)
+    model = historical_nights.train_night(settings, interactions, night, known, None)
     assert sorted(model.title_ids.tolist()) == (np.flatnonzero(known.liked.sum(axis=0)) + 100).tolist()
     warmer = historical_nights.train_night(
-        settings_of(**changes, **{"training.warm_start_epochs": 1}), history, night, known, model
+        settings_of(**changes, **{"training.warm_start_epochs": 1}), interactions, night, known, model
     )
     assert warmer.dim == model.dim

@@ -22,7 +22,7 @@ AMONG_ALL = "_among_all"  # ends the name of a metric of lists among all titles,
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One metric of one model in one segment, its mean over users with its interval.
 
     `difference` is that to the model it is compared with, on the same users, with the shares of users for whom it is
@@ -61,7 +61,7 @@ def measure(
     liked: sparse.csr_matrix,
     options: Evaluation,
     seed: int,
-) -> dict[str, list[Measured]]:
+) -> dict[str, list[Measurement]]:
     """Per model what its `recommended` [users, titles] are worth; each is compared with the model `against`.
 
     `liked` [users, titles] is what the models were trained on: it says how popular a title was.
@@ -75,8 +75,8 @@ def measure(
         "calibration": lambda lists, k: metrics.calibration_at_k(lists, evaluation_set.histories, catalogue.genres, k),
     }
     parts = list(_segments(evaluation_set, catalogue, counts, options))
-    everybody = segments.everybody(evaluation_set.relevant)
-    found: dict[str, list[Measured]] = {model: [] for model in recommended}
+    all_users = segments.all_users(evaluation_set.relevant)
+    found: dict[str, list[Measurement]] = {model: [] for model in recommended}
     for k in options.k:
         for part in parts:
             for metric, of_hits in _ACCURACY.items():
@@ -84,45 +84,47 @@ def measure(
                 _add(found, values, against, part, metric, k, options, seed)
         for metric, of_list in of_lists.items():
             values = {model: of_list(own, k) for model, own in recommended.items()}
-            _add(found, values, against, everybody, metric, k, options, seed)
+            _add(found, values, against, all_users, metric, k, options, seed)
         for model, own in recommended.items():
             found[model] += _totals(own, evaluation_set.candidates, k)
     return found
 
 
-def measure_unmet(
+def measure_unseen(
     recommended: Mapping[str, Positions],
     against: str,
     evaluation_set: EvaluationSet,
-    is_met: NDArray[np.bool_],
+    is_seen: NDArray[np.bool_],
     options: Evaluation,
     seed: int,
-) -> dict[str, list[Measured]]:
+) -> dict[str, list[Measurement]]:
     """What titles do that nobody has met, and of which held-out positives can say nothing: over everybody.
 
-    `recommended` [users, titles] are lists among all titles, `is_met` [titles] those that somebody has met. Per model
+    `recommended` [users, titles] are lists among all titles, `is_seen` [titles] those that somebody has met. Per model
     the share of its places that others have (`unmet_share`), and accuracy where these count as misses
     (`recall_among_all`, `ndcg_among_all`, `mrr_among_all`).
     """
-    everybody = segments.everybody(evaluation_set.relevant)
-    found: dict[str, list[Measured]] = {model: [] for model in recommended}
+    all_users = segments.all_users(evaluation_set.relevant)
+    found: dict[str, list[Measurement]] = {model: [] for model in recommended}
     for k in options.k:
         for metric, of_hits in _ACCURACY.items():
             values = {model: of_hits(own, evaluation_set.relevant, k) for model, own in recommended.items()}
-            _add(found, values, against, everybody, f"{metric}{AMONG_ALL}", k, options, seed)
-        shares = {model: metrics.cold_share_at_k(own, is_met.astype(np.int64), k) for model, own in recommended.items()}
-        _add(found, shares, against, everybody, "unmet_share", k, options, seed)
+            _add(found, values, against, all_users, f"{metric}{AMONG_ALL}", k, options, seed)
+        shares = {
+            model: metrics.cold_share_at_k(own, is_seen.astype(np.int64), k) for model, own in recommended.items()
+        }
+        _add(found, shares, against, all_users, "unmet_share", k, options, seed)
     return found
 
 
-def frame(found: Mapping[str, Sequence[Measured]]) -> pd.DataFrame:
+def to_frame(found: Mapping[str, Sequence[Measurement]]) -> pd.DataFrame:
     """A row per model, segment and metric, with intervals and differences."""
     rows = [{"model": model, **asdict(row)} for model, rows in found.items() for row in rows]
     return pd.json_normalize(rows, sep="_").drop(columns="difference", errors="ignore")
 
 
 def _add(
-    found: dict[str, list[Measured]],
+    found: dict[str, list[Measurement]],
     values: Mapping[str, PerUser],
     against: str,
     part: Segment,
@@ -143,7 +145,7 @@ def _add(
         if model != against and both.any():
             difference = comparison.compare_paired(own[both], values[against][both], *bootstrap)
         found[model].append(
-            Measured(
+            Measurement(
                 dimension=part.dimension,
                 segment=part.name,
                 metric=metric,
@@ -158,20 +160,20 @@ def _add(
         )
 
 
-def _totals(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> Iterator[Measured]:
+def _totals(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> Iterator[Measurement]:
     """What is one number for all lists together."""
     empty = int((recommended == NO_TITLE).all(axis=1).sum())
     for metric, value in (
         ("coverage", metrics.coverage_at_k(recommended, candidates, k)),
         ("gini", metrics.gini_at_k(recommended, candidates, k)),
     ):
-        yield Measured("all", "all", metric, k, value, None, None, len(recommended), empty)
+        yield Measurement("all", "all", metric, k, value, None, None, len(recommended), empty)
 
 
 def _segments(
     evaluation_set: EvaluationSet, catalogue: Catalogue, counts: NDArray[np.int64], options: Evaluation
 ) -> Iterator[Segment]:
-    yield segments.everybody(evaluation_set.relevant)
+    yield segments.all_users(evaluation_set.relevant)
     lengths = np.diff(evaluation_set.histories.indptr).astype(np.int64)
     yield from segments.users_by_history(evaluation_set.relevant, lengths, options.history_titles)
     yield from segments.users_by_country(evaluation_set.relevant, evaluation_set.countries)

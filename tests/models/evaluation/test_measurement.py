@@ -9,9 +9,9 @@ from conf.settings import Evaluation, with_changes
 from lake.arrays import NO_TITLE
 from models.data.content import Content
 from models.data.lake_tables import Catalogue
-from models.evaluation import measured
+from models.evaluation import measurement
 from models.evaluation.evaluation_set import EvaluationSet
-from models.evaluation.measured import Measured
+from models.evaluation.measurement import Measurement
 
 # Training likes of titles 0 to 3: 4, 1, 1 and none.
 LIKED = sparse.csr_matrix([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=np.float32)
@@ -53,17 +53,17 @@ def evaluation_set() -> EvaluationSet:
 
 
 @pytest.fixture
-def found(options: Evaluation, catalogue: Catalogue, evaluation_set: EvaluationSet) -> dict[str, list[Measured]]:
+def found(options: Evaluation, catalogue: Catalogue, evaluation_set: EvaluationSet) -> dict[str, list[Measurement]]:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
-    return measured.measure(recommended, "old", evaluation_set, catalogue, LIKED, options, seed=7)
+    return measurement.measure(recommended, "old", evaluation_set, catalogue, LIKED, options, seed=7)
 
 
-def one(rows: list[Measured], metric: str, segment: str, dimension: str = "all") -> Measured:
+def one(rows: list[Measurement], metric: str, segment: str, dimension: str = "all") -> Measurement:
     [row] = [row for row in rows if (row.metric, row.segment, row.dimension) == (metric, segment, dimension)]
     return row
 
 
-def test_everybody_is_measured_and_compared(found: dict[str, list[Measured]]) -> None:
+def test_everybody_is_measured_and_compared(found: dict[str, list[Measurement]]) -> None:
     # Of u1's one positive both find it; of u2's two the new model finds one, the old none.
     assert one(found["old"], "recall", "all").mean == 0.5
     new = one(found["new"], "recall", "all")
@@ -73,7 +73,7 @@ def test_everybody_is_measured_and_compared(found: dict[str, list[Measured]]) ->
     assert one(found["old"], "recall", "all").difference is None
 
 
-def test_segments_restrict_the_truth(found: dict[str, list[Measured]]) -> None:
+def test_segments_restrict_the_truth(found: dict[str, list[Measurement]]) -> None:
     recall = {
         (row.dimension, row.segment): (row.mean, row.count_users) for row in found["new"] if row.metric == "recall"
     }
@@ -99,7 +99,7 @@ def test_segments_restrict_the_truth(found: dict[str, list[Measured]]) -> None:
     }
 
 
-def test_what_describes_lists_is_measured_too(found: dict[str, list[Measured]]) -> None:
+def test_what_describes_lists_is_measured_too(found: dict[str, list[Measurement]]) -> None:
     # u1 gets titles 2 and 0 with 1 and 4 likes, u2 gets title 3 with none.
     assert one(found["new"], "mean_popularity", "all").mean == (2.5 + 0) / 2
     assert one(found["new"], "cold_share", "all").mean == (0 + 1) / 2
@@ -108,7 +108,7 @@ def test_what_describes_lists_is_measured_too(found: dict[str, list[Measured]]) 
     assert one(found["new"], "coverage", "all").low is None
 
 
-def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measured]]) -> None:
+def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measurement]]) -> None:
     # One title has no pair to differ; u2's history is empty, and so has no genres to be true to.
     diversity = one(found["new"], "diversity", "all")
     assert (diversity.count_users, diversity.count_left_out) == (1, 1)
@@ -119,8 +119,8 @@ def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measur
 
 def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, evaluation_set: EvaluationSet) -> None:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
-    is_met = np.array([True, True, False, True])
-    found = measured.measure_unmet(recommended, "old", evaluation_set, is_met, options, seed=7)
+    is_seen = np.array([True, True, False, True])
+    found = measurement.measure_unseen(recommended, "old", evaluation_set, is_seen, options, seed=7)
     # Title 2 has one of two places for u1 in both, none for u2.
     assert one(found["new"], "unmet_share", "all").mean == 0.25
     recall = one(found["new"], "recall_among_all", "all")
