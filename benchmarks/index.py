@@ -35,9 +35,7 @@ from benchmarks.measure import Report, reporting, run_apart
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
-from indexing.errors import BundleError
 from indexing.publishing import publication
-from jobs.errors import JobError
 
 WANTED = (0.95, 0.99)
 CALLS = {"call": WholeCall, "filters": RecallByFilter, "als": OldRecommender}
@@ -155,7 +153,7 @@ def _parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return command_line.run(_parser(), work, argv, (BundleError, JobError))
+    return command_line.run(_parser(), work, argv)
 
 
 if __name__ == "__main__":

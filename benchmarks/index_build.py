@@ -28,11 +28,9 @@ from indexing.bundle import bundle, parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.layout import Layout
 from indexing.bundle.manifest import IndexParameters
-from indexing.errors import BundleError
 from indexing.publishing import publication
 from lake.arrays import Floats, Ids
 from models.blend.standardised import Standardised
-from models.errors import ModelError
 
 COLUMNS = ("titles", "form", "compiled s", "MB", "leaves", "reordered", "recall@10", "recall@100", "p50 ms", "p99 ms")
 
@@ -153,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--noise", type=float, default=0.25, help="standard deviations; 0.25 by default")
     command.add_argument("--balance", action="store_true", help="compare scalings at the same effort, and nothing else")
-    return command_line.run(command, work, argv, (BundleError, ModelError))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

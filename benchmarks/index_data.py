@@ -21,8 +21,8 @@ from indexing.bundle.bundle import Bundle
 from jobs.errors import JobError
 from lake import delta_files
 from lake.arrays import Floats
+from lake.errors import LakeError
 from models.data.padded_histories import PaddedHistories
-from models.errors import ModelError
 
 COUNT = 10  # length of lists that recall is of
 NOISE = 0.25  # of a vector's copies, in standard deviations of each dimension
@@ -128,7 +128,7 @@ def people(source: Bundle, settings: Settings, count: int) -> tuple[PaddedHistor
     longest, numbers = source.manifest.history_length, np.array(list(source.countries.values()), dtype=np.int64)
     try:
         version = delta_files.newest_version(f"{settings.lake.root}/user_histories")
-    except ModelError:
+    except LakeError:
         counts = source.titles["count_positives"].to_numpy()[: source.count_candidates]
         return sample_histories.made_up(
             counts, numbers, count, longest, settings.seed

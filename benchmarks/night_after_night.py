@@ -254,7 +254,7 @@ def work(settings: Settings, arguments: Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/nights"), metavar="FOLDER", help="default: data/nights")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

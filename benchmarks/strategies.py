@@ -166,7 +166,7 @@ def _parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return command_line.run(_parser(), work, argv, (ModelError,))
+    return command_line.run(_parser(), work, argv)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from conf import command_line
 from conf.settings import Settings
 from indexing.bundle import bundle
 from indexing.bundle.bundle import Bundle
-from indexing.errors import BundleError
 from indexing.publishing import pointer, publication
 from indexing.publishing.storage import LocalStore
 from jobs.errors import JobError
@@ -235,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--swaps", type=int, default=20)
     parser.add_argument("--connections", type=int, default=4, help="that ask at once")
     parser.add_argument("--work", metavar="FOLDER", help="where copies of the bundles are made, and stay")
-    return command_line.run(parser, work, argv, (BundleError, JobError))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,6 @@ from conf import command_line
 from conf.settings import Settings
 from lake import delta_files
 from models.data.dataset import BatchReader
-from models.errors import ModelError
 from models.fit import training
 from models.fit.training_inputs import InputMaker
 from models.towers.legacy_keras import keras, tf
@@ -280,7 +279,7 @@ def _parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return command_line.run(_parser(), work, argv, (ModelError,))
+    return command_line.run(_parser(), work, argv)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
+from conf.errors import ActionableError
 from conf.loader import DEFAULT_CONF, ConfigError, load_settings
 from conf.settings import Settings
 
@@ -31,16 +32,17 @@ def run(
     command: argparse.ArgumentParser,
     work: Callable[[Settings, Namespace], int | None],
     argv: Sequence[str] | None,
-    failures: tuple[type[Exception], ...],
+    failures: tuple[type[Exception], ...] = (),
 ) -> int:
-    """Parse, load the settings, do `work`; the errors that a person can act on end in one last line and code 1 or 2.
+    """Parse the arguments, load the settings, do `work`; returns the exit code.
 
-    `failures` are those errors, besides OSError and ConfigError.
+    ConfigError ends the command with its message as one last line and code 2; ActionableError, OSError and the foreign
+    errors in `failures` with code 1.
     """
     arguments = command.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    actionable: tuple[type[Exception], ...] = (*failures, OSError)
+    actionable: tuple[type[Exception], ...] = (ActionableError, OSError, *failures)
     try:
         return work(load_settings(arguments.conf, arguments.overrides), arguments) or 0
     except ConfigError as error:

@@ -27,12 +27,13 @@ from typing import Any
 import yaml
 
 from conf import command_line
+from conf.errors import ActionableError
 from conf.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
 
-class AirflowError(Exception):
+class AirflowError(ActionableError):
     """Airflow ended with an error; it has said which."""
 
 
@@ -164,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ds", metavar="DATE", help="run the night of this day, without a scheduler")
     parser.add_argument("--serve", action="store_true", help="run scheduler, DAG processor and pages until stopped")
     parser.add_argument("airflow", nargs="*", metavar="ARGUMENT", help="after --: Airflow's own command line")
-    return command_line.run(parser, work, argv, (AirflowError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

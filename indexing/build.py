@@ -33,7 +33,6 @@ from indexing.errors import BundleError
 from indexing.publishing import publication
 from lake.model_names import REGISTERED_MODEL
 from models.blend.two_tower import TwoTower
-from models.errors import ModelError
 from models.evaluation import dial_settings
 from models.tracking import registry
 from models.tracking.registry import Registered
@@ -114,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--ds", type=date.fromisoformat, metavar="DATE", help="day that titles' ages count to; the lake's newest night"
     )
-    return command_line.run(command, work, argv, (BundleError, ModelError))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

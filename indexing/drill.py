@@ -49,7 +49,7 @@ def work(settings: Settings, _: Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command_line.run(command_line.parser(__doc__), work, argv, (BundleError,))
+    return command_line.run(command_line.parser(__doc__), work, argv)
 
 
 if __name__ == "__main__":

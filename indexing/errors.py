@@ -1,11 +1,10 @@
-"""Errors that a person can act on."""
+"""The errors of what is made of a model and served."""
+
+from conf.errors import ActionableError
 
 
-class BundleError(Exception):
-    """A bundle can't be built, published or used; the message is the one clear last line a person sees.
-
-    Says what was expected, what came, and what to do.
-    """
+class BundleError(ActionableError):
+    """A bundle can't be built, published or used."""
 
 
 class RequestError(ValueError):

@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("promote needs --ds")
         return work(settings, arguments)
 
-    return command_line.run(parser, checked, argv, (BundleError, ModelError))
+    return command_line.run(parser, checked, argv)
 
 
 if __name__ == "__main__":

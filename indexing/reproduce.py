@@ -23,7 +23,6 @@ from indexing.bundle.parity import Golden, Served
 from indexing.errors import BundleError
 from indexing.publishing import publication
 from models.blend.two_tower import TwoTower
-from models.errors import ModelError
 from models.tracking import registry
 
 
@@ -82,7 +81,7 @@ def compare(original: Bundle, again: Bundle) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
     command.add_argument("version", nargs="?", metavar="VERSION", help="the live bundle by default")
-    return command_line.run(command, work, argv, (BundleError, ModelError))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

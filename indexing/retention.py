@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from conf import command_line
 from conf.settings import Settings
-from indexing.errors import BundleError
 from indexing.publishing import publication
 
 
@@ -21,7 +20,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command_line.run(command_line.parser(__doc__), work, argv, (BundleError,))
+    return command_line.run(command_line.parser(__doc__), work, argv)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from conf import command_line
 from conf.settings import Settings
-from indexing.errors import BundleError
 from indexing.publishing import publication
 
 
@@ -23,7 +22,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
     command.add_argument("--to", metavar="VERSION", help="a bundle that was live; the one before by default")
-    return command_line.run(command, work, argv, (BundleError,))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from pathlib import Path
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
-from indexing.errors import BundleError
 from indexing.publishing import publication
 
 
@@ -40,7 +39,7 @@ def _open(settings: Settings, named: str | None) -> Bundle:
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
     command.add_argument("bundle", nargs="?", metavar="BUNDLE", help="a folder or a version; the live one by default")
-    return command_line.run(command, work, argv, (BundleError,))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

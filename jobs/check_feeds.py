@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--ds", type=command.day, metavar="DATE", help="the day whose feeds are needed")
     asked.add_argument("--newest", action="store_true", help="print the last day of the events instead")
-    return command_line.run(parser, work, argv, (JobError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

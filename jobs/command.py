@@ -75,7 +75,7 @@ def run(
         except (PySparkException, Py4JJavaError) as error:
             raise JobError(_first_line(error)) from error
 
-    return command_line.run(command, with_short_errors, argv, (JobError,))
+    return command_line.run(command, with_short_errors, argv)
 
 
 def _first_line(error: PySparkException | Py4JJavaError) -> str:

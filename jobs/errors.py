@@ -1,8 +1,7 @@
-"""Errors that a person can act on."""
+"""The error of the jobs."""
+
+from conf.errors import ActionableError
 
 
-class JobError(Exception):
-    """A job can't do what was asked; the message is the one clear last line a person sees.
-
-    Says what was expected, what came, and what to do.
-    """
+class JobError(ActionableError):
+    """A job can't make its table or do its action."""

@@ -19,11 +19,9 @@ from pyspark.sql import SparkSession
 from rich.table import Table as RichTable
 
 from conf.settings import Settings
-from indexing.errors import BundleError
 from indexing.publishing import pinned_by_bundles
 from indexing.publishing.storage import open_store
 from jobs import command
-from jobs.errors import JobError
 from jobs.store import catalog, tables
 from jobs.store.pinned_by_models import pinned_versions
 from jobs.store.session import spark_session
@@ -85,12 +83,9 @@ def _written_at(path: str, version: int) -> datetime | None:
 def named_versions(settings: Settings) -> dict[str, int]:
     """The oldest version per table that a registered model or a bundle names.
 
-    Raises JobError where the bundles can't be asked, and mlflow.MlflowException where the registry can't.
+    Raises BundleError where a bundle's manifest can't be read, and mlflow.MlflowException where the registry can't.
     """
-    try:
-        by_bundles = pinned_by_bundles.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
-    except BundleError as error:
-        raise JobError(str(error)) from error
+    by_bundles = pinned_by_bundles.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
     by_models = pinned_versions(settings.mlflow.tracking_uri)
     named = by_bundles.keys() | by_models.keys()
     return {table: min(own[table] for own in (by_bundles, by_models) if table in own) for table in named}

@@ -13,7 +13,7 @@ from pyarrow import compute as pc
 from pyarrow import fs
 from pyarrow import parquet as pq
 
-from models.errors import ModelError, named
+from lake.errors import LakeError, named
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class DeltaFiles:
         ]
 
     def schema_of(self, columns: Sequence[str]) -> pa.Schema:
-        """The fields of some columns, in that order; raises ModelError where the table or a file lacks one."""
+        """The fields of some columns, in that order; raises LakeError where the table or a file lacks one."""
         if unknown := [column for column in columns if column not in self.schema.names]:
-            raise ModelError(f"{self.table}: no columns {unknown} in its files; they have {self.schema.names}")
+            raise LakeError(f"{self.table}: no columns {unknown} in its files; they have {self.schema.names}")
         for path, footer in self.footers.items():
             if lacking := sorted(set(columns) - set(footer.schema.to_arrow_schema().names)):
-                raise ModelError(f"{self.table}: {path} is older than columns {lacking}: build the table anew")
+                raise LakeError(f"{self.table}: {path} is older than columns {lacking}: build the table anew")
         return pa.schema([self.schema.field(column) for column in columns])
 
 
@@ -57,7 +57,7 @@ def splits(location: str, version: int) -> list[str]:
 def open_version(location: str, version: int, split: str | None = None) -> DeltaFiles:
     """The files that version `version` of a table consists of; only those of a split, for a table partitioned by it.
 
-    Raises ModelError where the version isn't there, no file has the split, a file is missing or no Parquet, or where
+    Raises LakeError where the version isn't there, no file has the split, a file is missing or no Parquet, or where
     rows can't be read from the files alone: deletion vectors, column mapping.
     """
     table = _load(location, version)
@@ -74,7 +74,7 @@ def open_version(location: str, version: int, split: str | None = None) -> Delta
 def read_table(location: str, version: int, columns: Sequence[str], split: str | None = None) -> pa.Table:
     """Columns of a whole small table, or of its rows of one split, in an order that is the same for a version.
 
-    Raises ModelError where `open_version` does, and where a column is lacking.
+    Raises LakeError where `open_version` does, and where a column is lacking.
     """
     files = open_version(location, version, split)
     schema = files.schema_of(columns)
@@ -93,7 +93,7 @@ def _load(location: str, version: int | None = None) -> DeltaTable:
     except (DeltaError, OSError) as error:
         wanted = "the newest version" if version is None else f"version {version}"
         reason = " ".join(str(error).split())
-        raise ModelError(f"{location}: {wanted} can't be read as a Delta table: {reason}") from error
+        raise LakeError(f"{location}: {wanted} can't be read as a Delta table: {reason}") from error
 
 
 def _uri(location: str) -> str:
@@ -103,13 +103,13 @@ def _uri(location: str) -> str:
 
 def _refuse_what_files_do_not_say(name: str, table: DeltaTable) -> None:
     if "deletionVectors" in (table.protocol().reader_features or []):
-        raise ModelError(
+        raise LakeError(
             f"{name}: has deletion vectors, so that its files hold deleted rows too; set delta.enableDeletionVectors"
             " to false, then ALTER TABLE ... DROP FEATURE deletionVectors"
         )
     mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
     if mode != "none":
-        raise ModelError(
+        raise LakeError(
             f"{name}: has column mapping (mode {mode!r}), so that its files name columns otherwise; build the table"
             " anew without delta.columnMapping.mode"
         )
@@ -120,13 +120,13 @@ def _logged_paths(name: str, table: DeltaTable, split: str | None) -> list[str]:
     if split is None:
         return added["path"].to_pylist()
     if split not in (found := _splits(name, table)):
-        raise ModelError(f"{name}: no rows of split {split!r}; found {found}")
+        raise LakeError(f"{name}: no rows of split {split!r}; found {found}")
     return added.filter(pc.field("partition.split") == split)["path"].to_pylist()
 
 
 def _splits(name: str, table: DeltaTable) -> list[str]:
     if "split" not in (partitioned_by := table.metadata().partition_columns):
-        raise ModelError(f"{name}: expected a table partitioned by 'split', found it by {partitioned_by}")
+        raise LakeError(f"{name}: expected a table partitioned by 'split', found it by {partitioned_by}")
     return sorted({partition["split"] for partition in table.partitions()})
 
 
@@ -137,13 +137,13 @@ def _filesystem(location: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(_uri(location))
     except (OSError, pa.ArrowException) as error:
-        raise ModelError(f"{location}: pyarrow can't open this: {str(error).splitlines()[0]}") from error
+        raise LakeError(f"{location}: pyarrow can't open this: {str(error).splitlines()[0]}") from error
 
 
 def _resolve(name: str, root: str, logged: str) -> str:
     """A path of the log, which is percent-encoded, on the filesystem."""
     if logged.startswith("/") or "://" in logged:
-        raise ModelError(f"{name}: {logged} lies outside of the table, as a shallow clone's files do: copy the table")
+        raise LakeError(f"{name}: {logged} lies outside of the table, as a shallow clone's files do: copy the table")
     return f"{root}/{unquote(logged)}"
 
 

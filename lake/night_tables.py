@@ -14,7 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lake import delta_files
-from models.errors import ModelError
+from lake.errors import LakeError
 
 log = logging.getLogger("marquee")
 
@@ -36,7 +36,7 @@ class NightTable:
 def replace(root: str, table: NightTable, rows: Sequence[Mapping[str, object]], where: str) -> int:
     """Put `rows` in place of those that fulfil `where`, in one commit; the table's version.
 
-    Raises ValueError for two rows of one key, and ModelError where other writers came first all the time.
+    Raises ValueError for two rows of one key, and LakeError where other writers came first all the time.
     """
     keys = [tuple(row[name] for name in table.key) for row in rows]
     if len(set(keys)) < len(keys):
@@ -52,7 +52,7 @@ def replace(root: str, table: NightTable, rows: Sequence[Mapping[str, object]], 
             return version
         except CommitFailedError:
             time.sleep(_WAIT_SECONDS * 2**attempt)
-    raise ModelError(f"{table.name}: another writer kept changing it through {_ATTEMPTS} attempts; run again later")
+    raise LakeError(f"{table.name}: another writer kept changing it through {_ATTEMPTS} attempts; run again later")
 
 
 def read(root: str, table: NightTable) -> pa.Table:

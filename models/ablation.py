@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot-of", metavar="LAKE", help="root of a lake of the same titles with another encoder")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to ablation.csv there")
     add_evaluation_arguments(parser)
-    return command_line.run(parser, work, argv, (ModelError, MlflowException))
+    return command_line.run(parser, work, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("--step-days and --horizon-days must be 1 or more")
         work(settings, arguments)
 
-    return command_line.run(parser, checked, argv, (ModelError, MlflowException))
+    return command_line.run(parser, checked, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
-from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
 from models.evaluation.dial_curve import Counts, DialLists, DialPoint
 from models.evaluation.evaluation_set import EvaluationSet
@@ -195,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where tables and the plot go, too")
     parser.add_argument("--keep", action="store_true", help="give the chosen settings to the model's bundles")
     add_evaluation_arguments(parser)
-    return command_line.run(parser, work, argv, (ModelError, MlflowException))
+    return command_line.run(parser, work, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

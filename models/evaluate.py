@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", default=ALS_BASELINE, metavar="NAME", help="what the others are compared with")
     add_evaluation_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

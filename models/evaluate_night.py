@@ -30,7 +30,6 @@ from models import evaluate
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
-from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, evaluations_table, measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet, of_split
 from models.tracking import registry, runs
@@ -116,7 +115,7 @@ def lists_folder(settings: Settings, ds: date) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

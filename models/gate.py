@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("--override and --why go together")
         return work(settings, arguments)
 
-    return command_line.run(parser, checked, argv, (ModelError,))
+    return command_line.run(parser, checked, argv)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,6 @@ from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.data.title_names import TitleNames, read_names
-from models.errors import ModelError
 from models.evaluation import segments
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
@@ -231,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("--count must be 1 or more")
         work(settings, arguments)
 
-    return command_line.run(parser, checked, argv, (ModelError, MlflowException))
+    return command_line.run(parser, checked, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

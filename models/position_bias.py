@@ -86,7 +86,7 @@ class Examination:
 
 
 def read(root: str, versions: Mapping[str, int]) -> ClickRanks:
-    """The table of a lake; raises ModelError where it isn't there."""
+    """The table of a lake; raises LakeError where it isn't there."""
     rows = delta_files.read_table(f"{root}/{TABLE}", versions[TABLE], _COLUMNS)
     columns = {name: rows[name].to_numpy() for name in _COLUMNS}
     columns["ds"] = columns["ds"].astype("datetime64[D]").astype(np.int64)
@@ -202,7 +202,7 @@ def _beside_first(found: ClickRanks) -> dict[int, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--truth", type=Path, metavar="JSON", help="chance of a look by rank, to show beside")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

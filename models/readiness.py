@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where both tables go")
     parser.add_argument("--count", type=int, default=20, metavar="N", help="titles to show; default: 20")
-    return command_line.run(parser, work, argv, (ModelError, MlflowException))
+    return command_line.run(parser, work, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from rich.progress import Progress
 from conf import command_line
 from conf.settings import Settings, with_changes
 from models.blend.two_tower import TwoTower
-from models.errors import ModelError
 from models.fit import training, workers
 from models.fit.epochs import EpochResult
 from models.tracking import registry, runs
@@ -108,7 +107,7 @@ def _told(result: EpochResult) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--name", default="train", metavar="NAME", help="of the run in MLflow")
-    return command_line.run(parser, work, argv, (ModelError, MlflowException))
+    return command_line.run(parser, work, argv, (MlflowException,))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data import lake_tables
 from models.data.lake_tables import Catalogue, Positives
-from models.errors import ModelError
 from models.evaluation import dial_curve, measurement
 from models.evaluation.dial_curve import ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
@@ -194,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to look at beside 0"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to true_taste.csv there")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
+from lake.errors import LakeError
 from models.data import lake_tables
 from models.data.content import Content
 from models.errors import ModelError
@@ -44,7 +45,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     try:
         held_out = evaluation_set.of_split(root, versions, "validation", catalogue)
         histories, relevant = held_out.histories, held_out.relevant
-    except ModelError:
+    except (LakeError, ModelError):
         train, relevant = hide(train, _HIDDEN_SHARE, settings.seed)
         users = np.flatnonzero(np.diff(relevant.indptr))
         histories, relevant = train[users], relevant[users]
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--random", type=int, default=12, metavar="N", help="points drawn first (default: 12)")
     parser.add_argument("--climbs", type=int, default=2, metavar="N", help="of them to climb from (default: 2)")
     parser.add_argument("--max-trials", type=int, default=60, metavar="N", help="default: 60")
-    return command_line.run(parser, work, argv, (ModelError, ValueError))
+    return command_line.run(parser, work, argv, (ValueError,))
 
 
 if __name__ == "__main__":

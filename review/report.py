@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from conf import command_line
 from conf.settings import Settings
 from lake import night_files
-from models.errors import ModelError
+from lake.errors import LakeError
 from models.gating import gate_results
 from review import examples, night
 from review.sections import Section
@@ -34,7 +34,7 @@ def sections(settings: Settings, ds: date, stages: Sequence[night.Stage]) -> lis
 def _told(part: night.Part, settings: Settings, ds: date) -> Section:
     try:
         return part(settings, ds)
-    except ModelError as error:  # a table that can't be read is a thing to report
+    except LakeError as error:  # a table that can't be read is a thing to report
         return Section(part.__name__.replace("_", " "), missing=str(error))
 
 
@@ -59,7 +59,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
-    return command_line.run(parser, work, argv, (ModelError,))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

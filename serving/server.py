@@ -31,7 +31,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from conf import command_line
 from conf.settings import Serving, Settings
-from indexing.errors import BundleError, RequestError
+from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import Store
 from serving.http.request_log import JsonLines, RequestLog, note
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--{name}", dest="overrides", action="append", metavar=shown,
             type=f"serving.{name}={{}}".format, help=f"for serving.{name}",
         )  # fmt: skip
-    return command_line.run(command, work, argv, (BundleError,))
+    return command_line.run(command, work, argv)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
-from indexing.errors import BundleError
 from indexing.publishing import publication
 from lake import delta_files
 from models.errors import ModelError
@@ -122,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
     parser.add_argument("--user", metavar="ID", help="a user with a history; default: one of usual length")
     parser.add_argument("--k", type=int, default=COUNT, metavar="N", help=f"titles per list; default: {COUNT}")
-    return command_line.run(parser, work, argv, (BundleError, ModelError))
+    return command_line.run(parser, work, argv)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class LakeInputs:
 
 
 def pin(root: str) -> dict[str, int]:
-    """The newest version of every table that a bundle is made of. Raises ModelError where the lake lacks one."""
+    """The newest version of every table that a bundle is made of. Raises LakeError where the lake lacks one."""
     return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
 
 

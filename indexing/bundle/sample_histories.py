@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
 from lake import delta_files
+from lake.errors import named
 from models.data.padded_histories import PaddedHistories
-from models.errors import named
 
 _SAMPLED_ROW_GROUPS = 8
 _OLDEST_DAYS = 1000.0

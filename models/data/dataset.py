@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lake.delta_files import DeltaFiles
+from lake.errors import LakeError
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
 from models.data.petastorm_adapter import ParquetFiles, make_batch_reader
@@ -70,7 +71,7 @@ class BatchReader:
     reader_threads: int = 2
 
     def __post_init__(self) -> None:
-        """Raises ModelError where the files lack a column, or have fewer row groups than there are shards."""
+        """Raises LakeError where the files lack a column, ModelError for fewer row groups than shards."""
         count_groups = len(self.files.row_groups)
         if not 0 <= self.cur_shard < self.shard_count <= count_groups:
             raise ModelError(
@@ -111,8 +112,8 @@ class BatchReader:
     def batches(self, epoch: int) -> Iterator[Rows]:
         """One pass, in batches that have `batch_size` rows but for the last one.
 
-        Closing the iterator, as dropping it does, ends the reader's threads. Raises ModelError where a file can't be
-        read any more, or where a column has nulls or lists of several lengths.
+        Closing the iterator, as dropping it does, ends the reader's threads. Raises LakeError where a file can't be
+        read any more, ModelError where a column has nulls or lists of several lengths.
         """
         for batch in self._batches(epoch, 1):
             if _count(batch) == self.batch_size or not self.drop_remainder:
@@ -190,12 +191,13 @@ class BatchReader:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Raise a feed's ModelError as itself: tf.data makes a text of it, in an error of its own."""
+    """Raise a feed's LakeError or ModelError as itself: tf.data makes a text of it, in an error of its own."""
     try:
         yield
     except tf.errors.OpError as error:
-        if own := re.search(r"ModelError: (.*)", error.message):
-            raise ModelError(own[1]) from error
+        if match := re.search(r"(LakeError|ModelError): (.*)", error.message):
+            error_type = LakeError if match[1] == "LakeError" else ModelError
+            raise error_type(match[2]) from error
         raise
 
 

@@ -111,7 +111,7 @@ def recent_counts(positives: Positives, days: int) -> NDArray[np.int64]:
 
 
 def pin(root: str, tables: Sequence[str] = TABLES) -> dict[str, int]:
-    """The newest version of each of `tables`. Raises ModelError where the lake lacks one."""
+    """The newest version of each of `tables`. Raises LakeError where the lake lacks one."""
     return {table: delta_files.newest_version(f"{root}/{table}") for table in tables}
 
 

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pyarrow import fs
 from pyarrow import parquet as pq
 
-from models.errors import ModelError, named
+from lake.errors import named
+from models.errors import ModelError
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class Inputs:
 
 
 def pin(root: str) -> dict[str, int]:
-    """The newest version of each of TABLES. Raises ModelError where the lake lacks one."""
+    """The newest version of each of TABLES. Raises LakeError where the lake lacks one."""
     return lake_tables.pin(root, TABLES)
 
 

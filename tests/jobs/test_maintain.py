@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
 from indexing.bundle import bundle
+from indexing.errors import BundleError
 from jobs import maintain, stg_events, stg_titles
-from jobs.errors import JobError
 from jobs.staging import feed_loads
 from jobs.store import tables
 from jobs.store.pinned_by_models import TAG_PREFIX, pinned_versions
@@ -95,7 +95,7 @@ def test_oldest_of_what_models_and_bundles_name_counts(settings: Settings, monke
 
 def test_manifest_that_does_not_say_stops_maintenance(settings: Settings) -> None:
     put_manifest(settings, "20240503T000000Z-m2", None, {})
-    with pytest.raises(JobError, match=r"m2/manifest\.json: expected the Delta versions that it was built from"):
+    with pytest.raises(BundleError, match=r"m2/manifest\.json: expected the Delta versions that it was built from"):
         maintain.named_versions(settings)
 
 

@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyarrow import parquet as pq
 
 from lake.delta_files import DeltaFiles, newest_version, open_version, read_table, splits
-from models.errors import ModelError
+from lake.errors import LakeError
 
 
 def titles(*title_ids: int, split: str = "train") -> pa.Table:
@@ -63,7 +63,7 @@ def test_a_split_is_the_files_of_its_partition(location: str) -> None:
 def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(location: str) -> None:
     write_deltalake(location, pa.concat_tables([titles(1), titles(2, split="test")]), partition_by=["split"])
 
-    with pytest.raises(ModelError, match=r"version 0: no rows of split 'held_out'; found \['test', 'train'\]"):
+    with pytest.raises(LakeError, match=r"version 0: no rows of split 'held_out'; found \['test', 'train'\]"):
         open_version(location, 0, "held_out")
 
 
@@ -78,7 +78,7 @@ def test_splits_are_those_that_have_rows(location: str) -> None:
 def test_a_table_without_splits_has_none(location: str) -> None:
     write_deltalake(location, titles(1))
 
-    with pytest.raises(ModelError, match=r"expected a table partitioned by 'split', found it by \[\]"):
+    with pytest.raises(LakeError, match=r"expected a table partitioned by 'split', found it by \[\]"):
         open_version(location, 0, "train")
 
 
@@ -93,7 +93,7 @@ def test_a_version_that_is_not_there_is_one_clear_line(location: str, version: i
     if version:
         write_deltalake(location, titles(1))
 
-    with pytest.raises(ModelError, match=f"{location}: version {version} can't be read as a Delta table") as raised:
+    with pytest.raises(LakeError, match=f"{location}: version {version} can't be read as a Delta table") as raised:
         open_version(location, version)
 
     assert "\n" not in str(raised.value)
@@ -126,7 +126,7 @@ def features(*names: str) -> dict[str, Any]:
 def test_deletion_vectors_are_refused_by_name(location: str) -> None:
     write_log(location, features("deletionVectors"), {"delta.enableDeletionVectors": "true"})
 
-    with pytest.raises(ModelError, match=f"{location} version 0: has deletion vectors"):
+    with pytest.raises(LakeError, match=f"{location} version 0: has deletion vectors"):
         open_version(location, 0)
 
 
@@ -135,14 +135,14 @@ def test_deletion_vectors_are_refused_by_name(location: str) -> None:
 def test_column_mapping_is_refused_by_name(location: str, mode: str, protocol: Mapping[str, Any]) -> None:
     write_log(location, protocol, {"delta.columnMapping.mode": mode})
 
-    with pytest.raises(ModelError, match=rf"{location} version 0: has column mapping \(mode '{mode}'\)"):
+    with pytest.raises(LakeError, match=rf"{location} version 0: has column mapping \(mode '{mode}'\)"):
         open_version(location, 0)
 
 
 def test_a_feature_nobody_here_knows_is_refused_by_name(location: str) -> None:
     write_log(location, features("somethingNew"), {})
 
-    with pytest.raises(ModelError, match="'somethingNew' is not supported"):
+    with pytest.raises(LakeError, match="'somethingNew' is not supported"):
         open_version(location, 0)
 
 
@@ -151,7 +151,7 @@ def test_files_outside_of_the_table_are_refused_by_name(location: str) -> None:
     log = Path(location) / "_delta_log" / f"{0:020}.json"
     log.write_text(log.read_text().replace('"path":"part', '"path":"file:///elsewhere/part'))
 
-    with pytest.raises(ModelError, match=r"file:///elsewhere/part-.* lies outside of the table"):
+    with pytest.raises(LakeError, match=r"file:///elsewhere/part-.* lies outside of the table"):
         open_version(location, 0)
 
 
@@ -161,7 +161,7 @@ def test_a_missing_file_is_one_clear_line(location: str) -> None:
     missing = list(open_version(location, 1).footers)[1]
     Path(missing).unlink()
 
-    with pytest.raises(ModelError, match=f"{missing}: the file is missing") as raised:
+    with pytest.raises(LakeError, match=f"{missing}: the file is missing") as raised:
         open_version(location, 1)
 
     assert "\n" not in str(raised.value)
@@ -174,7 +174,7 @@ def test_a_truncated_file_is_one_clear_line(location: str, kept_bytes: int) -> N
     truncated = next(iter(open_version(location, 1).footers))
     Path(truncated).write_bytes(Path(truncated).read_bytes()[:kept_bytes])
 
-    with pytest.raises(ModelError, match=f"{truncated}: the file can't be read as Parquet") as raised:
+    with pytest.raises(LakeError, match=f"{truncated}: the file can't be read as Parquet") as raised:
         open_version(location, 1)
 
     assert "\n" not in str(raised.value)
@@ -221,7 +221,7 @@ def test_a_table_of_which_all_rows_were_deleted_is_read_as_empty(location: str) 
 def test_a_column_that_the_files_lack_is_named(location: str, column: str) -> None:
     write_deltalake(location, titles(1), partition_by=["split"])
 
-    with pytest.raises(ModelError, match=rf"no columns \['{column}'\] in its files; they have \['title_id'\]"):
+    with pytest.raises(LakeError, match=rf"no columns \['{column}'\] in its files; they have \['title_id'\]"):
         read_table(location, 0, ["title_id", column])
 
 
@@ -230,10 +230,10 @@ def test_a_file_from_before_a_column_is_named(location: str) -> None:
     write_deltalake(location, titles(2).append_column("hour", pa.array([3])), mode="append", schema_mode="merge")
     before = next(iter(open_version(location, 0).footers))
 
-    with pytest.raises(ModelError, match=rf"{before} is older than columns \['hour'\]"):
+    with pytest.raises(LakeError, match=rf"{before} is older than columns \['hour'\]"):
         read_table(location, 1, ["hour"])
 
 
 def test_what_is_no_object_store_is_refused() -> None:
-    with pytest.raises(ModelError, match="hdfs://name/table: version 0 can't be read"):
+    with pytest.raises(LakeError, match="hdfs://name/table: version 0 can't be read"):
         open_version("hdfs://name/table", 0)

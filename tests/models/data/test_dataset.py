@@ -17,6 +17,7 @@ from pyarrow import parquet as pq
 
 from models.data.dataset import BatchReader, Rows, Shuffle, clear_errors
 from lake.delta_files import DeltaFiles, open_version
+from lake.errors import LakeError
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
 
@@ -241,7 +242,7 @@ def test_a_file_that_goes_missing_is_one_clear_line(tmp_path: Path, is_tensorflo
     (path,) = lost.files.footers
     Path(path).unlink()
 
-    with pytest.raises(ModelError, match="the file is missing") as raised, clear_errors():
+    with pytest.raises(LakeError, match="the file is missing") as raised, clear_errors():
         list(lost.dataset(epoch=0) if is_tensorflow else lost.batches(epoch=0))
 
     assert str(raised.value).startswith(path)
@@ -274,5 +275,5 @@ def test_lists_whose_length_changed_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_column_is_named(files: DeltaFiles) -> None:
-    with pytest.raises(ModelError, match=r"no columns \['title'\] in its files"):
+    with pytest.raises(LakeError, match=r"no columns \['title'\] in its files"):
         reader(files, columns=["title"])

@@ -12,6 +12,7 @@ import pytest
 from deltalake import write_deltalake
 
 from models.data import lake_tables
+from lake.errors import LakeError
 from models.errors import ModelError
 from models.data.lake_tables import Catalogue
 
@@ -233,5 +234,5 @@ def test_unknown_block_is_named(root: Path) -> None:
 
 
 def test_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="title_features"):
+    with pytest.raises(LakeError, match="title_features"):
         lake_tables.pin(str(tmp_path))

@@ -13,6 +13,7 @@ import pytest
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from lake.errors import LakeError
 from models.errors import ModelError
 from models.data.petastorm_adapter import ParquetFiles, make_batch_reader
 
@@ -158,7 +159,7 @@ def test_columns_that_are_no_arrays_are_refused(tmp_path: Path, values: pa.Array
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"gone\.parquet: the file is missing"):
+    with pytest.raises(LakeError, match=r"gone\.parquet: the file is missing"):
         make_batch_reader([str(tmp_path / "gone.parquet")], filesystem=LOCAL)
 
 
@@ -174,7 +175,7 @@ def test_a_damaged_row_group_is_one_clear_error(tmp_path: Path, capfd: pytest.Ca
     file = numbered(tmp_path, 4)
     damage(file, 2)
 
-    with pytest.raises(ModelError, match=r"numbered\.parquet: the file can't be read as Parquet") as raised:
+    with pytest.raises(LakeError, match=r"numbered\.parquet: the file can't be read as Parquet") as raised:
         read([file], shuffle_row_groups=False)
 
     assert "\n" not in str(raised.value)
