@@ -12,15 +12,13 @@ COUNTRIES = ("DE", "FR", "GB", "US")
 _MANY_STEPS = 10_000  # till the learning rate has fallen
 
 
-def _options(settings: Settings) -> NetworkOptions:
+def _options(settings: Settings, count_titles: int) -> NetworkOptions:
     model = settings.model
     return NetworkOptions(
         dim=model.dim,
+        count_titles=count_titles,
         count_countries=FIRST_COUNTRY_ID + len(COUNTRIES),
         temperature=model.temperature,
-        learn_temperature=model.learn_temperature,
-        id_dropout=model.id_dropout,
-        content_dropout=model.content_dropout,
         seed=settings.seed,
     )
 
@@ -30,9 +28,8 @@ def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> Sampled
     options = settings.training
     epochs.use_precision(options)
     shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
-    content = np.empty((len(title_ids), 0), dtype=np.float32)
     made = SampledSoftmax(
-        _options(settings), content, shares / shares.sum(), options.uniform_negatives, options.correct_sampling
+        _options(settings, len(title_ids)), shares / shares.sum(), options.uniform_negatives, options.correct_sampling
     )
     epochs.compile_network(made, options, _MANY_STEPS)
     return made
@@ -44,8 +41,7 @@ def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftma
     epochs.use_precision(options)
     least, most = options.dropped_share
     made = UserSoftmax(
-        _options(settings),
-        np.empty((len(title_ids), 0), dtype=np.float32),
+        _options(settings, len(title_ids)),
         (least, most),
         options.target_power,
         settings.interactions.positive_min_weight,

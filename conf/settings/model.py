@@ -1,11 +1,9 @@
 """The parts of the model and their weights: model."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from conf.settings.content import ContentBlock
 from conf.settings.section import Positive, Section, Share, Weight
 
 
@@ -49,10 +47,6 @@ class Recency(Section):
 class Model(Section):
     dim: Positive  # of the towers
     temperature: Annotated[float, Field(gt=0)]
-    learn_temperature: bool
-    content_blocks: Annotated[Sequence[ContentBlock], AfterValidator(tuple)]  # of the title tower; none is ids alone
-    id_dropout: Annotated[float, Field(ge=0, lt=1)]
-    content_dropout: Annotated[float, Field(ge=0, lt=1)]
     ease: ModelEase
     weights: PartWeights
     recency: Recency

@@ -32,7 +32,6 @@ class Training(Section):
     correct_sampling: bool
     learning_rate: Annotated[float, Field(gt=0)]
     final_learning_rate_share: Share
-    content_weight_decay: Annotated[float, Field(ge=0)]
     patience_epochs: Positive  # without a better validation figure, where a split holds something back
     validation_users: Positive  # at most so many are asked after each epoch
     shuffle_buffer_rows: Positive

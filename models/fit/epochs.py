@@ -38,16 +38,14 @@ def use_precision(options: Training) -> None:
 
 
 def compile_network(network: TwoTowerNetwork, options: Training, count_steps: int) -> None:
-    """Adam, with a learning rate that falls along a cosine over `count_steps`, and weight decay on content alone."""
+    """Adam, with a learning rate that falls along a cosine over `count_steps`."""
     rate = keras.optimizers.schedules.CosineDecay(
         options.learning_rate, max(count_steps, 1), alpha=options.final_learning_rate_share
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=options.content_weight_decay)
-    optimizer.exclude_from_weight_decay(
-        var_list=[variable for variable in network.trainable_variables if "projection" not in variable.name]
-    )
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    network.compile(optimizer=optimizer, jit_compile=options.xla == "on" or (options.xla == "auto" and has_gpu))
+    network.compile(
+        optimizer=keras.optimizers.Adam(rate), jit_compile=options.xla == "on" or (options.xla == "auto" and has_gpu)
+    )
 
 
 def fit(

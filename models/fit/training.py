@@ -32,7 +32,7 @@ from models.fit.workers import SharedReader
 from models.linear import linear_part
 from models.linear.als import Als
 from models.linear.cold_ridge import ColdRidge
-from models.linear.content_kernel import dense_features, features, select
+from models.linear.content_kernel import features, select
 from models.linear.ease import Ease
 from models.position_bias import ClickRanks
 from models.towers.layers import QUERY_WEIGHTS
@@ -113,8 +113,7 @@ def pin(root: str) -> dict[str, int]:
 def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
     """What the tables hold; raises ModelError where nobody liked anything."""
     root = settings.lake.root
-    blocks = dict.fromkeys(settings.model.content_blocks, 1.0) | dict(settings.content.blocks)
-    catalogue = lake_tables.read_catalogue(root, versions, blocks)
+    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
     train = lake_tables.read_positives(root, versions, "train", catalogue)
     if not train.liked.nnz:
         raise ModelError(f"{root}/training_examples version {versions['training_examples']}: nothing to train on")
@@ -210,34 +209,23 @@ def _network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwork:
     model, training = settings.model, settings.training
     options = NetworkOptions(
         dim=model.dim,
+        count_titles=len(inputs.warm),
         count_countries=FIRST_COUNTRY_ID + len(inputs.countries),
         temperature=model.temperature,
-        learn_temperature=model.learn_temperature,
-        id_dropout=model.id_dropout,
-        content_dropout=model.content_dropout,
         seed=settings.seed,
         title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],
     )
-    content = _tower_content(inputs, model.content_blocks)
     if loss == "sampled_softmax":
         counts = inputs.counts
         popularity = (counts / counts.sum()).astype(np.float32)
-        return SampledSoftmax(options, content, popularity, training.uniform_negatives, training.correct_sampling)
+        return SampledSoftmax(options, popularity, training.uniform_negatives, training.correct_sampling)
     least, most = training.dropped_share
     return UserSoftmax(
         options,
-        content,
         (least, most),
         training.target_power,
         settings.interactions.positive_min_weight,
     )
-
-
-def _tower_content(inputs: Inputs, blocks: Sequence[str]) -> Floats:
-    """[warm titles, width]; of width 0 without blocks."""
-    if not blocks:
-        return np.empty((len(inputs.warm), 0), dtype=np.float32)
-    return dense_features(features(inputs.catalogue.content.only(dict.fromkeys(blocks, 1.0))))[inputs.warm]
 
 
 def _assembled(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> TwoTower:

@@ -57,12 +57,6 @@ def features(content: Content) -> Features:
     return Features(tuple(blocks), content.count_titles)
 
 
-def dense_features(rows: Features) -> NDArray[np.float32]:
-    """[rows, width of all blocks]: the features themselves, for models that take numbers; sparse blocks get dense."""
-    blocks = [_dense(own.values) - np.outer(own.presence, own.mean) for own in rows.blocks]
-    return np.hstack([np.empty((rows.count, 0)), *blocks]).astype(np.float32)
-
-
 def select(rows: Features, positions: Positions) -> Features:
     """The rows at `positions`, in their order."""
     blocks = (replace(own, values=own.values[positions], presence=own.presence[positions]) for own in rows.blocks)

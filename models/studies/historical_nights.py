@@ -88,8 +88,7 @@ def read_interaction_log(settings: Settings) -> InteractionLog:
     """Everything a replay needs of the lake, at its newest versions."""
     root = settings.lake.root
     versions = training.pin(root)
-    blocks = dict.fromkeys(settings.model.content_blocks, 1.0) | dict(settings.content.blocks)
-    catalogue = lake_tables.read_catalogue(root, versions, blocks)
+    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
     rows = delta_files.read_table(f"{root}/training_examples", versions["training_examples"], (*_POSITIVE, "known_ds"))
     countries = lake_tables.token_names(root, versions, "country")
     return InteractionLog(root, versions, catalogue, countries, rows, position_bias.read(root, versions))

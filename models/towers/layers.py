@@ -5,9 +5,6 @@ Titles are named by row: row n + 1 is the n-th title, and row 0 is padding.
 
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.towers.legacy_keras import keras, tf
 
 _LEAST_SQUARE = 1e-12  # of a length that is divided by
@@ -23,54 +20,26 @@ class HistoryTensors(NamedTuple):
 
 
 class TitleTower(keras.layers.Layer):
-    """Rows to vectors of length 1: an embedding of the title's id, and one of its content.
+    """Rows to vectors of length 1: an embedding of the title's id."""
 
-    In training the id of a title is left out at random (`id_dropout`), in histories and as a candidate alike, so that
-    content learns to stand for it. Source: Volkovs et al. 2017, DropoutNet.
-    """
-
-    def __init__(
-        self, count_titles: int, dim: int, content: NDArray[np.float32], id_dropout: float, content_dropout: float
-    ) -> None:
-        """`content` [titles, width] is what is known of the titles; of width 0 where that is nothing."""
+    def __init__(self, count_titles: int, dim: int) -> None:
         super().__init__(name="titles")
         self._count_rows = count_titles + 1
         self._dim = dim
-        self._id_dropout = id_dropout
-        self._content_dropout = content_dropout
-        padded = np.vstack([np.zeros((1, content.shape[1]), np.float32), content])
-        self._content = tf.constant(padded) if content.shape[1] else None
 
     def build(self, _shape: tf.TensorShape | None = None) -> None:
         spread = keras.initializers.RandomNormal(stddev=self._dim**-0.5, seed=1)
         self.ids = self.add_weight("ids", [self._count_rows, self._dim], initializer=spread)
-        if self._content is not None:
-            # Narrow at first: the ids decide, until content has something to say.
-            start = keras.initializers.RandomNormal(stddev=1e-3, seed=2)
-            self.projection = self.add_weight("projection", [self._content.shape[1], self._dim], initializer=start)
         self.built = True
 
-    def table(self, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """[titles + 1, dim], row 0 zeros. `seed` int32 [2] draws what is dropped; None drops nothing."""
-        return self._vectors(tf.range(self._count_rows), seed)
+    def table(self) -> tf.Tensor:
+        """[titles + 1, dim]; row 0 is zeros."""
+        return self.call(tf.range(self._count_rows))
 
-    def call(self, rows: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """[rows, dim] for `rows` [rows], as of `table`."""
-        return self._vectors(rows, seed)
-
-    def _vectors(self, rows: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        found = tf.gather(tf.cast(self.ids, self.compute_dtype), rows)
-        if seed is not None and self._id_dropout > 0:
-            # By title and not by place: a title whose id is dropped is dropped wherever the step meets it.
-            kept = tf.random.stateless_uniform([self._count_rows], seed) >= self._id_dropout
-            found *= tf.cast(tf.gather(kept, rows), found.dtype)[..., None]
-        if self._content is not None:
-            content = tf.cast(tf.gather(self._content, rows), self.compute_dtype)
-            if seed is not None and self._content_dropout > 0:
-                kept = tf.random.stateless_uniform(tf.shape(content), seed + 1) >= self._content_dropout
-                content *= tf.cast(kept, content.dtype) / (1 - self._content_dropout)
-            found += tf.matmul(content, tf.cast(self.projection, content.dtype))
-        return unit(found) * tf.cast(rows > 0, found.dtype)[..., None]
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        """[rows, dim]: rows of `table`."""
+        embeddings = tf.gather(tf.cast(self.ids, self.compute_dtype), rows)
+        return unit(embeddings) * tf.cast(rows > 0, embeddings.dtype)[..., None]
 
 
 class QueryTower(keras.layers.Layer):

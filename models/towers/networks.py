@@ -22,11 +22,9 @@ class NetworkOptions:
     """What both networks are made of; `conf` says what each means."""
 
     dim: int
+    count_titles: int
     count_countries: int
     temperature: float
-    learn_temperature: bool
-    id_dropout: float
-    content_dropout: float
     seed: int
     title_weights: NDArray[np.float32] | None = None  # [titles], of a like in the loss; 1 each where None
 
@@ -34,18 +32,16 @@ class NetworkOptions:
 class TwoTowerNetwork(tfrs.Model):
     """Both towers and the temperature of their softmax; subclasses say what the loss is."""
 
-    def __init__(self, options: NetworkOptions, content: NDArray[np.float32]) -> None:
-        """`content` [titles, width] as of TitleTower."""
+    def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
-        self.titles = TitleTower(len(content), options.dim, content, options.id_dropout, options.content_dropout)
+        self.titles = TitleTower(options.count_titles, options.dim)
         self.query = QueryTower(options.dim, options.count_countries)
         self.titles.build()
         self.query.build()
-        self.log_temperature = tf.Variable(
-            np.log(options.temperature), dtype=tf.float32, trainable=options.learn_temperature, name="log_temperature"
-        )
+        # Through the logarithm: rounded otherwise, a training would not give the model that it gave before.
+        self._temperature = tf.exp(tf.constant(np.log(options.temperature), tf.float32))
         self._seed = options.seed
-        weights = np.ones(len(content), np.float32) if options.title_weights is None else options.title_weights
+        weights = np.ones(options.count_titles, np.float32) if options.title_weights is None else options.title_weights
         self._title_weights = tf.constant(np.append(np.float32(0), weights))
         self._mean_loss = keras.metrics.Mean("mean_loss")
 
@@ -65,7 +61,7 @@ class TwoTowerNetwork(tfrs.Model):
 
     def _logits(self, history: HistoryTensors, table: tf.Tensor) -> tf.Tensor:
         products = tf.matmul(self.query(history, table), table, transpose_b=True)
-        return tf.cast(products, tf.float32) / tf.exp(self.log_temperature)
+        return tf.cast(products, tf.float32) / self._temperature
 
     def draw(self, purpose: int) -> tf.Tensor:
         """int32 [2]: a seed of this step, replica and purpose, the same whenever the same step is made again."""
@@ -85,7 +81,6 @@ class UserSoftmax(TwoTowerNetwork):
     def __init__(
         self,
         options: NetworkOptions,
-        content: NDArray[np.float32],
         dropped_share: tuple[float, float],
         target_power: float,
         positive_min_weight: float,
@@ -94,7 +89,7 @@ class UserSoftmax(TwoTowerNetwork):
 
         A user counts as much as the number of targets to the power `target_power`.
         """
-        super().__init__(options, content)
+        super().__init__(options)
         self._least_dropped, self._most_dropped = dropped_share
         self._target_power = target_power
         self._positive_min_weight = positive_min_weight
@@ -103,7 +98,7 @@ class UserSoftmax(TwoTowerNetwork):
         """The mean over users of the mean of -log p over their targets, both weighed; a scalar."""
         history = HistoryTensors(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
-        table = self.titles.table(self.draw(2))
+        table = self.titles.table()
         logits = self._logits(kept, table)
         liked = tf.cast(kept.weights >= self._positive_min_weight, tf.float32)
         is_kept = tf.minimum(scattered(kept.rows, liked, table.shape[0]), 1.0)
@@ -146,14 +141,13 @@ class SampledSoftmax(TwoTowerNetwork):
     def __init__(
         self,
         options: NetworkOptions,
-        content: NDArray[np.float32],
         popularity: NDArray[np.float32],
         uniform_negatives: int,
         correct_sampling: bool,
     ) -> None:
         """`popularity` [titles] is each title's share of all positives: how often a drawn one is met in batches."""
-        super().__init__(options, content)
-        self._count_titles = len(content)
+        super().__init__(options)
+        self._count_titles = options.count_titles
         self._popularity = tf.constant(np.append(np.float32(0), popularity))
         self._uniform_negatives = uniform_negatives
         self._correct_sampling = correct_sampling
@@ -172,7 +166,7 @@ class SampledSoftmax(TwoTowerNetwork):
         history = HistoryTensors(rows, inputs["weights"], inputs["ages_days"], inputs["country"])
         query = tf.cast(self.query(history, table), tf.float32)
         losses = self.task(
-            query / tf.exp(self.log_temperature),
+            query / self._temperature,
             tf.cast(tf.gather(table, columns), tf.float32),
             candidate_sampling_probability=self._met_as_candidate(inputs, drawn) if self._correct_sampling else None,
             candidate_ids=candidates,
@@ -187,12 +181,12 @@ class SampledSoftmax(TwoTowerNetwork):
         Of a large catalogue only what the batch names; a small one is one table whose shape never changes.
         """
         if self._count_titles < _FEW_TITLES:
-            return self.titles.table(self.draw(2)), rows, candidates
+            return self.titles.table(), rows, candidates
         named = tf.concat([tf.zeros([1], rows.dtype), tf.reshape(rows, [-1]), candidates], axis=0)
         unique, places = tf.unique(named, out_idx=rows.dtype)
         count = tf.size(rows)
         return (
-            self.titles(unique, self.draw(2)),
+            self.titles(unique),
             tf.reshape(places[1 : 1 + count], tf.shape(rows)),
             places[1 + count :],
         )

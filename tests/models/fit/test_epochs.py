@@ -48,9 +48,8 @@ def options() -> Callable[..., Training]:
 
 def network(options: Training, count_steps: int = 24) -> UserSoftmax:
     keras.utils.set_random_seed(3)
-    about = NetworkOptions(4, 3, 0.2, True, id_dropout=0.2, content_dropout=0.1, seed=3)
-    content = np.random.default_rng(2).normal(size=(TITLES, 3)).astype(np.float32)
-    made = UserSoftmax(about, content, (0.2, 0.6), 0.5, 0.25)
+    about = NetworkOptions(dim=4, count_titles=TITLES, count_countries=3, temperature=0.2, seed=3)
+    made = UserSoftmax(about, (0.2, 0.6), 0.5, 0.25)
     epochs.compile_network(made, options, count_steps)
     return made
 
@@ -193,7 +192,7 @@ def test_a_loss_that_is_no_number_ends_it(
 def test_an_epoch_s_loss_is_the_mean_over_its_steps(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
 ) -> None:
-    still = options(learning_rate=1e-12, epochs=1, content_weight_decay=0.0)
+    still = options(learning_rate=1e-12, epochs=1)
     own = network(still)
     own.optimizer.build(own.trainable_variables)
     order = np.random.default_rng(0).permutation(4)
@@ -204,19 +203,6 @@ def test_an_epoch_s_loss_is_the_mean_over_its_steps(
     own.optimizer.iterations.assign(0)
     [result] = fit(own, batches, still, tmp_path)
     assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_weights_of_content_decay_and_no_others(
-    batches: dict[str, np.ndarray], options: Callable[..., Training]
-) -> None:
-    found = {}
-    for decay in (0.0, 0.5):
-        own = network(options(content_weight_decay=decay))
-        own.fit(data_of(batches)(0), verbose=0)
-        found[decay] = {variable.name: variable.numpy() for variable in own.trainable_variables}
-    sizes = {name: np.abs(found[0.5][name]).sum() / (np.abs(own).sum() + 1e-9) for name, own in found[0.0].items()}
-    # The others follow from the second step on, through the gradient, by far less.
-    assert [name for name, size in sizes.items() if 0 < size < 0.97] == ["projection:0"]
 
 
 def test_the_learning_rate_falls_to_its_last_share(options: Callable[..., Training]) -> None:

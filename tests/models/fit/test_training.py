@@ -75,7 +75,7 @@ def test_another_seed_gives_another_curve(trained: Any, tiny_settings: Callable[
 
 
 def test_examples_train_the_towers_too(trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path) -> None:
-    changes = {"training.loss": "sampled_softmax", "model.content_blocks": ["genres"], "model.weights.als": 0.0}
+    changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0}
     settings = tiny_settings(trained.lake.root, tmp_path, **changes)
     model, results, inputs = train(settings, tmp_path)
     assert is_own_taste(recommended(model, inputs, 3)).mean() > 0.9

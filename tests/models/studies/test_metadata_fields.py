@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.arrays import Doubles
 from models.data.content import Content
-from models.linear.content_kernel import dense_features, features, select
+from models.linear.content_kernel import Features, features, select
 from models.studies import metadata_fields
 
 CONTENT = Content(
@@ -42,6 +43,13 @@ def test_every_block_there_is_belongs_to_a_field() -> None:
 
     blocks = [name for names in metadata_fields.FIELDS.values() for name in names]
     assert sorted(blocks) == sorted(get_args(ContentBlock))
+
+
+def dense_features(rows: Features) -> Doubles:
+    """[rows, width of all blocks]."""
+    values = [block.values.toarray() if sparse.issparse(block.values) else block.values for block in rows.blocks]
+    means = [np.outer(block.presence, block.mean) for block in rows.blocks]
+    return np.hstack(values) - np.hstack(means)
 
 
 def test_without_a_field_the_others_stay_as_they_were() -> None:

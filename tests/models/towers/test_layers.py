@@ -170,70 +170,10 @@ def test_unit_vectors_of_nothing_are_nothing() -> None:
     np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [-1, 0]], atol=1e-6)
 
 
-def title_tower(id_dropout: float = 0.0, content_dropout: float = 0.0, width: int = 3) -> TitleTower:
-    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, width)).astype(np.float32)
-    tower = TitleTower(COUNT_TITLES, DIM, content, id_dropout, content_dropout)
+def test_a_title_is_its_id() -> None:
+    tower = TitleTower(COUNT_TITLES, DIM)
     tower.build()
-    if width:
-        tower.projection.assign(np.random.default_rng(5).normal(size=(width, DIM)))
-    return tower
-
-
-def from_content(tower: TitleTower) -> Doubles:
-    """[titles, dim]: what vectors are without an id."""
-    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
-    return unit_rows(content @ tower.projection.numpy())
-
-
-def test_a_title_is_its_id_and_its_content() -> None:
-    tower = title_tower()
-    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3))
     table = tower.table().numpy()
     assert table[0].tolist() == [0] * DIM
-    np.testing.assert_allclose(
-        table[1:], unit_rows(tower.ids.numpy()[1:] + content @ tower.projection.numpy()), atol=1e-5
-    )
+    np.testing.assert_allclose(table[1:], unit_rows(tower.ids.numpy()[1:]), atol=1e-5)
     np.testing.assert_allclose(tower(tf.constant([4, 0, 4])), table[[4, 0, 4]], atol=1e-6)
-
-
-def test_without_content_a_title_is_its_id() -> None:
-    tower = title_tower(width=0)
-    np.testing.assert_allclose(tower.table().numpy()[1:], unit_rows(tower.ids.numpy()[1:]), atol=1e-5)
-
-
-def test_a_dropped_id_is_dropped_wherever_the_step_meets_the_title() -> None:
-    tower = title_tower(id_dropout=0.5)
-    seed = tf.constant([7, 7])
-    table, whole = tower.table(seed).numpy(), tower.table().numpy()
-    is_dropped = np.isclose(table[1:], from_content(tower), atol=1e-5).all(axis=1)
-    is_whole = np.isclose(table[1:], whole[1:], atol=1e-5).all(axis=1)
-    assert (is_dropped != is_whole).all()
-    assert 0 < is_dropped.sum() < COUNT_TITLES
-    # In a history, as a candidate, twice: the title is what it is in the table of the step.
-    rows = np.array([3, 9, 3, 0, 1, 3, 9])
-    np.testing.assert_allclose(tower(tf.constant(rows), seed), table[rows], atol=1e-6)
-
-
-def test_what_is_dropped_goes_by_the_seed() -> None:
-    tower = title_tower(id_dropout=0.5, content_dropout=0.3)
-    tables = {seed: tower.table(tf.constant(seed)).numpy() for seed in ((1, 1), (1, 2), (2, 1))}
-    np.testing.assert_array_equal(tables[1, 1], tower.table(tf.constant([1, 1])).numpy())
-    assert not np.allclose(tables[1, 1], tables[1, 2])
-    assert not np.allclose(tables[1, 1], tables[2, 1])
-
-
-def test_ids_are_dropped_as_often_as_asked() -> None:
-    tower = title_tower(id_dropout=0.2)
-    own = from_content(tower)
-    tables = [tower.table(tf.constant([3, step])).numpy()[1:] for step in range(200)]
-    share = np.mean([np.isclose(table, own, atol=1e-5).all(axis=1) for table in tables])
-    assert share == pytest.approx(0.2, abs=0.03)  # 1800 draws: a standard deviation is .009
-
-
-def test_content_stays_as_large_in_the_mean_when_parts_are_dropped() -> None:
-    tower = title_tower(content_dropout=0.5, width=400)
-    tower.ids.assign(tf.zeros_like(tower.ids))
-    # Summed without normalisation: the direction of the mean over steps is that of the whole content.
-    mean = np.mean([tower.table(tf.constant([3, step])).numpy()[1:] for step in range(100)], axis=0)
-    cosines = np.sum(unit_rows(mean) * tower.table().numpy()[1:], axis=1)
-    assert cosines.min() > 0.95

@@ -17,8 +17,8 @@ Rows = list[list[int]]
 
 
 def options(**changes: Any) -> NetworkOptions:
-    plain: dict[str, Any] = {"dim": DIM, "count_countries": 4, "temperature": TEMPERATURE, "learn_temperature": False}
-    return NetworkOptions(**{**plain, "id_dropout": 0.0, "content_dropout": 0.0, "seed": 11, **changes})
+    plain = {"dim": DIM, "count_titles": COUNT_TITLES, "count_countries": 4, "temperature": TEMPERATURE, "seed": 11}
+    return NetworkOptions(**{**plain, **changes})
 
 
 def ready(network: TwoTowerNetwork) -> Any:
@@ -32,8 +32,7 @@ def ready(network: TwoTowerNetwork) -> Any:
 
 
 def of_users(share: tuple[float, float], power: float = 0.5, **changes: Any) -> UserSoftmax:
-    content = np.random.default_rng(2).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
-    return ready(UserSoftmax(options(**changes), content, share, power, LIKE))
+    return ready(UserSoftmax(options(**changes), share, power, LIKE))
 
 
 USERS = {
@@ -62,7 +61,7 @@ def expected_user_loss(
     network: UserSoftmax, is_dropped: NDArray[np.bool_], power: float, title_weights: Any = None
 ) -> float:
     of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
-    table = network.titles.table(network.draw(2)).numpy()
+    table = network.titles.table().numpy()
     losses, counts = [], []
     for user, rows in enumerate(USERS["rows"]):
         is_liked = (rows > 0) & (USERS["weights"][user] >= LIKE)
@@ -91,7 +90,7 @@ def expected_user_loss(
     [
         ((1.0, 1.0), 0.0, {}),
         ((0.3, 0.7), 0.5, {}),
-        ((0.3, 0.7), 1.0, {"id_dropout": 0.4, "content_dropout": 0.2}),
+        ((0.3, 0.7), 1.0, {}),
         ((0.5, 0.5), 0.5, {"seed": 5}),
         ((0.5, 0.5), 0.5, {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)}),
     ],
@@ -107,7 +106,7 @@ def test_nothing_dropped_is_nothing_to_predict() -> None:
 
 
 def test_scores_are_of_the_whole_history() -> None:
-    network = of_users((0.5, 0.5), id_dropout=0.9)
+    network = of_users((0.5, 0.5))
     history = HistoryTensors(*(tf.constant(USERS[name]) for name in ("rows", "weights", "ages_days", "country")))
     table = network.titles.table().numpy()
     own = network.query(history, tf.constant(table)).numpy() @ table.T / TEMPERATURE
@@ -144,13 +143,12 @@ UNIFORM = 6
 
 
 def of_examples(correct: bool = True, **changes: Any) -> SampledSoftmax:
-    content = np.random.default_rng(3).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
-    return ready(SampledSoftmax(options(**changes), content, POPULARITY, UNIFORM, correct))
+    return ready(SampledSoftmax(options(**changes), POPULARITY, UNIFORM, correct))
 
 
 def expected_example_loss(network: SampledSoftmax, correct: bool, title_weights: Any = None) -> float:
     of_title = np.ones(COUNT_TITLES) if title_weights is None else title_weights
-    table = network.titles.table(network.draw(2)).numpy()
+    table = network.titles.table().numpy()
     history = HistoryTensors(*(tf.constant(EXAMPLES[name]) for name in ("rows", "weights", "ages_days", "country")))
     queries = network.query(history, tf.constant(table)).numpy()
     drawn = tf.random.stateless_uniform([UNIFORM], network.draw(3), 1, COUNT_TITLES + 1, tf.int64).numpy()
@@ -175,7 +173,7 @@ def expected_example_loss(network: SampledSoftmax, correct: bool, title_weights:
     "changes",
     [
         {},
-        {"id_dropout": 0.5, "content_dropout": 0.2, "seed": 4},
+        {"seed": 4},
         {"title_weights": np.linspace(0.5, 2, COUNT_TITLES, dtype=np.float32)},
     ],
 )
@@ -187,7 +185,7 @@ def test_sampled_softmax_is_that_of_a_loop(correct: bool, changes: dict[str, Any
 
 def test_titles_of_the_history_and_the_liked_one_again_are_no_negatives() -> None:
     """In a catalogue of two, the liked title and that of the history, nothing is left to stand against it."""
-    network = ready(SampledSoftmax(options(), np.ones((2, 1), np.float32), np.array([0.5, 0.5], np.float32), 20, True))
+    network = ready(SampledSoftmax(options(count_titles=2), np.array([0.5, 0.5], np.float32), 20, True))
     both: dict[str, NDArray[Any]] = {**EXAMPLES, "title_row": np.array([1, 1, 1, 1])}
     both["sampling_probability"] = np.full(4, 0.5, dtype=np.float32)
     met = {**both, "rows": np.array([[2, 0, 0]] * 4)}
@@ -196,11 +194,8 @@ def test_titles_of_the_history_and_the_liked_one_again_are_no_negatives() -> Non
     assert float(network.compute_loss(tensors(new))) > 0.1
 
 
-@pytest.mark.parametrize("changes", [{}, {"id_dropout": 0.5}])
-def test_a_large_catalogue_gives_the_loss_of_a_small_one(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network = of_examples(**changes)
+def test_a_large_catalogue_gives_the_loss_of_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = of_examples()
     losses, gradients = [], []
     for few in (COUNT_TITLES + 1, 0):
         monkeypatch.setattr(networks, "_FEW_TITLES", few)
@@ -220,8 +215,7 @@ def learnt_scores(correct: bool) -> NDArray[np.float32]:
     nothing = {name: np.zeros((128, 1), dtype=EXAMPLES[name].dtype) for name in ("rows", "weights", "ages_days")}
     batch = {**nothing, "country": np.zeros(128, dtype=np.int64), "title_row": titles}
     batch["sampling_probability"] = POPULARITY[titles - 1]
-    content = np.empty((COUNT_TITLES, 0), np.float32)
-    network = SampledSoftmax(options(dim=16, temperature=0.5), content, POPULARITY, UNIFORM, correct)
+    network = SampledSoftmax(options(dim=16, temperature=0.5), POPULARITY, UNIFORM, correct)
     network.compile(optimizer=keras.optimizers.Adam(0.1))
     network.fit(tf.data.Dataset.from_tensors(tensors(batch)).repeat(60), verbose=0)
     nobody = HistoryTensors(*(tf.constant(batch[name][:1]) for name in ("rows", "weights", "ages_days", "country")))
