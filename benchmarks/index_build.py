@@ -30,6 +30,7 @@ from indexing.bundle.layout import Layout
 from indexing.bundle.manifest import IndexParameters
 from indexing.publishing import publication
 from lake.arrays import Floats, Ids
+from lake.snapshot import LakeSnapshot
 from models.blend.standardised import Standardised
 
 COLUMNS = ("titles", "form", "compiled s", "MB", "leaves", "reordered", "recall@10", "recall@100", "p50 ms", "p99 ms")
@@ -105,8 +106,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         else publication.open_live(publication.store_of(settings))
     )
     asked = sample_histories.sample(
-        settings.lake.root,
-        source.manifest.delta_versions["user_histories"],
+        LakeSnapshot(settings.lake.root, source.manifest.delta_versions),
         source.rows,
         source.countries,
         2 * settings.index.queries,

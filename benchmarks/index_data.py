@@ -19,9 +19,9 @@ from conf.settings import Settings
 from indexing.bundle import parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from jobs.errors import JobError
-from lake import delta_files
 from lake.arrays import Floats
 from lake.errors import LakeError
+from lake.snapshot import LakeSnapshot
 from models.data.padded_histories import PaddedHistories
 
 COUNT = 10  # length of lists that recall is of
@@ -127,7 +127,7 @@ def people(source: Bundle, settings: Settings, count: int) -> tuple[PaddedHistor
     """Up to `count` histories, and whose they are."""
     longest, numbers = source.manifest.history_length, np.array(list(source.countries.values()), dtype=np.int64)
     try:
-        version = delta_files.newest_version(f"{settings.lake.root}/user_histories")
+        snapshot = LakeSnapshot.pin(settings.lake.root, ["user_histories"])
     except LakeError:
         counts = source.titles["count_positives"].to_numpy()[: source.count_candidates]
         return sample_histories.made_up(
@@ -138,7 +138,5 @@ def people(source: Bundle, settings: Settings, count: int) -> tuple[PaddedHistor
         rows = source.rows(title_ids)
         return np.where(rows < source.count_candidates, rows, -1)
 
-    known = sample_histories.sample(
-        settings.lake.root, version, candidates, source.countries, count, longest, settings.seed
-    )
+    known = sample_histories.sample(snapshot, candidates, source.countries, count, longest, settings.seed)
     return known, "histories of people"

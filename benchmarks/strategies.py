@@ -33,6 +33,8 @@ from benchmarks.measure import Report, answer_job, reporting
 from conf import command_line
 from conf.loader import load_settings
 from conf.settings import Settings
+from lake.snapshot import LakeSnapshot
+from models.data.model_tables import TRAINING_TABLES
 from models.errors import ModelError
 from models.fit import training, workers
 from models.fit.epochs import EpochResult
@@ -57,7 +59,7 @@ class Train:
             )
         settings = load_settings(self.conf, self.overrides)
         checkpoints = Path(settings.training.checkpoints)
-        inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+        inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
         if not workers.is_chief(settings.training):
             training.help_train(settings, inputs, checkpoints)
             return {}
@@ -72,7 +74,7 @@ class Train:
 
 def regrouped(lake_root: Path, work: Path, rows_per_group: int) -> Path:
     """A lake in `work` with the tables of another one, those for training in row groups of so many rows."""
-    for table in training.TABLES:
+    for table in TRAINING_TABLES:
         if table in _REGROUPED:
             rows = pa.table(DeltaTable(lake_root / table).to_pyarrow_table())
             groups = WriterProperties(max_row_group_size=rows_per_group)

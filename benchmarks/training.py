@@ -43,7 +43,7 @@ from benchmarks.training_rows import write_examples, write_users
 from benchmarks.training_tutorial import TutorialModel, tutorial_dataset
 from conf import command_line
 from conf.settings import Settings
-from lake import delta_files
+from lake.snapshot import LakeSnapshot
 from models.data.dataset import BatchReader
 from models.fit import training
 from models.fit.training_inputs import InputMaker
@@ -56,7 +56,7 @@ _WARM_UP_STEPS = 5
 def open_feed(settings: Settings, root: Path, table: str) -> BatchReader:
     """The feed that models.train would read a table by."""
     loss = "user_softmax" if table == "training_users" else "sampled_softmax"
-    return training.reader_for(settings, str(root), {table: delta_files.newest_version(f"{root}/{table}")}, loss)
+    return training.reader_for(settings, LakeSnapshot.pin(str(root), [table]), loss)
 
 
 def count_a_second(batches: Iterable[Any], size: int) -> float:

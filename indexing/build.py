@@ -32,6 +32,7 @@ from indexing.bundle.manifest import Dial, ModelSource
 from indexing.errors import BundleError
 from indexing.publishing import publication
 from lake.model_names import REGISTERED_MODEL
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
 from models.evaluation import dial_settings
 from models.tracking import registry
@@ -44,8 +45,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     registered = registry.fetch(settings, arguments.model)
     plan = Plan(
         source=source_of(registered),
-        lake_root=settings.lake.root,
-        delta_versions=lake_inputs.pin(settings.lake.root),
+        lake=LakeSnapshot.pin(settings.lake.root, lake_inputs.TABLES),
         options=settings.index,
         dial=read_dial(Path(arguments.dial)) if arguments.dial else measured_dial(settings, arguments.model),
         as_of=arguments.ds,

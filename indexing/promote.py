@@ -31,6 +31,7 @@ from indexing.errors import BundleError
 from indexing.publishing import pointer, publication
 from indexing.publishing.storage import Store
 from lake.model_names import registered_name
+from lake.snapshot import LakeSnapshot
 from models import gate
 from models.errors import ModelError
 from models.gating import gate_results
@@ -58,7 +59,8 @@ def align(settings: Settings) -> int | None:
 def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
     """The newest bundle of a model, today's tables and these settings, built where there is none yet."""
     store, registered = publication.store_of(settings), registry.fetch(settings, model)
-    pinned, dial = lake_inputs.pin(settings.lake.root), build.measured_dial(settings, model)
+    pinned = LakeSnapshot.pin(settings.lake.root, lake_inputs.TABLES).versions
+    dial = build.measured_dial(settings, model)
     wanted = {
         "schema_version": SCHEMA_VERSION,
         "delta_versions": pinned,

@@ -22,6 +22,7 @@ from indexing.bundle.bundle import Bundle
 from indexing.bundle.parity import Golden, Served
 from indexing.errors import BundleError
 from indexing.publishing import publication
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
 from models.tracking import registry
 
@@ -48,8 +49,7 @@ def plan_of(original: Bundle, lake_root: str) -> Plan:
     manifest = original.manifest
     return Plan(
         source=manifest.model,
-        lake_root=lake_root,
-        delta_versions=manifest.delta_versions,
+        lake=LakeSnapshot(lake_root, manifest.delta_versions),
         options=Index.model_validate(manifest.settings),
         dial=manifest.dial,
         as_of=manifest.as_of,

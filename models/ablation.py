@@ -31,10 +31,12 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Evaluation, Settings
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
+from models.data.catalogue import Catalogue, read_catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue, Positives
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import Positives, read_positives
 from models.errors import ModelError
 from models.evaluation import comparison, metrics
 from models.evaluation.comparison import Difference, Estimate
@@ -174,8 +176,8 @@ def _recommend(
 
 def read_plot(root: str, catalogue: Catalogue) -> Content:
     """The plot's block of another lake, for the titles of this one; raises ModelError where that has none of them."""
-    other = lake_tables.read_catalogue(root, lake_tables.pin(root), {"plot": 1.0})
-    places = other.positions(catalogue.title_ids)
+    other = read_catalogue(LakeSnapshot.pin(root, EVALUATION_TABLES), {"plot": 1.0})
+    places = other.rows(catalogue.title_ids)
     if not (places >= 0).any():
         raise ModelError(f"--plot-of {root}: has none of the {len(places)} titles of this lake")
     block, present = other.content.blocks["plot"][places], other.content.present["plot"][places]
@@ -183,11 +185,11 @@ def read_plot(root: str, catalogue: Catalogue) -> Content:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake_tables.pin(settings.lake.root)
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
     folder = registry.fetch(settings, arguments.model).folder
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
+    evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     content = catalogue.content.only(TwoTower.load(folder).card.content_blocks)
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None
     k, max_titles = max(settings.evaluation.k), settings.readiness.max_titles

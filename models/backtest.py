@@ -43,7 +43,7 @@ from lake import night_files
 from lake.model_names import ALS_BASELINE, REGISTERED_MODEL
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data.lake_tables import Positives
+from models.data.positives import Positives
 from models.errors import ModelError
 from models.evaluation import measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet

@@ -31,10 +31,12 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from lake.model_names import ALS_BASELINE, registered_name
+from lake.snapshot import LakeSnapshot
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import Positives, read_positives
 from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
 from models.evaluation.dial_curve import Counts, DialLists, DialPoint
 from models.evaluation.evaluation_set import EvaluationSet
@@ -153,12 +155,12 @@ def tell_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint], 
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake_tables.pin(settings.lake.root)
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
     model = arguments.model
     trained_version = registry.fetch(settings, model).version
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
+    evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     found = measure_both(settings, model, catalogue, train, evaluation_set)
     ours, k = found[model], settings.evaluation.k[0]
     chosen = dial_settings.choose(ours.points, settings.dial)

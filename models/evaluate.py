@@ -24,10 +24,12 @@ from conf import command_line
 from conf.settings import Settings
 from lake.arrays import NO_TITLE
 from lake.model_names import ALS_BASELINE
+from lake.snapshot import LakeSnapshot
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import Positives, read_positives
 from models.errors import ModelError
 from models.evaluation import measurement
 from models.evaluation.evaluation_set import EvaluationSet
@@ -119,9 +121,9 @@ def write_recommendations(file: Path, lists: Positions, evaluation_set: Evaluati
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
     known = baselines(settings.baselines, train, settings.seed)
     names = arguments.models or list(known)
     for name in (*names, arguments.against):
@@ -129,7 +131,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
             registered = f"{', '.join(registry.ALIASES)} and numbers of registered versions"
             raise ModelError(f"no model {name!r}; there are {', '.join(known)}; {registered}")
     names = list(dict.fromkeys([arguments.against, *names]))
-    evaluation_set = read_evaluation_set(settings.lake.root, versions, arguments, train, catalogue)
+    evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     [lists] = recommend_by_all(settings, names, train, catalogue, [evaluation_set])
     found = measurement.measure(
         lists, arguments.against, evaluation_set, catalogue, train.liked, settings.evaluation, settings.seed

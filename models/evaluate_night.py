@@ -26,10 +26,12 @@ import pandas as pd
 from conf import command_line
 from conf.settings import Settings
 from lake.model_names import ALS_BASELINE, registered_name
+from lake.snapshot import LakeSnapshot
 from models import evaluate
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import Positives, read_positives, read_seen_titles
 from models.evaluation import dial_curve, dial_settings, evaluations_table, measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet, of_split
 from models.tracking import registry, runs
@@ -53,11 +55,11 @@ def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
 
 def work(settings: Settings, arguments: Namespace) -> None:
     asked, against = models_of_night(settings)
-    versions = lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
-    held_out = of_split(settings.lake.root, versions, settings.gate.split, catalogue)
-    is_seen = lake_tables.seen_titles(settings.lake.root, versions, catalogue)
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
+    held_out = of_split(snapshot, settings.gate.split, catalogue)
+    is_seen = read_seen_titles(snapshot, catalogue)
     judged = held_out.among(is_seen)
     lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
     named, condensed = ({name: lists_of[own] for name, own in asked.items()} for lists_of in lists)

@@ -33,11 +33,13 @@ from conf import command_line
 from conf.settings import Settings
 from lake.arrays import NO_TITLE
 from lake.model_names import ALS_BASELINE
+from lake.snapshot import LakeSnapshot
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
 from models.data.padded_histories import PaddedHistories, pad_newest_first
+from models.data.positives import Positives, read_positives
 from models.data.title_names import TitleNames, read_names
 from models.evaluation import segments
 from models.evaluation.evaluation_set import EvaluationSet
@@ -109,14 +111,14 @@ class Beside:
     names: TitleNames
     catalogue: Catalogue
     train: Positives
-    versions: Mapping[str, int]
+    snapshot: LakeSnapshot
 
 
 def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     """ALS, and the registered model in each of `ways`."""
-    versions = lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
+    snapshot = LakeSnapshot.pin(settings.lake.root, (*EVALUATION_TABLES, "stg_titles"))
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
     als = baselines(settings.baselines, train, settings.seed)[ALS_BASELINE]()
     als.fit(train.liked, catalogue.content)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
@@ -130,7 +132,7 @@ def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     }
     near = {ALS_BASELINE: near_by(als, may_be), **{f"{model}, {way}": ours[way]() for way in ways}}
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
-    return Beside(near, read_names(settings.lake.root, catalogue, counts), catalogue, train, versions)
+    return Beside(near, read_names(snapshot, catalogue, counts), catalogue, train, snapshot)
 
 
 def co_liked(near: Near, evaluation_set: EvaluationSet, groups: NDArray[np.str_], k: int) -> list[CoLiked]:
@@ -199,9 +201,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
             print(match.note)
         print_neighbours(beside.near, names, match.position, arguments.count)
     if arguments.measure:
-        evaluation_set = read_evaluation_set(
-            settings.lake.root, beside.versions, arguments, beside.train, beside.catalogue
-        )
+        evaluation_set = read_evaluation_set(beside.snapshot, arguments, beside.train, beside.catalogue)
         options, k = settings.evaluation, settings.evaluation.k[0]
         groups = segments.popularity_groups(names.counts, options.head_share, options.head_and_mid_share)
         found = {way: co_liked(near, evaluation_set, groups, k) for way, near in beside.near.items()}

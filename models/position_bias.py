@@ -22,7 +22,7 @@ import json
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import PositionBias, Settings
-from lake import delta_files
-from models.data.lake_tables import Catalogue
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
 from models.errors import ModelError
 
 log = logging.getLogger("marquee")
@@ -85,9 +85,9 @@ class Examination:
     clicks: int  # that it was fitted to
 
 
-def read(root: str, versions: Mapping[str, int]) -> ClickRanks:
-    """The table of a lake; raises LakeError where it isn't there."""
-    rows = delta_files.read_table(f"{root}/{TABLE}", versions[TABLE], _COLUMNS)
+def read(snapshot: LakeSnapshot) -> ClickRanks:
+    """The rows of a lake's click_ranks."""
+    rows = snapshot.read(TABLE, _COLUMNS)
     columns = {name: rows[name].to_numpy() for name in _COLUMNS}
     columns["ds"] = columns["ds"].astype("datetime64[D]").astype(np.int64)
     return ClickRanks(*columns.values())
@@ -125,7 +125,7 @@ def title_weights(found: ClickRanks, catalogue: Catalogue, likes: Counts, option
     if curve is None:
         return None
     per_click = np.minimum(found.ranks.astype(np.float64) ** curve.decay, options.max_weight)
-    places = catalogue.positions(found.title_ids)
+    places = catalogue.rows(found.title_ids)
     clicks, mean = _by_title(places, found.clicks, len(likes)), np.average(per_click, weights=found.clicks)
     weights = np.where(
         clicks > 0, _by_title(places, per_click * found.clicks, len(likes)) / np.maximum(clicks, 1), mean
@@ -144,7 +144,7 @@ def appeal(found: ClickRanks, catalogue: Catalogue, likes: Counts, options: Posi
     curve = _told_well(found, options)
     if curve is None:
         return likes.astype(np.float32)
-    looks = _looks(found, catalogue.positions(found.title_ids), curve, len(likes))
+    looks = _looks(found, catalogue.rows(found.title_ids), curve, len(likes))
     return (likes * _by_exposure(looks, likes, options.appeal_power)).astype(np.float32)
 
 
@@ -175,11 +175,13 @@ def _by_exposure(looks: NDArray[np.float64], likes: Counts, power: float) -> NDA
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    root = settings.lake.root
-    found = read(root, {TABLE: delta_files.newest_version(f"{root}/{TABLE}")})
+    snapshot = LakeSnapshot.pin(settings.lake.root, [TABLE])
+    found = read(snapshot)
     curve = examination(found)
     if curve is None:
-        raise ModelError(f"{root}/{TABLE}: no two ranks were clicked in random order; see position_bias.random_variant")
+        raise ModelError(
+            f"{snapshot.location(TABLE)}: no two ranks were clicked in random order; see position_bias.random_variant"
+        )
     truth = json.loads(arguments.truth.read_text(encoding="utf-8")) if arguments.truth else {}
     title = f"looked at: rank ** -{curve.decay:.3f} ± {curve.error:.3f}; {curve.clicks:,} clicks"
     shown = RichTable("rank", "in random order", "fitted", "in other lists", *(["truth"] if truth else []), title=title)

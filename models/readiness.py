@@ -25,9 +25,11 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import read_positives
 from models.data.title_names import TitleNames, read_names
 from models.errors import ModelError
 from models.evaluation import comparison
@@ -105,9 +107,9 @@ def print_work(work: pd.DataFrame, count: int) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
+    snapshot = LakeSnapshot.pin(settings.lake.root, (*EVALUATION_TABLES, "stg_titles"))
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
     model = TwoTower.load(registry.fetch(settings, arguments.model).folder)
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     new = np.flatnonzero(catalogue.is_listed & (counts == 0))
@@ -120,7 +122,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     print(
         f"readiness of known titles, each left out, against agreement: rank correlation {ranks:.2f}, R² {explained:.2f}"
     )
-    names = read_names(settings.lake.root, catalogue, counts)
+    names = read_names(snapshot, catalogue, counts)
     listed = work_list(judge(evidence, rows, content, new), catalogue, names, evidence.fields)
     print_work(listed, arguments.count)
     if arguments.out:

@@ -26,7 +26,9 @@ from rich.progress import Progress
 
 from conf import command_line
 from conf.settings import Settings, with_changes
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
+from models.data.model_tables import TRAINING_TABLES
 from models.fit import training, workers
 from models.fit.epochs import EpochResult
 from models.tracking import registry, runs
@@ -38,12 +40,12 @@ _RUN = "run.json"
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = training.pin(settings.lake.root)
-    inputs = training.read_inputs(settings, versions)
+    snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
+    inputs = training.read_inputs(settings, snapshot)
     champion = registry.champion_or_none(settings) if settings.training.warm_start else None
     if champion:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
-    key = runs.training_key(settings, versions, inputs.data_hash, champion.version if champion else None)
+    key = runs.training_key(settings, snapshot.versions, inputs.data_hash, champion.version if champion else None)
     known = registry.find_trained(settings, key)
     if known is not None:
         log.info("version %d came of the same settings and data: nothing to train", known)
@@ -57,9 +59,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
         return
     with runs.start_run(settings, _unfinished_run(checkpoints), arguments.name) as run:
         (checkpoints / _RUN).write_text(json.dumps({"run_id": run.info.run_id}), encoding="utf-8")
-        runs.log_settings(settings, versions, inputs.data_hash)
+        runs.log_settings(settings, snapshot.versions, inputs.data_hash)
         uri = _train(settings, inputs, checkpoints, champion)
-        version = registry.register(settings, uri, run.info.run_id, versions, key)
+        version = registry.register(settings, uri, run.info.run_id, snapshot.versions, key)
     registry.point(settings, registry.CHALLENGER, version)
     shutil.rmtree(checkpoints)
     log.info("version %d came of run %s", version, run.info.run_id)

@@ -28,11 +28,13 @@ import pandas as pd
 from conf import command_line
 from conf.settings import Settings
 from lake.model_names import ALS_BASELINE
+from lake.snapshot import LakeSnapshot
 from models import evaluate
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import Positives, read_positives
 from models.evaluation import dial_curve, measurement
 from models.evaluation.dial_curve import ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
@@ -135,9 +137,9 @@ def show(found: Mapping[str, Sequence[Measurement]], against: str, evaluation_se
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    versions = lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(settings.lake.root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(settings.lake.root, versions, "train", catalogue)
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
     tastes = simulated_tastes.read_tastes(arguments.taste, catalogue)
     is_niche = dict(zip(tastes.user_ids, tastes.is_niche.tolist(), strict=True))
     names = list(dict.fromkeys([*arguments.models, *arguments.against]))

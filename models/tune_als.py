@@ -18,8 +18,11 @@ from scipy import sparse
 from conf import command_line
 from conf.settings import Settings
 from lake.errors import LakeError
-from models.data import lake_tables
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import read_catalogue
 from models.data.content import Content
+from models.data.model_tables import EVALUATION_TABLES
+from models.data.positives import read_positives
 from models.errors import ModelError
 from models.evaluation import evaluation_set, metrics
 from models.linear.als import Als
@@ -39,11 +42,11 @@ _MEASURED_AT = 20
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    root, versions = settings.lake.root, lake_tables.pin(settings.lake.root)
-    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(root, versions, "train", catalogue).liked
+    snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue).liked
     try:
-        held_out = evaluation_set.of_split(root, versions, "validation", catalogue)
+        held_out = evaluation_set.of_split(snapshot, "validation", catalogue)
         histories, relevant = held_out.histories, held_out.relevant
     except (LakeError, ModelError):
         train, relevant = hide(train, _HIDDEN_SHARE, settings.seed)

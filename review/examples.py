@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from conf.settings import Settings
-from lake import delta_files, delta_log, night_files
+from lake import delta_log, night_files
 from lake.model_names import ALS_BASELINE
+from lake.snapshot import LakeSnapshot
 from review.night import data_uri
 from review.sections import Poster, Section, Shelf
 
@@ -46,9 +47,8 @@ def _best(rows: pd.DataFrame, user: str, count: int) -> list[int]:
 
 def _liked(settings: Settings) -> dict[str, list[int]]:
     """Per user the titles liked before the split, newest first."""
-    location = f"{settings.lake.root}/training_users"
     columns = ("user_id", "history_title_ids", "history_weights")
-    rows = delta_files.read_table(location, delta_files.newest_version(location), columns)
+    rows = LakeSnapshot.pin(settings.lake.root, ["training_users"]).read("training_users", columns)
     return {
         row["user_id"]: [
             title for title, weight in zip(row["history_title_ids"], row["history_weights"], strict=True) if weight > 0

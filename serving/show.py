@@ -18,7 +18,7 @@ from conf import command_line
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
 from indexing.publishing import publication
-from lake import delta_files
+from lake.snapshot import LakeSnapshot
 from models.errors import ModelError
 from serving.response.response import Answer, Item, Why
 from serving.retriever import Retriever
@@ -39,11 +39,11 @@ class Somebody:
 
 def find_user(settings: Settings, user_id: str | None) -> Somebody:
     """The user of that id, or else the one whose history is as long as the median. Raises ModelError for none such."""
-    location = f"{settings.lake.root}/training_users"
-    rows = delta_files.read_table(location, delta_files.newest_version(location), _COLUMNS)
+    snapshot = LakeSnapshot.pin(settings.lake.root, ["training_users"])
+    rows = snapshot.read("training_users", _COLUMNS)
     users = [_somebody(row) for row in rows.to_pylist() if user_id in (None, row["user_id"])]
     if not users:
-        raise ModelError(f"{location}: no user {user_id or 'at all'}")
+        raise ModelError(f"{snapshot.location('training_users')}: no user {user_id or 'at all'}")
     ordered = sorted(users, key=lambda user: (len(user.history), user.user_id))
     return ordered[len(ordered) // 2]
 

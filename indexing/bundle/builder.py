@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from indexing.bundle.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, Mod
 from indexing.bundle.parity import Golden
 from indexing.bundle.query_export import BalancedTower
 from indexing.errors import BundleError
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
 
 log = logging.getLogger("marquee")
@@ -35,8 +35,7 @@ class Plan:
     """Everything that decides what a bundle holds, but for the draws of ScaNN's training."""
 
     source: ModelSource
-    lake_root: str
-    delta_versions: Mapping[str, int]  # of lake_inputs.TABLES
+    lake: LakeSnapshot  # of lake_inputs.TABLES
     options: Index
     dial: Dial | None  # None: by rule, from the settings of `options`
     as_of: date | None  # None: the night on which a title's features last changed
@@ -45,9 +44,7 @@ class Plan:
 
 def build(model: TwoTower, plan: Plan, root: Path, version: str) -> Bundle:
     """Write a bundle to `root/version`; raises BundleError where it is not as good as `plan.options` ask."""
-    inputs = lake_inputs.read(
-        plan.lake_root, plan.delta_versions, model.card.content_blocks, plan.options.popularity_count
-    )
+    inputs = lake_inputs.read(plan.lake, model.card.content_blocks, plan.options.popularity_count)
     log.info("%s: %d titles, %d of them candidates", version, len(inputs.catalogue), inputs.count_candidates)
     return bundle.write_bundle(root, version, lambda folder: _fill(folder, model, plan, inputs, version))
 
@@ -79,7 +76,7 @@ def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version
         created_at=datetime.now(UTC),
         as_of=as_of,
         model=plan.source,
-        delta_versions=dict(plan.delta_versions),
+        delta_versions=dict(plan.lake.versions),
         git_commit=provenance.git_commit(),
         settings=plan.options.model_dump(warnings=False),
         seed=plan.seed,
@@ -110,15 +107,14 @@ def _embed(model: TwoTower, plan: Plan, inputs: LakeInputs) -> Embedded:
     # Half of them tune the searchers, the others measure them.
     count = 2 * plan.options.queries
     asked = sample_histories.sample(
-        plan.lake_root,
-        plan.delta_versions["user_histories"],
-        inputs.catalogue.positions,
+        plan.lake,
+        inputs.catalogue.rows,
         countries,
         count,
         model.history_length,
         plan.seed,
     )
-    source = f"histories of people, drawn from user_histories version {plan.delta_versions['user_histories']}"
+    source = f"histories of people, drawn from user_histories version {plan.lake.version('user_histories')}"
     if len(asked) < min(count, _LEAST_HISTORIES):
         asked = sample_histories.made_up(inputs.counts, numbers, count, model.history_length, plan.seed + 1)
         source = "made-up histories: user_histories has too few"

@@ -15,10 +15,9 @@ from pyarrow import compute as pc
 
 from indexing.bundle.bundle import OFFERS_SCHEMA
 from indexing.errors import BundleError
-from lake import delta_files
 from lake.arrays import Ids
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue, read_catalogue, read_token_names
 
 TABLES = ("title_features", "vocabularies", "stg_titles", "stg_offers", "user_histories")
 
@@ -40,35 +39,30 @@ class LakeInputs:
     newest_day: date  # on which a title's features last changed
 
 
-def pin(root: str) -> dict[str, int]:
-    """The newest version of every table that a bundle is made of. Raises LakeError where the lake lacks one."""
-    return {table: delta_files.newest_version(f"{root}/{table}") for table in TABLES}
-
-
-def read(root: str, versions: Mapping[str, int], blocks: Mapping[str, float], popularity_count: str) -> LakeInputs:
+def read(snapshot: LakeSnapshot, blocks: Mapping[str, float], popularity_count: str) -> LakeInputs:
     """All but the histories. `blocks` of content are those that the model needs; see `lake.read_catalogue`.
 
     Raises BundleError where no title is listed.
     """
-    as_learnt = lake_tables.read_catalogue(root, versions, blocks)
+    as_learnt = read_catalogue(snapshot, blocks)
     order = np.argsort(~as_learnt.is_listed, kind="stable")
     catalogue = as_learnt.take(order)
     count_candidates = int(catalogue.is_listed.sum())
     if not count_candidates:
         raise BundleError(
-            f"title_features version {versions['title_features']}: none of its {len(order)} titles is listed"
+            f"title_features version {snapshot.version('title_features')}: none of its {len(order)} titles is listed"
         )
     columns = ["title_id", popularity_count, "updated_ds", "release_date", "release_year"]
     columns += [ids for ids, _ in _LISTS.values()]
-    features = delta_files.read_table(f"{root}/title_features", versions["title_features"], columns)
+    features = snapshot.read("title_features", columns)
     own = features.take(_places(features["title_id"].to_numpy(), catalogue.title_ids))
     return LakeInputs(
         catalogue=catalogue,
         count_candidates=count_candidates,
-        about=_about(root, versions, own, catalogue),
+        about=_about(snapshot, own, catalogue),
         counts=own[popularity_count].to_numpy(),
-        offers=_offers(root, versions, catalogue, count_candidates),
-        country_codes=lake_tables.token_names(root, versions, "country"),
+        offers=_offers(snapshot, catalogue, count_candidates),
+        country_codes=read_token_names(snapshot, "country"),
         newest_day=pc.max(own["updated_ds"]).as_py(),
     )
 
@@ -79,8 +73,8 @@ def _places(title_ids: Ids, wanted: Ids) -> Ids:
     return order[np.searchsorted(title_ids, wanted, sorter=order)]
 
 
-def _about(root: str, versions: Mapping[str, int], features: pa.Table, catalogue: Catalogue) -> pa.Table:
-    staged = delta_files.read_table(f"{root}/stg_titles", versions["stg_titles"], ("title_id", "title"))
+def _about(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> pa.Table:
+    staged = snapshot.read("stg_titles", ("title_id", "title"))
     ids = pa.array(catalogue.title_ids)
     named = pc.index_in(ids, value_set=staged["title_id"].combine_chunks())
     titles = staged["title"].take(named)
@@ -91,7 +85,7 @@ def _about(root: str, versions: Mapping[str, int], features: pa.Table, catalogue
         "release_date": features["release_date"],
         "release_year": features["release_year"],
     }
-    kinds = {kind: lake_tables.token_names(root, versions, kind) for kind in ("genre", "theme", "person")}
+    kinds = {kind: read_token_names(snapshot, kind) for kind in ("genre", "theme", "person")}
     for name, (column, kind) in _LISTS.items():
         columns[name] = _names(features[column].combine_chunks(), kinds[kind])
     return pa.table(columns)
@@ -109,10 +103,10 @@ def _names(ids: pa.ListArray, tokens: Sequence[str]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(before[offsets], pa.int32()), names)
 
 
-def _offers(root: str, versions: Mapping[str, int], catalogue: Catalogue, count_candidates: int) -> pa.Table:
+def _offers(snapshot: LakeSnapshot, catalogue: Catalogue, count_candidates: int) -> pa.Table:
     columns = ("title_id", "country", "provider_id", "monetization_type")
-    offers = delta_files.read_table(f"{root}/stg_offers", versions["stg_offers"], columns)
-    rows = catalogue.positions(offers["title_id"].to_numpy())
+    offers = snapshot.read("stg_offers", columns)
+    rows = catalogue.rows(offers["title_id"].to_numpy())
     is_candidate = (rows >= 0) & (rows < count_candidates)
     kept = offers.filter(pa.array(is_candidate)).drop_columns("title_id")
     kept = kept.add_column(0, "row", pa.array(rows[is_candidate], pa.int32()))

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet as pq
 
-from lake import delta_files
 from lake.errors import named
+from lake.snapshot import LakeSnapshot
 from models.data.padded_histories import PaddedHistories
 
 _SAMPLED_ROW_GROUPS = 8
@@ -45,8 +45,7 @@ def made_up(
 
 
 def sample(
-    root: str,
-    version: int,
+    snapshot: LakeSnapshot,
     rows_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     country_ids: Mapping[str, int],
     users: int,
@@ -58,7 +57,7 @@ def sample(
     `rows_of` gives the rows of title ids, -1 for those it does not know, which are left out. Ages count from the last
     event.
     """
-    entries = _read_entries(root, version, users, seed)
+    entries = _read_entries(snapshot, users, seed)
     histories = _empty(len(entries), longest)
     for user, listed in enumerate(entries):
         rows = rows_of(np.array([entry["title_id"] for entry in listed], dtype=np.int64))
@@ -72,9 +71,9 @@ def sample(
     return histories
 
 
-def _read_entries(root: str, version: int, users: int, seed: int) -> list[list[dict[str, Any]]]:
+def _read_entries(snapshot: LakeSnapshot, users: int, seed: int) -> list[list[dict[str, Any]]]:
     random = np.random.default_rng(seed)
-    files = delta_files.open_version(f"{root}/user_histories", version)
+    files = snapshot.open("user_histories")
     schema = files.schema_of(("entries",))
     groups = [(path, group) for path, footer in files.footers.items() for group in range(footer.num_row_groups)]
     chosen = random.permutation(len(groups))[:_SAMPLED_ROW_GROUPS]

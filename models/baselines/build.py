@@ -7,8 +7,7 @@ from models.baselines.content_neighbours import ContentNeighbours
 from models.baselines.marec import Marec
 from models.baselines.popularity import Popularity, RecentPopularity
 from models.baselines.ridge import AlsRidge, ContentRidge, EaseRidge
-from models.data import lake_tables
-from models.data.lake_tables import Positives
+from models.data.positives import Positives, recent_counts
 from models.linear.als import Als
 from models.linear.ease import Ease
 from models.recommender import Recommender
@@ -38,7 +37,7 @@ def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, C
 
     return {
         "popularity": Popularity,
-        "popularity_28d": lambda: RecentPopularity(lake_tables.recent_counts(train, RECENT_DAYS)),
+        "popularity_28d": lambda: RecentPopularity(recent_counts(train, RECENT_DAYS)),
         "als": als,
         "ease": ease,
         "content": ContentNeighbours,

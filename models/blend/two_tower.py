@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from lake.arrays import NO_TITLE, Floats
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
@@ -168,7 +168,7 @@ class TwoTower:
     def _learnt(self, catalogue: Catalogue) -> tuple[Floats, NDArray[np.int64]]:
         """[titles, width of all parts] and [titles]: what training left, and the likes that it learnt that of."""
         own = self._titles
-        places = catalogue.positions(own.title_ids)
+        places = catalogue.rows(own.title_ids)
         here = places >= 0
         if not here.any():
             raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from lake.delta_files import DeltaFiles
 from lake.errors import LakeError
+from models.data.petastorm_adapter import ParquetFiles, make_batch_reader
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
-from models.data.petastorm_adapter import ParquetFiles, make_batch_reader
 
 Rows = dict[str, NDArray[Any]]  # by column: [rows], or [rows, length] of a list column
 

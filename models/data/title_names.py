@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lake import delta_files
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
 from models.errors import ModelError
-from models.data.lake_tables import Catalogue
 
 _WITH_YEAR = re.compile(r"(.*\S)\s*\((\d{4})\)")
 _ARTICLE_LAST = re.compile(r"(.*\S), (the|a|an|le|la|les|l'|il|lo|gli|der|die|das|el|los|las)")
@@ -79,11 +79,10 @@ class TitleNames:
         return f"; near are {', '.join(self.label(n) for n in near)}" if near else ""
 
 
-def read_names(root: str, catalogue: Catalogue, counts: NDArray[np.int64]) -> TitleNames:
-    """Names from stg_titles at its newest version."""
-    location = f"{root}/stg_titles"
+def read_names(snapshot: LakeSnapshot, catalogue: Catalogue, counts: NDArray[np.int64]) -> TitleNames:
+    """Names from stg_titles."""
     columns = ("title_id", "title", "release_year", "release_date")
-    rows = delta_files.read_table(location, delta_files.newest_version(location), columns).to_pylist()
+    rows = snapshot.read("stg_titles", columns).to_pylist()
     named: Mapping[int, dict[str, Any]] = {row["title_id"]: row for row in rows}
     own = [named.get(title, {}) for title in catalogue.title_ids.tolist()]
     years = [row.get("release_year") or getattr(row.get("release_date"), "year", None) for row in own]

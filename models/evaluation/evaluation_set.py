@@ -3,7 +3,7 @@
 Either a split of the lake's training examples, or a file, where the truth lies outside of the lake.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
+from models.data.model_tables import SPLITS
+from models.data.positives import Positives, read_history_weights, read_positives
 from models.errors import ModelError
 
 
@@ -48,14 +50,14 @@ class EvaluationSet:
         return replace(self, candidates=self.candidates & titles)
 
 
-def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Catalogue) -> EvaluationSet:
+def of_split(snapshot: LakeSnapshot, split: str, catalogue: Catalogue) -> EvaluationSet:
     """The positives of a split; histories are the splits before it, candidates are all titles in the catalogue now.
 
     A positive that is in the user's history already is none, since titles of the history are not recommended; neither
     is one of a title that left the catalogue. Raises ModelError where nothing is left.
     """
-    held_out = lake_tables.read_positives(root, versions, split, catalogue)
-    before = [lake_tables.read_positives(root, versions, name, catalogue) for name in _splits_before(split)]
+    held_out = read_positives(snapshot, split, catalogue)
+    before = [read_positives(snapshot, name, catalogue) for name in _splits_before(split)]
     days = before[0].days_of(held_out.user_ids)
     for later in before[1:]:
         days = days.maximum(later.days_of(held_out.user_ids))
@@ -67,7 +69,7 @@ def of_split(root: str, versions: Mapping[str, int], split: str, catalogue: Cata
     asked = _first_days(held_out)[users]
     released = catalogue.release_days[held_out.liked.indices[kept]]
     user_ids = [held_out.user_ids[n] for n in users]
-    weights = lake_tables.history_weights(root, versions, user_ids, catalogue)
+    weights = read_history_weights(snapshot, user_ids, catalogue)
     return EvaluationSet(
         name=split,
         user_ids=user_ids,
@@ -86,8 +88,7 @@ def of_files(
     truth: Path,
     candidates: Path | None,
     ignored: Path | None,
-    root: str,
-    versions: Mapping[str, int],
+    snapshot: LakeSnapshot,
     train: Positives,
     catalogue: Catalogue,
 ) -> EvaluationSet:
@@ -103,7 +104,7 @@ def of_files(
     days = train.days_of(user_ids)
     asked = np.full(len(user_ids), np.floor(train.days.max(initial=0)) + 1)
     country_of = dict(zip(train.user_ids, train.countries, strict=True))
-    histories, weights = _ones(days), lake_tables.history_weights(root, versions, user_ids, catalogue)
+    histories, weights = _ones(days), read_history_weights(snapshot, user_ids, catalogue)
     allowed = np.ones(len(catalogue), dtype=np.bool_)
     if candidates:
         allowed[:] = False
@@ -152,7 +153,7 @@ def _first_days(positives: Positives) -> NDArray[np.float64]:
 
 
 def _splits_before(split: str) -> tuple[str, ...]:
-    return lake_tables.SPLITS[: lake_tables.SPLITS.index(split)]
+    return SPLITS[: SPLITS.index(split)]
 
 
 def without_known(
@@ -188,7 +189,7 @@ def _matrix(pairs: pd.DataFrame, user_ids: Sequence[str], catalogue: Catalogue, 
 
 
 def _positions(title_ids: NDArray[np.int64], catalogue: Catalogue, file: Path) -> NDArray[np.int64]:
-    found = catalogue.positions(title_ids)
+    found = catalogue.rows(title_ids)
     if (found < 0).any():
         missing = title_ids[found < 0]
         raise ModelError(f"{file}: title {missing[0]} and {len(missing) - 1} more are not in the lake's catalogue")

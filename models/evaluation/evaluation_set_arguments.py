@@ -1,10 +1,11 @@
 """Command-line arguments that name an evaluation set, shared by the commands that measure models."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
 from pathlib import Path
 
-from models.data.lake_tables import Catalogue, Positives
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
+from models.data.positives import Positives
 from models.evaluation import evaluation_set
 from models.evaluation.evaluation_set import EvaluationSet
 
@@ -18,11 +19,11 @@ def add_evaluation_arguments(parser: ArgumentParser) -> None:
 
 
 def read_evaluation_set(
-    root: str, versions: Mapping[str, int], arguments: Namespace, train: Positives, catalogue: Catalogue
+    snapshot: LakeSnapshot, arguments: Namespace, train: Positives, catalogue: Catalogue
 ) -> EvaluationSet:
     """The evaluation set that the arguments name. Raises ModelError as `of_split` and `of_files` do."""
     if arguments.truth:
         return evaluation_set.of_files(
-            arguments.truth, arguments.candidates, arguments.ignored, root, versions, train, catalogue
+            arguments.truth, arguments.candidates, arguments.ignored, snapshot, train, catalogue
         )
-    return evaluation_set.of_split(root, versions, arguments.split, catalogue)
+    return evaluation_set.of_split(snapshot, arguments.split, catalogue)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from conf.settings import Evaluation
 from lake.arrays import NO_TITLE
-from models.data.lake_tables import Catalogue
+from models.data.catalogue import Catalogue
 from models.evaluation import comparison, metrics, segments
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.segments import Segment

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings
-from lake import delta_files
 from lake.arrays import Floats
+from lake.snapshot import LakeSnapshot
 from models import position_bias
 from models.blend.combined import Part, combine
 from models.blend.two_tower import LearntTitles, ModelCard, TwoTower
-from models.data import lake_tables
+from models.data.catalogue import Catalogue, read_catalogue, read_token_names
 from models.data.dataset import BatchReader, Shuffle
-from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import pad_newest_first
+from models.data.positives import Positives, read_positives
 from models.errors import ModelError
 from models.evaluation import evaluation_set
 from models.evaluation.evaluation_set import EvaluationSet
@@ -42,7 +42,6 @@ from models.towers.query_module import QueryParameters
 
 log = logging.getLogger("marquee")
 
-TABLES = (*lake_tables.TABLES, position_bias.TABLE)
 _MAX_SAMPLED_USERS = 10_000  # whose scores say which directions to keep
 
 
@@ -50,8 +49,7 @@ _MAX_SAMPLED_USERS = 10_000  # whose scores say which directions to keep
 class Inputs:
     """What a training is made of. The model's rows are `warm`, the titles that somebody liked."""
 
-    root: str
-    versions: Mapping[str, int]
+    snapshot: LakeSnapshot
     catalogue: Catalogue
     train: Positives
     countries: Sequence[str]
@@ -64,8 +62,7 @@ class Inputs:
     def of(
         cls,
         settings: Settings,
-        root: str,
-        versions: Mapping[str, int],
+        snapshot: LakeSnapshot,
         catalogue: Catalogue,
         train: Positives,
         countries: Sequence[str],
@@ -76,7 +73,7 @@ class Inputs:
         likes = np.bincount(train.liked.indices, minlength=len(catalogue))
         title_weights = position_bias.title_weights(ranks, catalogue, likes, settings.position_bias)
         appeal = position_bias.appeal(ranks, catalogue, likes, settings.position_bias)
-        return cls(root, versions, catalogue, train, countries, np.flatnonzero(likes), title_weights, appeal, held_back)
+        return cls(snapshot, catalogue, train, countries, np.flatnonzero(likes), title_weights, appeal, held_back)
 
     @property
     def title_ids(self) -> NDArray[np.int64]:
@@ -105,24 +102,18 @@ class Inputs:
         return self.train.liked[:, self.warm].tocsr()
 
 
-def pin(root: str) -> dict[str, int]:
-    """The newest version of each of TABLES. Raises LakeError where the lake lacks one."""
-    return lake_tables.pin(root, TABLES)
-
-
-def read_inputs(settings: Settings, versions: Mapping[str, int]) -> Inputs:
+def read_inputs(settings: Settings, snapshot: LakeSnapshot) -> Inputs:
     """What the tables hold; raises ModelError where nobody liked anything."""
-    root = settings.lake.root
-    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
-    train = lake_tables.read_positives(root, versions, "train", catalogue)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    train = read_positives(snapshot, "train", catalogue)
     if not train.liked.nnz:
-        raise ModelError(f"{root}/training_examples version {versions['training_examples']}: nothing to train on")
+        raise ModelError(f"{snapshot.describe('training_examples')}: nothing to train on")
     # Nothing of the days that are held out.
-    ranks = position_bias.read(root, versions).until(np.floor(train.days.max()))
-    countries = lake_tables.token_names(root, versions, "country")
-    splits = delta_files.splits(f"{root}/training_examples", versions["training_examples"])
-    held_back = evaluation_set.of_split(root, versions, "validation", catalogue) if "validation" in splits else None
-    return Inputs.of(settings, root, versions, catalogue, train, countries, ranks, held_back)
+    ranks = position_bias.read(snapshot).until(np.floor(train.days.max()))
+    countries = read_token_names(snapshot, "country")
+    splits = snapshot.splits("training_examples")
+    held_back = evaluation_set.of_split(snapshot, "validation", catalogue) if "validation" in splits else None
+    return Inputs.of(settings, snapshot, catalogue, train, countries, ranks, held_back)
 
 
 def train_model(
@@ -157,7 +148,7 @@ def _trained(
     loss = loss_for(settings, len(inputs.warm))
     epochs.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
-    reader = SharedReader(reader_for(settings, inputs.root, inputs.versions, loss), maker.dataset, runs_on)
+    reader = SharedReader(reader_for(settings, inputs.snapshot, loss), maker.dataset, runs_on)
     with runs_on.scope():
         network = _network(settings, inputs, loss)
         if warm_start:
@@ -175,12 +166,12 @@ def loss_for(settings: Settings, count_titles: int) -> str:
     return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"
 
 
-def reader_for(settings: Settings, root: str, versions: Mapping[str, int], loss: str) -> BatchReader:
+def reader_for(settings: Settings, snapshot: LakeSnapshot, loss: str) -> BatchReader:
     """The rows that a loss is computed on: users or examples."""
     options = settings.training
     is_by_user = loss == "user_softmax"
     table, split = ("training_users", None) if is_by_user else ("training_examples", "train")
-    files = delta_files.open_version(f"{root}/{table}", versions[table], split)
+    files = snapshot.open(table, split)
     wanted = options.users_per_batch if is_by_user else options.examples_per_batch
     return BatchReader(
         files,

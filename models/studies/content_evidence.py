@@ -25,9 +25,10 @@ from scipy.stats import spearmanr
 from conf.settings import Readiness as Options
 from lake.arrays import Doubles
 from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue, Positives
 from models.data.padded_histories import pad_newest_first
+from models.data.positives import Positives
 from models.errors import ModelError
 from models.linear import cold_ridge
 from models.linear.content_kernel import Features, features, gaussian_kernel, select

@@ -4,7 +4,6 @@ A night knows a positive from the day on which the lake knew it, so that late ev
 metadata is what the lake has now: what it was then is not kept.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from conf.settings import Settings, with_changes
-from lake import delta_files
 from lake.arrays import NO_TITLE
+from lake.snapshot import LakeSnapshot
 from models import position_bias
 from models.blend.two_tower import TwoTower
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue, read_catalogue, read_token_names
+from models.data.model_tables import TRAINING_TABLES
 from models.data.padded_histories import pad_newest_first
+from models.data.positives import Positives, positives_of
 from models.evaluation.evaluation_set import EvaluationSet, without_known
 from models.fit import training
 from models.fit.training import Inputs
@@ -40,8 +40,7 @@ _POSITIVE = ("user_id", "title_id", "event_time", "country")
 class InteractionLog:
     """All positives of a lake, of whatever split, as rows of training_examples."""
 
-    root: str
-    versions: Mapping[str, int]
+    snapshot: LakeSnapshot
     catalogue: Catalogue
     countries: list[str]
     rows: pa.Table  # of _POSITIVE and known_ds
@@ -49,9 +48,7 @@ class InteractionLog:
 
     def known_by(self, night: date) -> Positives:
         """What was known at the end of a night."""
-        return lake_tables.positives_of(
-            self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue
-        )
+        return positives_of(self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue)
 
     def evaluation_set_after(self, night: date, horizon_days: int, known: Positives) -> EvaluationSet | None:
         """What users liked in the days after a night, asked at its end; None where nobody liked anything.
@@ -62,7 +59,7 @@ class InteractionLog:
         end = day_number(night) + 1.0
         moments = self.rows["event_time"].cast(pa.int64()).to_numpy() / 86_400e6
         is_later = (moments >= end) & (moments < end + horizon_days)
-        later = lake_tables.positives_of(self.rows.filter(pa.array(is_later)), self.catalogue)
+        later = positives_of(self.rows.filter(pa.array(is_later)), self.catalogue)
         candidates = self.catalogue.is_listed & ~(self.catalogue.release_days >= end + horizon_days)
         days = known.days_of(later.user_ids)
         histories = sparse.csr_matrix((np.ones(days.nnz, np.float32), days.indices, days.indptr), shape=days.shape)
@@ -86,12 +83,11 @@ class InteractionLog:
 
 def read_interaction_log(settings: Settings) -> InteractionLog:
     """Everything a replay needs of the lake, at its newest versions."""
-    root = settings.lake.root
-    versions = training.pin(root)
-    catalogue = lake_tables.read_catalogue(root, versions, settings.content.blocks)
-    rows = delta_files.read_table(f"{root}/training_examples", versions["training_examples"], (*_POSITIVE, "known_ds"))
-    countries = lake_tables.token_names(root, versions, "country")
-    return InteractionLog(root, versions, catalogue, countries, rows, position_bias.read(root, versions))
+    snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
+    catalogue = read_catalogue(snapshot, settings.content.blocks)
+    rows = snapshot.read("training_examples", (*_POSITIVE, "known_ds"))
+    countries = read_token_names(snapshot, "country")
+    return InteractionLog(snapshot, catalogue, countries, rows, position_bias.read(snapshot))
 
 
 def train_night(
@@ -105,8 +101,8 @@ def train_night(
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
     ranks = interactions.ranks.until(day_number(night))
     with TemporaryDirectory(prefix="marquee-night-") as folder:
-        versions = {**interactions.versions, "training_users": 0, "training_examples": 0}
-        inputs = Inputs.of(settings, folder, versions, interactions.catalogue, known, interactions.countries, ranks)
+        snapshot = LakeSnapshot(folder, {"training_users": 0, "training_examples": 0})
+        inputs = Inputs.of(settings, snapshot, interactions.catalogue, known, interactions.countries, ranks)
         if training.loss_for(settings, len(inputs.warm)) == "user_softmax":
             _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         else:
@@ -138,8 +134,7 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
 
 def _write_examples(settings: Settings, folder: Path, interactions: InteractionLog, night: date) -> None:
     """The rows of training_examples that were known, all of them to train on."""
-    location, version = f"{interactions.root}/training_examples", interactions.versions["training_examples"]
-    rows = delta_files.read_table(location, version, (*EXAMPLE_COLUMNS, "known_ds"))
+    rows = interactions.snapshot.read("training_examples", (*EXAMPLE_COLUMNS, "known_ds"))
     known = rows.filter(pc.less_equal(rows["known_ds"], pa.scalar(night)))
     named = known.append_column("split", pa.array(["train"] * len(known)))
     _write(settings, folder / "training_examples", named, partition_by="split")

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conf.settings import Settings
-from models.data.lake_tables import Positives
+from models.data.positives import Positives
 from models.evaluation import metrics, ratios, segments
 from models.evaluation.comparison import Estimate
 from models.evaluation.evaluation_set import EvaluationSet

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.data.lake_tables import Catalogue, Positives
+from models.data.catalogue import Catalogue
+from models.data.positives import Positives
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
 
@@ -43,7 +44,7 @@ def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
         users, titles, gems = (pq.read_table(folder / f"{name}.parquet") for name in ("users", "titles", "gems"))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise ModelError(f"{folder}: expected the truth of jobs.sources.simulate; {error}") from error
-    places = catalogue.positions(titles["title_id"].to_numpy())
+    places = catalogue.rows(titles["title_id"].to_numpy())
     if not (places >= 0).any():
         raise ModelError(f"{folder}: none of its {len(places)} titles is in the lake's catalogue")
     affinity = _matrix(users["taste"]) @ _matrix(titles["taste"]).T
@@ -143,7 +144,7 @@ def _is_among_best(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]
 
 def _gems(gems: pa.Table, user_ids: Sequence[str], catalogue: Catalogue) -> sparse.csr_matrix:
     row_of = {user: n for n, user in enumerate(user_ids)}
-    places = catalogue.positions(gems["title_id"].to_numpy())
+    places = catalogue.rows(gems["title_id"].to_numpy())
     pairs = [
         (row_of[user], place)
         for place, users in zip(places.tolist(), gems["best_users"].to_pylist(), strict=True)

@@ -12,7 +12,7 @@ def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Seq
     """Markdown, after Mitchell et al. 2019, Model cards for model reporting."""
     weights = settings.model.weights
     count_titles, count_warm = len(inputs.catalogue), len(inputs.warm)
-    tables = "\n".join(f"- `{table}` version {version}" for table, version in sorted(inputs.versions.items()))
+    tables = "\n".join(f"- `{table}` version {version}" for table, version in sorted(inputs.snapshot.versions.items()))
     return f"""# Marquee, the title recommender
 
 ## What it is

@@ -14,15 +14,15 @@ from benchmarks import strategies
 from benchmarks.measure import Report
 from benchmarks.strategies import Train
 from lake.delta_files import open_version
+from models.data.model_tables import TRAINING_TABLES
 from models.errors import ModelError
-from models.fit import training
 
 
 @pytest.fixture
 def lake_root(tmp_path: Path) -> Path:
     """Tables of ten rows in one row group each."""
     rows = pa.table({"title_id": list(range(10)), "split": ["train"] * 10})
-    for table in training.TABLES:
+    for table in TRAINING_TABLES:
         by = ["split"] if table == "training_examples" else None
         write_deltalake(str(tmp_path / "lake" / table), rows, partition_by=by)
     return tmp_path / "lake"
@@ -33,7 +33,7 @@ def test_training_tables_are_laid_out_in_row_groups_and_the_lake_is_left_alone(l
     assert open_version(str(root / "training_users"), 0).row_groups == [3, 3, 3, 1]
     assert open_version(str(root / "training_examples"), 0, "train").row_groups == [3, 3, 3, 1]
     assert open_version(str(lake_root / "training_users"), 0).row_groups == [10]
-    for table in training.TABLES:
+    for table in TRAINING_TABLES:
         titles = DeltaTable(root / table).to_pyarrow_table()["title_id"].to_pylist()
         assert sorted(titles) == list(range(10))
 

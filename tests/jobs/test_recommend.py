@@ -29,6 +29,7 @@ from jobs.serving import batch_inference, recommendations
 from jobs.staging import erasures
 from jobs.store import built_days, catalog, tables
 from jobs.store.built_days import Built
+from lake.snapshot import LakeSnapshot
 from serving.retriever import Lists, Retriever
 from serving.user_history import Entry, History, Person
 from tests.fixtures.small_bundle import VERSION, SmallModel, write_lake
@@ -56,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path]
     settings = with_changes(settings_in(folder), {"index.queries": 32, "index.golden_users": 16})
     source = ModelSource(name="marquee", version=7, run_id=None, delta_versions={})
     root = settings.lake.root
-    plan = Plan(source, root, lake_inputs.pin(root), settings.index, None, None, settings.seed)
+    plan = Plan(source, LakeSnapshot.pin(root, lake_inputs.TABLES), settings.index, None, None, settings.seed)
     return builder.build(SmallModel(seed=2), plan, folder / "bundles", VERSION)
 
 

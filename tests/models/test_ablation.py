@@ -13,8 +13,8 @@ from scipy import sparse
 from conf.loader import load_settings
 from conf.settings import Settings
 from models import ablation
-from models.data import lake_tables
 from models.data.content import Content
+from models.data.model_tables import EVALUATION_TABLES
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
 from models.linear import cold_ridge
@@ -89,7 +89,7 @@ def test_the_plot_of_another_lake_is_matched_by_title(trained: Any, tmp_path: Pa
     kept = rows.slice(0, 17).take(list(range(16, -1, -1)))
     plots = [[float(title), 1.0] for title in kept["title_id"].to_pylist()]
     other = kept.set_column(kept.schema.get_field_index("plot_embedding"), "plot_embedding", [plots])
-    for table in lake_tables.TABLES:
+    for table in EVALUATION_TABLES:
         write_deltalake(str(tmp_path / table), other if table == "title_features" else kept.select(["title_id"]))
     vocabulary = DeltaTable(Path(trained.settings.lake.root) / "vocabularies").to_pyarrow_table()
     write_deltalake(str(tmp_path / "vocabularies"), vocabulary, mode="overwrite", schema_mode="overwrite")

@@ -17,7 +17,7 @@ from scipy import sparse
 from conf.loader import load_settings
 from conf.settings import with_changes
 from models import backtest
-from models.data.lake_tables import Positives
+from models.data.positives import Positives
 from models.evaluation.comparison import Estimate
 from models.evaluation.evaluation_set import EvaluationSet
 from models.studies import new_titles

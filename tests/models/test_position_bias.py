@@ -11,7 +11,7 @@ import pytest
 
 from conf.settings import PositionBias
 from models import position_bias
-from models.data import lake_tables
+from models.data.model_tables import EVALUATION_TABLES
 from models.position_bias import ClickRanks
 
 OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, appeal_power=0.0, min_clicks=100)
@@ -181,4 +181,4 @@ def test_the_command_shows_both_orders_and_the_truth(
 def test_a_lake_without_the_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert position_bias.main(["--set", f"lake.root={tmp_path}"]) == 1
     assert "click_ranks" in capsys.readouterr().err
-    assert position_bias.TABLE not in lake_tables.TABLES  # so what only measures does not need it
+    assert position_bias.TABLE not in EVALUATION_TABLES  # so what only measures does not need it

@@ -85,7 +85,7 @@ def assert_same(model: TwoTower, trained: Any) -> None:
 def test_the_challenger_is_what_was_trained(home: Home, trained: Any) -> None:
     found = registry.fetch(home.settings, "challenger")
     assert found.version == 1
-    assert found.delta_versions == trained.inputs.versions
+    assert found.delta_versions == trained.inputs.snapshot.versions
     assert_same(TwoTower.load(found.folder), trained)
     assert list((home.work / "checkpoints").iterdir()) == []
 

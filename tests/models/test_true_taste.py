@@ -15,8 +15,9 @@ from scipy import sparse
 
 from conf.settings import Settings
 from models import true_taste
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue, Positives
+from models.data.positives import Positives
 from models.errors import ModelError
 from models.evaluation.comparison import Difference
 from models.evaluation.measurement import Measurement

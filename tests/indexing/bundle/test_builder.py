@@ -16,15 +16,14 @@ from indexing.bundle.builder import Plan
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.parity import Golden
 from indexing.errors import BundleError
-from models.data import lake_tables
-from models.data.lake_tables import Catalogue
+from models.data.catalogue import Catalogue, read_catalogue
 from models.data.padded_histories import PaddedHistories
 
 
 def catalogue_of(root: Path, bundle: Bundle) -> Catalogue:
     """As the model saw it."""
-    read = lake_tables.read_catalogue(str(root), bundle.manifest.delta_versions, {"genres": 1.0})
-    return read.take(read.positions(bundle.title_ids))
+    read = read_catalogue(str(root), bundle.manifest.delta_versions, {"genres": 1.0})
+    return read.take(read.rows(bundle.title_ids))
 
 
 def test_bundle_says_what_it_is_of(small_bundle: Bundle) -> None:

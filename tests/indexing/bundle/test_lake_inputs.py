@@ -8,11 +8,14 @@ import pytest
 
 from indexing.bundle import lake_inputs, sample_histories
 from indexing.bundle.lake_inputs import LakeInputs
+from lake.snapshot import LakeSnapshot
 
 
 @pytest.fixture(scope="module")
 def inputs(small_lake: Path) -> LakeInputs:
-    return lake_inputs.read(str(small_lake), lake_inputs.pin(str(small_lake)), {"genres": 1.0}, "count_positives_ever")
+    return lake_inputs.read(
+        LakeSnapshot.pin(str(small_lake), lake_inputs.TABLES), {"genres": 1.0}, "count_positives_ever"
+    )
 
 
 def test_candidates_come_first_and_are_those_listed(inputs: LakeInputs) -> None:
@@ -50,7 +53,9 @@ def test_offers_are_those_of_candidates_by_row(inputs: LakeInputs) -> None:
 
 
 def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeInputs) -> None:
-    found = sample_histories.sample(str(small_lake), 0, inputs.catalogue.positions, {"DE": 2}, 40, 5, seed=1)
+    found = sample_histories.sample(
+        LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.positions, {"DE": 2}, 40, 5, seed=1
+    )
     assert len(found) == 40
     assert found.rows.shape[1] == 5
     assert found.countries.tolist() == [2] * 40
@@ -62,7 +67,9 @@ def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeIn
         assert np.allclose(weights[:length], [0.4, 1, 1, 0.4, 1][:length])
         assert not rows[length:].any()
     assert (
-        sample_histories.sample(str(small_lake), 0, inputs.catalogue.positions, {}, 40, 5, seed=1).countries.tolist()
+        sample_histories.sample(
+            LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.positions, {}, 40, 5, seed=1
+        ).countries.tolist()
         == [1] * 40
     )
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, LearntTitles, ModelCard, TwoTower
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue
+from models.data.model_tables import TRAINING_TABLES
 from models.data.padded_histories import pad_newest_first
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
@@ -99,7 +101,7 @@ def today() -> Catalogue:
 def histories(of: Catalogue, *title_ids: Sequence[int]) -> sparse.csr_matrix:
     found = np.zeros((len(title_ids), len(of)), dtype=np.float32)
     for user, own in enumerate(title_ids):
-        found[user, of.positions(np.array(own, dtype=np.int64))] = 1
+        found[user, of.rows(np.array(own, dtype=np.int64))] = 1
     return sparse.csr_matrix(found)
 
 
@@ -107,7 +109,7 @@ def test_learnt_titles_keep_their_vectors_wherever_they_stand(model: TwoTower, t
     whole = model.title_vectors(catalogue(IDS, plots()[:LEARNT]))
     found = model.title_vectors(today)
     assert found.dtype == np.float32
-    places = today.positions(IDS)
+    places = today.rows(IDS)
     assert (places < 0).sum() == 3
     np.testing.assert_array_equal(found[places[places >= 0]], whole[places >= 0])
 
@@ -116,11 +118,11 @@ def test_new_titles_get_what_content_says(model: TwoTower, today: Catalogue) -> 
     """New title n is much like the nth that was learnt, and so is the vector it gets, as far as content is believed."""
     found = model.title_vectors(today)
     unit = found / np.linalg.norm(found, axis=1, keepdims=True)
-    learnt = today.positions(IDS[3:])
+    learnt = today.rows(IDS[3:])
     rows, counts = features(today.content), np.isin(today.title_ids, IDS).astype(np.int64)
     _, fitted = cold_ridge.fit(model.learnt_vectors(today), counts, rows, model.card.cold)
     for number in range(3, 10):
-        new, twin = today.positions(np.array([5000 + number, IDS[number]]))
+        new, twin = today.rows(np.array([5000 + number, IDS[number]]))
         [said] = fitted.predict_new(select(rows, np.array([new])))
         assert np.linalg.norm(said - found[twin]) < 0.1 * np.linalg.norm(found[twin])
         cosines = unit[learnt] @ unit[new]
@@ -170,7 +172,7 @@ def test_a_long_history_is_cut_to_its_newest_titles(model: TwoTower, today: Cata
     newest = evaluation_set_of(today, [ids[3:]], ages=[5.0, 4, 3, 2, 1], countries=["DE"])
     asked = CatalogueModel(model, today)
     whole, cut = (asked.recommend_for(one, len(today)) for one in (evaluation_set, newest))
-    left_out = {-1, *today.positions(ids)}
+    left_out = {-1, *today.rows(ids)}
     assert [title for title in cut[0] if title not in left_out] == [title for title in whole[0] if title >= 0]
 
 
@@ -278,7 +280,7 @@ def test_at_full_rank_scores_are_the_sum_of_the_parts(
     """Each part's scores at standard deviation 1 over the liked titles: towers, half of EASE, half of ALS."""
     alone = {"model.weights.ease": 0.0, "model.weights.als": 0.0}
     settings = tiny_settings(trained.lake.root, tmp_path, **alone)
-    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     towers = training.train_model(settings, inputs, tmp_path, lambda result: None)
     liked, content = inputs.liked, inputs.catalogue.content
     options = trained.settings.model.ease

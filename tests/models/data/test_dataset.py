@@ -15,9 +15,9 @@ import pytest
 from deltalake import WriterProperties, write_deltalake
 from pyarrow import parquet as pq
 
-from models.data.dataset import BatchReader, Rows, Shuffle, clear_errors
 from lake.delta_files import DeltaFiles, open_version
 from lake.errors import LakeError
+from models.data.dataset import BatchReader, Rows, Shuffle, clear_errors
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
 
@@ -53,7 +53,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DeltaFiles:
     return open_version(str(location), 2, "train")
 
 
-def reader(files: DeltaFiles, batch_size: int = 16, seed: int = 1, buffer_rows: int = 30, **options: Any) -> BatchReader:
+def reader(
+    files: DeltaFiles, batch_size: int = 16, seed: int = 1, buffer_rows: int = 30, **options: Any
+) -> BatchReader:
     columns = ["title_id", "country", "weight", "history_title_ids"]
     return BatchReader(
         files, **{"columns": columns, "batch_size": batch_size, "shuffle": Shuffle(seed, buffer_rows), **options}

@@ -14,8 +14,8 @@ from pyarrow import fs
 from pyarrow import parquet as pq
 
 from lake.errors import LakeError
-from models.errors import ModelError
 from models.data.petastorm_adapter import ParquetFiles, make_batch_reader
+from models.errors import ModelError
 
 LOCAL = ParquetFiles(fs.LocalFileSystem(), {})
 

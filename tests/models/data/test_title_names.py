@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.errors import ModelError
 from models.data.title_names import TitleNames
+from models.errors import ModelError
 
 NAMES = TitleNames(
     [

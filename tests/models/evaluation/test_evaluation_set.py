@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.data import lake_tables
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue, Positives
+from models.data.positives import Positives
 from models.errors import ModelError
 from models.evaluation import evaluation_set
 
+NOWHERE = LakeSnapshot("", {})
 IDS = np.array([10, 20, 30, 40])
 
 
@@ -43,12 +45,12 @@ def positives(day: float = 100.5, **titles_of: list[int]) -> Positives:
 def _weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the first title: half a like by u1, turned down by everybody else."""
 
-    def of_users(root: str, versions: object, users: list[str], catalogue: Catalogue) -> sparse.csr_matrix:
+    def of_users(snapshot: LakeSnapshot, users: list[str], catalogue: Catalogue) -> sparse.csr_matrix:
         weights = np.array([0.5 if user == "u1" else 0.0 for user in users], dtype=np.float32)
         own = np.arange(len(users))
         return sparse.csr_matrix((weights, (own, np.zeros_like(own))), shape=(len(users), len(IDS)))
 
-    monkeypatch.setattr(lake_tables, "history_weights", of_users)
+    monkeypatch.setattr(evaluation_set, "read_history_weights", of_users)
 
 
 @pytest.fixture
@@ -59,12 +61,12 @@ def splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Positives]:
         "validation": positives(day=98.0, u1=[2]),
         "test": positives(u1=[1], u2=[0, 2], u3=[1], u4=[3]),
     }
-    monkeypatch.setattr(lake_tables, "read_positives", lambda root, versions, split, catalogue: found[split])
+    monkeypatch.setattr(evaluation_set, "read_positives", lambda snapshot, split, catalogue: found[split])
     return found
 
 
 def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
-    found = evaluation_set.of_split("", {}, "test", catalogue)
+    found = evaluation_set.of_split(NOWHERE, "test", catalogue)
     assert found.user_ids == ["u1", "u2"]
     assert found.relevant.toarray().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0]]
     # The splits before test: train and validation; u2 has no history.
@@ -80,7 +82,7 @@ def test_split_has_the_positives_that_can_be_recommended(catalogue: Catalogue, s
 
 
 def test_validation_knows_nothing_but_training(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
-    found = evaluation_set.of_split("", {}, "validation", catalogue)
+    found = evaluation_set.of_split(NOWHERE, "validation", catalogue)
     assert found.user_ids == ["u1"]
     assert found.histories.toarray().tolist() == [[1, 0, 0, 0]]
 
@@ -88,7 +90,7 @@ def test_validation_knows_nothing_but_training(catalogue: Catalogue, splits: dic
 def test_split_without_positives_says_where_splits_are_set(catalogue: Catalogue, splits: dict[str, Positives]) -> None:
     splits["validation"] = positives(u3=[1])
     with pytest.raises(ModelError, match=r"'validation' has no positives.*examples.split"):
-        evaluation_set.of_split("", {}, "validation", catalogue)
+        evaluation_set.of_split(NOWHERE, "validation", catalogue)
 
 
 def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
     pairs.write_bytes(gzip.compress(b"user_id,title_id\nu9,20\nu1,30\nu1,20\nu1,20\n"))
     candidates.write_text("title_id\n20\n30\n")
     ignored.write_text("user_id,title_id\nu1,40\nsomebody,10\n")
-    found = evaluation_set.of_files(pairs, candidates, ignored, "", {}, positives(u1=[0], u3=[1]), catalogue)
+    found = evaluation_set.of_files(pairs, candidates, ignored, NOWHERE, positives(u1=[0], u3=[1]), catalogue)
     assert found.name == "truth"
     assert found.user_ids == ["u1", "u9"]
     assert found.countries == ["FR", None]
@@ -112,7 +114,7 @@ def test_files_give_the_pairs_the_candidates_and_what_counts_neither_way(catalog
 
 def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "truth.csv").write_text("user_id,title_id\nu1,30\n")
-    found = evaluation_set.of_files(tmp_path / "truth.csv", None, None, "", {}, positives(u1=[0]), catalogue)
+    found = evaluation_set.of_files(tmp_path / "truth.csv", None, None, NOWHERE, positives(u1=[0]), catalogue)
     assert found.candidates.all()
     assert found.ignored.nnz == 0
 
@@ -128,9 +130,9 @@ def test_all_titles_are_candidates_by_default(catalogue: Catalogue, tmp_path: Pa
 def test_file_that_is_no_truth_is_refused(catalogue: Catalogue, tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "truth.csv").write_text(text)
     with pytest.raises(ModelError, match=message):
-        evaluation_set.of_files(tmp_path / "truth.csv", None, None, "", {}, positives(u1=[0]), catalogue)
+        evaluation_set.of_files(tmp_path / "truth.csv", None, None, NOWHERE, positives(u1=[0]), catalogue)
 
 
 def test_missing_file_is_named(catalogue: Catalogue, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.csv"):
-        evaluation_set.of_files(tmp_path / "none.csv", None, None, "", {}, positives(u1=[0]), catalogue)
+        evaluation_set.of_files(tmp_path / "none.csv", None, None, NOWHERE, positives(u1=[0]), catalogue)

@@ -7,8 +7,8 @@ from scipy import sparse
 from conf.loader import load_settings
 from conf.settings import Evaluation, with_changes
 from lake.arrays import NO_TITLE
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue
 from models.evaluation import measurement
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement

@@ -11,7 +11,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from scipy import sparse
 
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, TwoTower
+from models.data.model_tables import TRAINING_TABLES
 from models.errors import ModelError
 from models.fit import training
 from models.fit.epochs import EpochResult
@@ -19,7 +21,7 @@ from models.recommender import recommend
 
 
 def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[EpochResult], training.Inputs]:
-    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     results: list[EpochResult] = []
     model = training.train_model(settings, inputs, folder, results.append, **more)
     return model, results, inputs
@@ -124,12 +126,12 @@ def test_what_nobody_liked_is_nothing_to_train_on(
 ) -> None:
     lonely = tiny_lake(tmp_path / "lake", users=1)
     settings = tiny_settings(lonely.root, tmp_path)
-    versions = training.pin(settings.lake.root)
-    assert training.read_inputs(settings, versions).train.liked.nnz == 5
+    snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
+    assert training.read_inputs(settings, snapshot).train.liked.nnz == 5
     # The titles that were liked are in no catalogue any more.
-    versions["title_features"] = _written_anew(lonely.root)
+    later = dataclasses.replace(snapshot, versions={**snapshot.versions, "title_features": _written_anew(lonely.root)})
     with pytest.raises(ModelError, match="nothing to train on"):
-        training.read_inputs(settings, versions)
+        training.read_inputs(settings, later)
 
 
 def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
@@ -141,7 +143,7 @@ def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
     shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
     clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]
     own.write_click_ranks([*shown, *clicked])
-    inputs = training.read_inputs(settings, training.pin(str(own.root)))
+    inputs = training.read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES))
     weights = inputs.title_weights
     assert weights is not None
     assert weights[0] > weights[2] > weights[1]  # clicked at rank 4, never, mostly at rank 1
@@ -150,7 +152,9 @@ def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
     assert results[0].loss != trained.results[0].loss
     # A day that is held out says nothing.
     own.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
-    np.testing.assert_array_equal(training.read_inputs(settings, training.pin(str(own.root))).title_weights, weights)
+    np.testing.assert_array_equal(
+        training.read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES)).title_weights, weights
+    )
 
 
 def _written_anew(root: Path) -> int:
@@ -167,5 +171,5 @@ def test_data_has_one_hash_whatever_files_hold_it(
     hashes = []
     for name, seed in (("same", 1), ("other", 2)):
         settings = tiny_settings(tiny_lake(tmp_path / name, seed=seed).root, tmp_path)
-        hashes.append(training.read_inputs(settings, training.pin(settings.lake.root)).data_hash)
+        hashes.append(training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)).data_hash)
     assert hashes[0] == trained.inputs.data_hash != hashes[1]

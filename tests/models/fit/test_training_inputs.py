@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lake.snapshot import LakeSnapshot
+from models.data.model_tables import TRAINING_TABLES
 from models.fit import training
 from models.fit.training_inputs import InputMaker
 from models.towers.legacy_keras import tf
@@ -58,7 +60,7 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
 ) -> None:
     settings = tiny_settings(trained.lake.root, tmp_path, **{"training.users_per_batch": 10})
     inputs = trained.inputs
-    reader = training.reader_for(settings, inputs.root, inputs.versions, "user_softmax")
+    reader = training.reader_for(settings, inputs.snapshot, "user_softmax")
     maker = InputMaker(inputs.title_ids, inputs.countries)
     likes = inputs.liked  # [users, warm titles]
     for epoch in (0, 1):
@@ -69,4 +71,4 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
         known = [set(likes[user].indices) for user in range(48)]
         assert len(histories) == 40
         assert all(own in known for own in histories)
-    assert training.pin(settings.lake.root) == inputs.versions
+    assert LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES) == inputs.snapshot

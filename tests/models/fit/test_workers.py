@@ -39,7 +39,7 @@ def mapped(reader: BatchReader, epoch: int) -> tf.data.Dataset:
 @pytest.fixture(scope="module")
 def reader(trained: Any) -> BatchReader:
     """240 examples in row groups of 32, in batches of 20 without the last few rows."""
-    own = training.reader_for(trained.settings, trained.inputs.root, trained.inputs.versions, "sampled_softmax")
+    own = training.reader_for(trained.settings, trained.inputs.snapshot, "sampled_softmax")
     return replace(own, batch_size=20)
 
 

@@ -100,7 +100,7 @@ def test_a_single_title_has_no_others_to_be_left_out_for(trained: Any) -> None:
     own = trained.model._titles
     alone = replace(own, **{name: getattr(own, name)[:1] for name in vars(own)})
     model = with_prior(TwoTower(alone, trained.model._query, trained.model.card), 3.0)
-    place = trained.inputs.catalogue.positions(alone.title_ids)
+    place = trained.inputs.catalogue.rows(alone.title_ids)
     found = model.title_vectors(trained.inputs.catalogue)
     np.testing.assert_array_equal(found[place], alone.vectors)
     assert np.isfinite(found).all()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.content import Content
+from models.data.model_tables import TRAINING_TABLES
 from models.fit import training
 from models.linear import linear_part
 from models.linear.cold_ridge import ColdRidge
@@ -74,7 +76,7 @@ def trained_with(
 ) -> tuple[training.Inputs, TwoTower]:
     """On the same lake, and as it was learnt: content has no say in what was learnt of titles."""
     settings = tiny_settings(trained.lake.root, folder, **changes)
-    inputs = training.read_inputs(settings, training.pin(settings.lake.root))
+    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     model = training.train_model(settings, inputs, folder, lambda result: None)
     return inputs, with_prior(model, 0.0)
 

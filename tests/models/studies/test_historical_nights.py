@@ -13,8 +13,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from scipy import sparse
 
+from lake.snapshot import LakeSnapshot
+from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.data.lake_tables import Catalogue
 from models.position_bias import ClickRanks
 from models.studies import historical_nights
 from models.studies.historical_nights import InteractionLog
@@ -69,7 +70,7 @@ def history_of(rows: list[dict[str, Any]]) -> InteractionLog:
     types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
     types |= {"country": pa.string(), "known_ds": pa.date32()}
     columns = {name: pa.array([own[name] for own in rows], type_) for name, type_ in types.items()}
-    return InteractionLog("nowhere", {}, CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
+    return InteractionLog(LakeSnapshot("nowhere", {}), CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
 
 
 def test_a_night_knows_what_came_in_by_its_end() -> None:
