@@ -38,6 +38,7 @@ from models.data.model_tables import TRAINING_TABLES
 from models.errors import ModelError
 from models.fit import training, workers
 from models.fit.epochs import EpochResult
+from models.fit.inputs import read_inputs
 from models.towers.legacy_keras import tf
 
 _REGROUPED = {"training_users": None, "training_examples": ["split"]}
@@ -59,7 +60,7 @@ class Train:
             )
         settings = load_settings(self.conf, self.overrides)
         checkpoints = Path(settings.training.checkpoints)
-        inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
+        inputs = read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
         if not workers.is_chief(settings.training):
             training.help_train(settings, inputs, checkpoints)
             return {}

@@ -46,7 +46,7 @@ from conf.settings import Settings
 from lake.snapshot import LakeSnapshot
 from models.data.dataset import BatchReader
 from models.fit import training
-from models.fit.training_inputs import InputMaker
+from models.fit.network_inputs import InputMaker
 from models.towers.legacy_keras import keras, tf
 from models.towers.networks import SampledSoftmax
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from conf.settings import Settings
 from models.fit import epochs
-from models.fit.training_inputs import FIRST_COUNTRY_ID
+from models.fit.network_inputs import FIRST_COUNTRY_ID
 from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
 
 COUNTRIES = ("DE", "FR", "GB", "US")

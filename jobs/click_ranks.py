@@ -2,7 +2,7 @@
 
 Reads stg_events, writes click_ranks. A click is a `detail_view` with a rank. Where titles stand in random order
 (`position_bias.random_variant`), how often each rank is clicked says how much the rank decides: see
-models/position_bias.py. `ds` is the day from which events are known, as in jobs/interactions.py.
+models/debiasing. `ds` is the day from which events are known, as in jobs/interactions.py.
 """
 
 import sys

@@ -31,6 +31,7 @@ from models.blend.two_tower import TwoTower
 from models.data.model_tables import TRAINING_TABLES
 from models.fit import training, workers
 from models.fit.epochs import EpochResult
+from models.fit.inputs import Inputs, read_inputs
 from models.tracking import registry, runs
 from models.tracking.model_card import write_card
 
@@ -41,7 +42,7 @@ _RUN = "run.json"
 
 def work(settings: Settings, arguments: Namespace) -> None:
     snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
-    inputs = training.read_inputs(settings, snapshot)
+    inputs = read_inputs(settings, snapshot)
     champion = registry.champion_or_none(settings) if settings.training.warm_start else None
     if champion:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
@@ -67,7 +68,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     log.info("version %d came of run %s", version, run.info.run_id)
 
 
-def _train(settings: Settings, inputs: training.Inputs, checkpoints: Path, champion: registry.Registered | None) -> str:
+def _train(settings: Settings, inputs: Inputs, checkpoints: Path, champion: registry.Registered | None) -> str:
     """Train, and log the model; its address."""
     warm_start = TwoTower.load(champion.folder) if champion else None
     results: list[EpochResult] = []

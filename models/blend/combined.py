@@ -46,7 +46,7 @@ class Combined:
 
     vectors: Floats  # [titles, dims], of mean square 1 in each dimension
     projections: Mapping[str, Floats]  # [width of the part, dims]
-    usual_query: Floats  # [dims], of length 1; zeros where the usual scores tell no titles apart
+    cold_user_query: Floats  # [dims], of length 1; zeros where `cold_user_scores` are all alike
 
     def queries(self, parts: Mapping[str, Part]) -> Floats:
         """[users, dims]: the queries of `parts`, each brought to length 1, weighed and added up."""
@@ -54,22 +54,22 @@ class Combined:
         return np.sum(found, axis=0)
 
 
-def combine(parts: Mapping[str, Part], dims: int, seed: int, usual: NDArray[np.floating]) -> Combined:
+def combine(parts: Mapping[str, Part], dims: int, seed: int, cold_user_scores: NDArray[np.floating]) -> Combined:
     """The parts as vectors of `dims`, or of fewer where their scores vary in no more directions.
 
     Nothing is lost where all parts together are no wider than `dims`; else the sum of scores is the nearest of its rank
-    to what it was (Eckart and Young 1936), with one dimension less for `usual` [titles], scores in whose order
-    `usual_query` has the titles.
+    to what it was (Eckart and Young 1936), with one dimension less for `cold_user_scores` [titles], in whose order
+    `cold_user_query` has the titles.
     """
-    first = _direction(usual.astype(np.float64))
+    first = _direction(cold_user_scores.astype(np.float64))
     rest = dims - first.shape[1]
     width = sum(part.vectors.shape[1] for part in parts.values())
     others = _all_directions(parts, first) if width <= rest else _main_directions(parts, first, rest, seed)
     directions = np.hstack([first, others])
     projections = {name: (part.centred().T @ directions).astype(np.float32) for name, part in parts.items()}
-    usual_query = np.zeros(directions.shape[1], dtype=np.float32)
-    usual_query[: first.shape[1]] = 1
-    return Combined((directions * np.sqrt(len(directions))).astype(np.float32), projections, usual_query)
+    cold_user_query = np.zeros(directions.shape[1], dtype=np.float32)
+    cold_user_query[: first.shape[1]] = 1
+    return Combined((directions * np.sqrt(len(directions))).astype(np.float32), projections, cold_user_query)
 
 
 def _direction(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ from models.towers.networks import TwoTowerNetwork
 from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 
 SCHEMA_VERSION = 4
+_STORED_NAMES = {"cold_user_query": "nobody"}  # names of arrays in the file that are not those of fields
 _BATCH_USERS = 128
 
 
@@ -207,7 +208,7 @@ class TwoTower:
             if name == "tower":
                 arrays |= {f"tower.{part}": weights for part, weights in value.items()}
             elif isinstance(value, np.ndarray):
-                arrays[f"query.{name}"] = value
+                arrays[f"query.{_STORED_NAMES.get(name, name)}"] = value
             else:
                 numbers[name] = dict(value) if isinstance(value, Mapping) else value
         np.savez(folder / "arrays.npz", **arrays)
@@ -229,7 +230,8 @@ class TwoTower:
             )
         parts = {prefix: _with_prefix(arrays, prefix) for prefix in ("titles.", "tower.", "query.")}
         card = ModelCard(**{**content["card"], "cold": ColdRidge(**content["card"]["cold"])})
-        query = QueryParameters(tower=parts["tower."], **parts["query."], **content["query"])
+        renamed = {name: parts["query."].pop(stored) for name, stored in _STORED_NAMES.items()}
+        query = QueryParameters(tower=parts["tower."], **parts["query."], **renamed, **content["query"])
         return cls(LearntTitles(**parts["titles."]), query, card)
 
 

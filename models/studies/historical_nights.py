@@ -19,17 +19,17 @@ from scipy import sparse
 from conf.settings import Settings, with_changes
 from lake.arrays import NO_TITLE
 from lake.snapshot import LakeSnapshot
-from models import position_bias
 from models.blend.two_tower import TwoTower
 from models.data.catalogue import Catalogue, read_catalogue, read_token_names
 from models.data.model_tables import TRAINING_TABLES
 from models.data.padded_histories import pad_newest_first
 from models.data.positives import Positives, positives_of
+from models.debiasing.click_ranks import ClickRanks, read_click_ranks
 from models.evaluation.evaluation_set import EvaluationSet, without_known
 from models.fit import training
-from models.fit.training import Inputs
-from models.fit.training_inputs import EXAMPLE_COLUMNS
-from models.position_bias import ClickRanks
+from models.fit.inputs import Inputs
+from models.fit.network import loss_for
+from models.fit.network_inputs import EXAMPLE_COLUMNS
 from models.towers.legacy_keras import keras
 
 _EPOCH = date(1970, 1, 1)
@@ -87,7 +87,7 @@ def read_interaction_log(settings: Settings) -> InteractionLog:
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     rows = snapshot.read("training_examples", (*_POSITIVE, "known_ds"))
     countries = read_token_names(snapshot, "country")
-    return InteractionLog(snapshot, catalogue, countries, rows, position_bias.read(snapshot))
+    return InteractionLog(snapshot, catalogue, countries, rows, read_click_ranks(snapshot))
 
 
 def train_night(
@@ -103,7 +103,7 @@ def train_night(
     with TemporaryDirectory(prefix="marquee-night-") as folder:
         snapshot = LakeSnapshot(folder, {"training_users": 0, "training_examples": 0})
         inputs = Inputs.of(settings, snapshot, interactions.catalogue, known, interactions.countries, ranks)
-        if training.loss_for(settings, len(inputs.warm)) == "user_softmax":
+        if loss_for(settings, len(inputs.warm)) == "user_softmax":
             _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         else:
             _write_examples(settings, Path(folder), interactions, night)

@@ -29,7 +29,7 @@ class QueryParameters:
     part_weights: Mapping[str, float]  # of towers, linear and als
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
-    nobody: Floats  # [dims]: the query where no title of a history weighs more than 0
+    cold_user_query: Floats  # [dims]: where no title of a history weighs more than 0
     positive_min_weight: float  # from here on an interaction is a like
     recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
     recency_floor: float = 1.0  # what the oldest like still counts
@@ -60,7 +60,7 @@ class QueryModule(tf.Module):
         self._tower_projection = fixed(parameters.tower_projection)
         self._factor_projection = fixed(parameters.factor_projection)
         self._system = fixed(parameters.system)
-        self._nobody = fixed(parameters.nobody)
+        self._nobody = fixed(parameters.cold_user_query)  # named so in bundles
         self._alpha = parameters.alpha
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from conf.settings import Settings
 from models.blend.two_tower import TwoTower
 from models.fit.epochs import EpochResult
-from models.fit.training import Inputs, loss_for
+from models.fit.inputs import Inputs
+from models.fit.network import loss_for
 
 
 def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Sequence[EpochResult]) -> str:

@@ -81,15 +81,15 @@ def test_of_fewer_dimensions_it_keeps_the_most_that_so_many_can(dims: int) -> No
 def test_the_usual_scores_are_kept_whatever_is_lost(dims: int) -> None:
     usual = usual_scores()
     combined = combine(parts(), dims, 1, usual)
-    assert np.linalg.norm(combined.usual_query) == pytest.approx(1)
+    assert np.linalg.norm(combined.cold_user_query) == pytest.approx(1)
     expected = (usual - usual.mean()) / usual.std()
-    np.testing.assert_allclose(combined.vectors @ combined.usual_query, expected, atol=1e-4)
+    np.testing.assert_allclose(combined.vectors @ combined.cold_user_query, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("dims", [4, 50])
 def test_usual_scores_that_tell_no_titles_apart_take_no_dimension(dims: int) -> None:
     combined = combine(parts(), dims, 1, np.full(TITLES, 0.1))
-    assert not combined.usual_query.any()
+    assert not combined.cold_user_query.any()
     assert combined.vectors.shape == (TITLES, min(dims, 10))
     assert (combined.vectors**2).mean(axis=0) == pytest.approx(1, abs=1e-3)
 

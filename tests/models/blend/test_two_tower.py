@@ -18,6 +18,7 @@ from models.data.padded_histories import pad_newest_first
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
 from models.fit import training
+from models.fit.inputs import read_inputs
 from models.linear import cold_ridge
 from models.linear.als import Als
 from models.linear.cold_ridge import ColdRidge
@@ -83,7 +84,7 @@ def model() -> TwoTower:
         part_weights={"towers": 1.0, "linear": 0.5, "als": 0.5},
         system=np.eye(FACTORS, dtype=np.float32),
         alpha=3.0,
-        nobody=normal(DIMS),
+        cold_user_query=normal(DIMS),
         positive_min_weight=0.25,
     )
     cold = ColdRidge(max_titles=100, noise=1e-3, noise_power=0.0, length_scale=1.4, scale=1.0)
@@ -280,9 +281,9 @@ def test_at_full_rank_scores_are_the_sum_of_the_parts(
     """Each part's scores at standard deviation 1 over the liked titles: towers, half of EASE, half of ALS."""
     alone = {"model.weights.ease": 0.0, "model.weights.als": 0.0}
     settings = tiny_settings(trained.lake.root, tmp_path, **alone)
-    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
+    inputs = read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     towers = training.train_model(settings, inputs, tmp_path, lambda result: None)
-    liked, content = inputs.liked, inputs.catalogue.content
+    liked, content = inputs.positives, inputs.catalogue.content
     options = trained.settings.model.ease
     ease = Ease(options.regularization, 99, dropout=options.dropout, history_power=options.history_power)
     ease.fit(liked, content)

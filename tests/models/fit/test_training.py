@@ -17,17 +17,19 @@ from models.data.model_tables import TRAINING_TABLES
 from models.errors import ModelError
 from models.fit import training
 from models.fit.epochs import EpochResult
+from models.fit.inputs import Inputs, read_inputs
+from models.fit.network import loss_for
 from models.recommender import recommend
 
 
-def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[EpochResult], training.Inputs]:
-    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
+def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[EpochResult], Inputs]:
+    inputs = read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     results: list[EpochResult] = []
     model = training.train_model(settings, inputs, folder, results.append, **more)
     return model, results, inputs
 
 
-def recommended(model: TwoTower, inputs: training.Inputs, count: int) -> np.ndarray:
+def recommended(model: TwoTower, inputs: Inputs, count: int) -> np.ndarray:
     """[users, count]: positions of titles, after what each user liked in training."""
     return recommend(CatalogueModel(model, inputs.catalogue), inputs.train.liked, count)
 
@@ -47,16 +49,17 @@ def test_it_learns_tastes_and_where_new_titles_belong(trained: Any) -> None:
     assert all(0 < result.validation <= 1 for result in trained.results)
 
 
-def test_whoever_has_no_history_gets_what_appeals(
+def test_cold_users_get_titles_by_debiased_popularity(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    appeal = np.random.default_rng(5).uniform(1, 9, len(trained.inputs.catalogue)).astype(np.float32)
-    inputs = dataclasses.replace(trained.inputs, appeal=appeal)
+    popularity = np.random.default_rng(5).uniform(1, 9, len(trained.inputs.catalogue)).astype(np.float32)
+    inputs = dataclasses.replace(trained.inputs, debiased_popularity=popularity)
     settings = tiny_settings(trained.lake.root, tmp_path, **{"training.epochs": 1, "model.cold_start.prior_likes": 0.0})
     model = CatalogueModel(training.train_model(settings, inputs, tmp_path, lambda result: None), inputs.catalogue)
-    nobody, *others = model.score(sparse.vstack([sparse.csr_matrix((1, len(appeal))), inputs.train.liked]))
-    logs = np.log(appeal[inputs.warm])
-    shown = nobody[inputs.warm]
+    no_history = sparse.csr_matrix((1, len(popularity)))
+    cold_user, *others = model.score(sparse.vstack([no_history, inputs.train.liked]))
+    logs = np.log(popularity[inputs.warm])
+    shown = cold_user[inputs.warm]
     np.testing.assert_allclose(shown / shown.std(), (logs - logs.mean()) / logs.std(), atol=1e-3)
     # As large as scores are, so that the dial turns them as far.
     spreads = [scores[inputs.warm].std() for scores in others]
@@ -98,7 +101,7 @@ def test_the_loss_goes_by_how_many_titles_there_are(
     asked: str, limit: int, expected: str, trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     changes = {"training.loss": asked, "training.max_softmax_titles": limit}
-    assert training.loss_for(tiny_settings(trained.lake.root, tmp_path, **changes), 16) == expected
+    assert loss_for(tiny_settings(trained.lake.root, tmp_path, **changes), 16) == expected
 
 
 def test_a_warm_start_begins_where_the_last_one_ended_and_takes_new_titles(
@@ -127,11 +130,11 @@ def test_what_nobody_liked_is_nothing_to_train_on(
     lonely = tiny_lake(tmp_path / "lake", users=1)
     settings = tiny_settings(lonely.root, tmp_path)
     snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
-    assert training.read_inputs(settings, snapshot).train.liked.nnz == 5
+    assert read_inputs(settings, snapshot).train.liked.nnz == 5
     # The titles that were liked are in no catalogue any more.
     later = dataclasses.replace(snapshot, versions={**snapshot.versions, "title_features": _written_anew(lonely.root)})
     with pytest.raises(ModelError, match="nothing to train on"):
-        training.read_inputs(settings, later)
+        read_inputs(settings, later)
 
 
 def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
@@ -143,7 +146,7 @@ def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
     shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
     clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]
     own.write_click_ranks([*shown, *clicked])
-    inputs = training.read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES))
+    inputs = read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES))
     weights = inputs.title_weights
     assert weights is not None
     assert weights[0] > weights[2] > weights[1]  # clicked at rank 4, never, mostly at rank 1
@@ -153,7 +156,7 @@ def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
     # A day that is held out says nothing.
     own.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
     np.testing.assert_array_equal(
-        training.read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES)).title_weights, weights
+        read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES)).title_weights, weights
     )
 
 
@@ -171,5 +174,5 @@ def test_data_has_one_hash_whatever_files_hold_it(
     hashes = []
     for name, seed in (("same", 1), ("other", 2)):
         settings = tiny_settings(tiny_lake(tmp_path / name, seed=seed).root, tmp_path)
-        hashes.append(training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)).data_hash)
+        hashes.append(read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)).data_hash)
     assert hashes[0] == trained.inputs.data_hash != hashes[1]

@@ -13,6 +13,7 @@ from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.content import Content
 from models.data.model_tables import TRAINING_TABLES
 from models.fit import training
+from models.fit.inputs import Inputs, read_inputs
 from models.linear import linear_part
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import features, fit_kernel_ridge, gaussian_kernel, noise_of_counts, select
@@ -73,10 +74,10 @@ def test_each_matrix_counts_as_much_as_asked_whatever_its_unit() -> None:
 
 def trained_with(
     changes: dict[str, Any], trained: Any, tiny_settings: Callable[..., Any], folder: Path
-) -> tuple[training.Inputs, TwoTower]:
+) -> tuple[Inputs, TwoTower]:
     """On the same lake, and as it was learnt: content has no say in what was learnt of titles."""
     settings = tiny_settings(trained.lake.root, folder, **changes)
-    inputs = training.read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
+    inputs = read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     model = training.train_model(settings, inputs, folder, lambda result: None)
     return inputs, with_prior(model, 0.0)
 
@@ -91,12 +92,12 @@ def test_a_trained_model_has_content_beside_ease(
     _, towers = trained_with(without, trained, tiny_settings, tmp_path / "b")
     options = trained.settings.model.ease
     ease = Ease(options.regularization, 99, dropout=options.dropout, history_power=options.history_power)
-    ease.fit(inputs.liked, inputs.catalogue.content)
-    counts = np.bincount(inputs.liked.indices, minlength=len(inputs.warm))
+    ease.fit(inputs.positives, inputs.catalogue.content)
+    counts = np.bincount(inputs.positives.indices, minlength=len(inputs.warm))
     rows = select(features(inputs.catalogue.content.only(model.card.content_blocks)), inputs.warm)
     of_content = linear_part.content_weights(rows, counts, model.card.cold)
-    lengths = np.sqrt(np.maximum(np.diff(inputs.liked.indptr), 1))
-    shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ inputs.liked)
+    lengths = np.sqrt(np.maximum(np.diff(inputs.positives.indptr), 1))
+    shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ inputs.positives)
     linear = linear_part.linear_part(shares, [(ease.weights.astype(np.float32), 0.5), (of_content, 0.4)])
     found, of_towers = (
         CatalogueModel(own, inputs.catalogue).score(inputs.train.liked)[:, inputs.warm] for own in (model, towers)

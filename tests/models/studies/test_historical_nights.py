@@ -16,7 +16,7 @@ from scipy import sparse
 from lake.snapshot import LakeSnapshot
 from models.data.catalogue import Catalogue
 from models.data.content import Content
-from models.position_bias import ClickRanks
+from models.debiasing.click_ranks import ClickRanks
 from models.studies import historical_nights
 from models.studies.historical_nights import InteractionLog
 

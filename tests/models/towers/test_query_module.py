@@ -131,8 +131,8 @@ def test_padding_says_nothing_wherever_it_stands(own: QueryTables, query: QueryP
 def test_whoever_likes_nothing_is_nobody(own: QueryTables, query: QueryParameters) -> None:
     rows, weights = [[0, 0], [3, 5], [3, 5], [3, 0]], [[0.0, 0.0], [-1.0, 0.0], [-1.0, 0.1], [1.0, 0.0]]
     found = asked(own, query, rows, weights, countries=[0, 3, 3, 3])
-    np.testing.assert_array_equal(found[:2], np.stack([query.nobody] * 2))
-    assert not np.isclose(found[2:], query.nobody).all(axis=1).any()
+    np.testing.assert_array_equal(found[:2], np.stack([query.cold_user_query] * 2))
+    assert not np.isclose(found[2:], query.cold_user_query).all(axis=1).any()
 
 
 def test_it_asks_the_same_after_saving(own: QueryTables, query: QueryParameters, tmp_path: Any) -> None:

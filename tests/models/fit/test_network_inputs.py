@@ -9,7 +9,7 @@ import pytest
 from lake.snapshot import LakeSnapshot
 from models.data.model_tables import TRAINING_TABLES
 from models.fit import training
-from models.fit.training_inputs import InputMaker
+from models.fit.network_inputs import InputMaker
 from models.towers.legacy_keras import tf
 
 TITLES = np.array([30, 10, 20])  # rows 1, 2 and 3
@@ -62,7 +62,7 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
     inputs = trained.inputs
     reader = training.reader_for(settings, inputs.snapshot, "user_softmax")
     maker = InputMaker(inputs.title_ids, inputs.countries)
-    likes = inputs.liked  # [users, warm titles]
+    likes = inputs.positives  # [users, warm titles]
     for epoch in (0, 1):
         batches = list(maker.dataset(reader, epoch))
         # 48 users in batches of ten: the eight left over are dropped, others in each epoch.

@@ -1,0 +1,39 @@
+"""The network that the settings ask for, not trained yet."""
+
+import numpy as np
+
+from conf.settings import Settings
+from models.fit.inputs import Inputs
+from models.fit.network_inputs import FIRST_COUNTRY_ID
+from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
+
+
+def loss_for(settings: Settings, count_titles: int) -> str:
+    """Name of the loss that the settings ask for with `count_titles` warm titles."""
+    if settings.training.loss != "auto":
+        return settings.training.loss
+    return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"
+
+
+def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwork:
+    """One row per warm title."""
+    model, training = settings.model, settings.training
+    options = NetworkOptions(
+        dim=model.dim,
+        count_titles=len(inputs.warm),
+        count_countries=FIRST_COUNTRY_ID + len(inputs.countries),
+        temperature=model.temperature,
+        seed=settings.seed,
+        title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],
+    )
+    if loss == "sampled_softmax":
+        counts = inputs.positive_counts
+        popularity = (counts / counts.sum()).astype(np.float32)
+        return SampledSoftmax(options, popularity, training.uniform_negatives, training.correct_sampling)
+    least, most = training.dropped_share
+    return UserSoftmax(
+        options,
+        (least, most),
+        training.target_power,
+        settings.interactions.positive_min_weight,
+    )
