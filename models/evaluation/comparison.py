@@ -1,10 +1,10 @@
-"""How sure a mean over users is, and the difference between two models on the same users: bootstrap over users.
+"""Bootstrap over users: intervals of a mean, and of the difference between two models on the same users.
 
 Percentile intervals: users are drawn with replacement, as many as there are, and the interval runs between quantiles of
 the means of the draws. Source: Efron and Tibshirani 1993, An introduction to the bootstrap, section 13.3.
 
-It covers which users were asked, not the seeds of training, and is too narrow for a few dozen users or fewer: of one
-user it is a single point.
+The interval covers the sampling of users, not the seeds of training. It is too narrow for a few dozen users or fewer:
+for one user it is a single point.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Estimate:
 class Difference:
     """The mean over users of a model's value less the baseline's; `low` to `high` is its interval.
 
-    The shares are of users: those whose value is greater (better), smaller (worse) or exactly equal. Of a metric where
-    less is better they are the other way round.
+    The shares are of users whose value is greater (better), smaller (worse) or exactly equal. For a metric where less
+    is better, read them the other way round.
     """
 
     mean: float
@@ -46,8 +46,8 @@ class Difference:
 def estimate_mean(values: NDArray[np.float64], resamples: int, confidence: float, seed: int) -> Estimate:
     """The mean of `values` [users] with the interval that covers it with probability `confidence`.
 
-    The same seed draws the same users for any values of one length, so that columns of a table go together.
-    Raises ValueError for no users, and for a user whose value is no finite number.
+    The same seed draws the same users for all arrays of one length, so that columns of a table are comparable.
+    Raises ValueError for no users, and for a value that is not finite.
     """
     _check(values, "values")
     low, high = _interval(values, resamples, confidence, seed)
@@ -57,9 +57,9 @@ def estimate_mean(values: NDArray[np.float64], resamples: int, confidence: float
 def compare_paired(
     values: NDArray[np.float64], baseline: NDArray[np.float64], resamples: int, confidence: float, seed: int
 ) -> Difference:
-    """The mean of `values` - `baseline` [users], entry n of both being of the same user, with its interval.
+    """The mean of `values` - `baseline` [users] with its interval; entry n of both is the same user.
 
-    A user's two values are drawn together, so what makes users easy or hard for both models falls out.
+    A user's two values are drawn together, so variation that both models share cancels.
     Raises ValueError as `estimate_mean` does, and for arrays of different lengths.
     """
     _check(values, "values")

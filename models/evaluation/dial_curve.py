@@ -1,12 +1,15 @@
-"""What the popularity dial trades: accuracy, coverage and popularity of one model's lists at several settings of it.
+"""The popularity dial's curve: accuracy, coverage and popularity of a model's lists at several settings of the dial.
 
-The score of a title is the model's, plus the dial times the deviation of the user's scores of the candidates times the
-standardised popularity of the title. So the dial counts in standard deviations of a user's scores, whatever the
-model's scale, and is the same for any model. An index adds one number for everybody, the dial times the median
-deviation: the same where all users' deviations are alike, which `DialLists.spreads` shows.
+With s the model's score, d the dial, sd_u the standard deviation of user u's scores of the candidates, and z the
+standardised popularity of title t, lists are ranked by
 
-Popularity counts the positives that the model was trained on, not those that it is measured against. What nobody liked
-yet is moved neither way; see models/blend/standardised.py.
+    s(u, t) + d · sd_u · z(t)
+
+The dial is thus in standard deviations of a user's scores and comparable between models. An index replaces sd_u by its
+median over users; `DialLists.spreads` shows how much sd_u varies.
+
+Popularity counts the positives in training, not those of the evaluation set. Titles without positives are not moved;
+see models/blend/standardised.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,14 +42,14 @@ class DialPoint:
     coverage: float
     mean_popularity: float
     cold_share: float
-    tail_recall: float  # of positives of the tail alone; NaN where nobody has one
+    tail_recall: float  # of positives in the tail alone; NaN where there are none
     gini: float
     novelty: float  # in bits
 
 
 @dataclass(frozen=True)
 class DialLists:
-    """Lists [users, k] of each dial, and the deviation of each user's scores."""
+    """Lists [users, k] at each dial, and the standard deviation of each user's scores."""
 
     dials: Sequence[float]
     lists: Sequence[Positions]
@@ -54,11 +57,11 @@ class DialLists:
 
     @property
     def spread(self) -> float:
-        """What an index multiplies the dial with."""
+        """The median of `spreads`: the factor of the dial in an index."""
         return float(np.median(self.spreads))
 
-    def beside(self, other: "DialLists") -> "DialLists":
-        """Both, of the same users, in the order of dials."""
+    def merge(self, other: "DialLists") -> "DialLists":
+        """The lists of both, of the same users, in the order of dials."""
         lists = [*self.lists, *other.lists]
         dials = [*self.dials, *other.dials]
         order = np.argsort(dials, kind="stable").tolist()
@@ -79,32 +82,38 @@ def recommend_at_dials(
     dials: Sequence[float],
     k: int,
 ) -> DialLists:
-    """Lists at every dial; `counts` [titles] are positives in training, `scale` is `index.popularity_scale`."""
+    """Lists of length `k` at every dial.
+
+    `counts` [titles] are the positives in training, `scale` is `index.popularity_scale`.
+    """
     popularity = standardised.popularity(counts, evaluation_set.candidates, scale).values
     lists: list[list[Positions]] = [[] for _ in dials]
     spreads = []
     for users in _batches(len(evaluation_set.user_ids)):
-        own = score(users)
-        spread = own[:, evaluation_set.candidates].std(axis=1, keepdims=True)
+        scores = score(users)
+        spread = scores[:, evaluation_set.candidates].std(axis=1, keepdims=True)
         spreads.append(spread[:, 0].astype(np.float64))
         histories, ignored = evaluation_set.histories[users], evaluation_set.ignored[users]
-        for dial, found in zip(dials, lists, strict=True):
-            turned = (own + np.float32(dial) * spread * popularity).astype(np.float32)
-            found.append(recommend_by(turned.__getitem__, histories, k, evaluation_set.candidates, ignored))
-    return DialLists(dials, [np.concatenate(found) for found in lists], np.concatenate(spreads))
+        for dial, batches in zip(dials, lists, strict=True):
+            shifted = (scores + np.float32(dial) * spread * popularity).astype(np.float32)
+            batches.append(recommend_by(shifted.__getitem__, histories, k, evaluation_set.candidates, ignored))
+    return DialLists(dials, [np.concatenate(batches) for batches in lists], np.concatenate(spreads))
 
 
 def measure_points(
-    turned: DialLists, evaluation_set: EvaluationSet, counts: Counts, count_users: int, options: Evaluation
+    at_dials: DialLists, evaluation_set: EvaluationSet, counts: Counts, count_users: int, options: Evaluation
 ) -> list[DialPoint]:
-    """A point per dial, at the first list length of `options`; `counts` [titles] are of `count_users` in training."""
+    """A point per dial, at the first list length of `options`.
+
+    `counts` [titles] are the positives of `count_users` users in training.
+    """
     k = options.k[0]
     shares = (options.head_share, options.head_and_mid_share)
     parts = segments.positives_by_popularity(evaluation_set.relevant, counts, *shares)
     tail = next((part for part in parts if part.name == "tail"), None)
     points = []
-    for dial, lists in zip(turned.dials, turned.lists, strict=True):
-        of_tail = metrics.recall_at_k(lists[tail.users], tail.relevant, k).mean() if tail else np.nan
+    for dial, lists in zip(at_dials.dials, at_dials.lists, strict=True):
+        tail_recall = metrics.recall_at_k(lists[tail.users], tail.relevant, k).mean() if tail else np.nan
         points.append(
             DialPoint(
                 dial=dial,
@@ -113,7 +122,7 @@ def measure_points(
                 coverage=metrics.coverage_at_k(lists, evaluation_set.candidates, k),
                 mean_popularity=float(np.nanmean(metrics.mean_popularity_at_k(lists, counts, k))),
                 cold_share=float(np.nanmean(metrics.cold_share_at_k(lists, counts, k))),
-                tail_recall=float(of_tail),
+                tail_recall=float(tail_recall),
                 gini=metrics.gini_at_k(lists, evaluation_set.candidates, k),
                 novelty=float(np.nanmean(metrics.novelty_at_k(lists, counts, count_users, k))),
             )

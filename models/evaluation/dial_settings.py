@@ -1,4 +1,4 @@
-"""Named settings of the dial, chosen by a rule from what each costs and gives, as indexing.build takes them."""
+"""Named settings of the popularity dial, chosen by a rule from the dial's curve, as indexing.build reads them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ FILE = "dial.json"  # in the run of a registered model
 
 
 def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
-    """The point of each of NAMES. Of equal ones the one with the dial nearest to 0 is taken.
+    """The point of each of NAMES; of equal points the one with the dial nearest to 0.
 
-    balanced  the greatest coverage of those whose NDCG is at most `balanced_max_loss_share` below the best NDCG
-    discover  the greatest coverage of those whose recall is at most `discover_max_loss_share` below the best recall
-    gems      the greatest novelty of those whose recall is at most `gems_max_loss_share` below it
-    popular   the greatest mean popularity of those whose recall is at most `popular_max_loss_share` below it
+    balanced  the greatest coverage among points whose NDCG is at most `balanced_max_loss_share` below the best NDCG
+    discover  the greatest coverage among points whose recall is at most `discover_max_loss_share` below the best recall
+    gems      the greatest novelty among points whose recall is at most `gems_max_loss_share` below it
+    popular   the greatest mean popularity among points whose recall is at most `popular_max_loss_share` below it
 
-    From gems over discover and balanced to popular the dial never falls: what would is left out of the choice.
+    The dials ascend from gems over discover and balanced to popular; points that would break this order are not chosen.
     Raises ModelError for no points.
     """
     if not points:
@@ -31,8 +31,8 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
     best = max(point.recall for point in points)
 
     def within(loss_share: float, is_on_its_side: Callable[[DialPoint], bool], otherwise: DialPoint) -> list[DialPoint]:
-        found = [point for point in points if point.recall >= (1 - loss_share) * best and is_on_its_side(point)]
-        return found or [otherwise]
+        near_best = [point for point in points if point.recall >= (1 - loss_share) * best and is_on_its_side(point)]
+        return near_best or [otherwise]
 
     least_ndcg = (1 - options.balanced_max_loss_share) * max(point.ndcg for point in points)
     balanced = _best([point for point in points if point.ndcg >= least_ndcg], lambda point: point.coverage)
@@ -48,51 +48,51 @@ def choose(points: Sequence[DialPoint], options: Dial) -> dict[str, DialPoint]:
 def measure(
     score: ScoreUsers, evaluation_set: EvaluationSet, counts: Counts, count_users: int, settings: Settings
 ) -> tuple[DialLists, list[DialPoint]]:
-    """A model at every setting of dial.values, and at some more between them, where the named ones end.
+    """A model's lists and points at every dial of dial.values, and at dials in between, near the named settings.
 
-    `counts` [titles] are positives in training, of `count_users`.
+    `counts` [titles] are the positives of `count_users` users in training.
     """
     k, dials = settings.evaluation.k[0], list(settings.dial.values)
     scale = settings.index.popularity_scale
-    turned = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
-    points = dial_curve.measure_points(turned, evaluation_set, counts, count_users, settings.evaluation)
+    at_dials = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
+    points = dial_curve.measure_points(at_dials, evaluation_set, counts, count_users, settings.evaluation)
     for _ in range(settings.dial.refinements):
         if not (dials := refine_dials(points, settings.dial)):
             break
         more = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
-        turned = turned.beside(more)
+        at_dials = at_dials.merge(more)
         points = [*points, *dial_curve.measure_points(more, evaluation_set, counts, count_users, settings.evaluation)]
         points.sort(key=lambda point: point.dial)
-    return turned, points
+    return at_dials, points
 
 
 def refine_dials(points: Sequence[DialPoint], options: Dial) -> list[float]:
-    """Dials halfway from each named setting, but for balanced, to the next one that was measured further out."""
+    """Dials halfway from each named setting, except balanced, to the next measured dial further out."""
     chosen = choose(points, options)
     measured = [point.dial for point in points]
-    found = []
+    refined = []
     for name, outwards in ((DISCOVER, -1), (GEMS, -1), (POPULAR, 1)):
-        own = chosen[name].dial
-        beyond = [dial for dial in measured if (dial - own) * outwards > 0]
+        dial = chosen[name].dial
+        beyond = [further for further in measured if (further - dial) * outwards > 0]
         if beyond:
-            found.append((own + (min(beyond) if outwards > 0 else max(beyond))) / 2)
-    return sorted(set(found))
+            refined.append((dial + (min(beyond) if outwards > 0 else max(beyond))) / 2)
+    return sorted(set(refined))
 
 
 def pareto_front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool) -> list[bool]:
-    """[points]: whether no other point is better in one of two figures and no worse in the other.
+    """[points]: True for Pareto-optimal points, which no other point beats in one figure without losing in the other.
 
-    `gain` names a field of which more is better, `cost` the other one, of which less is better if `less_is_more`.
+    `gain` names a field of which more is better, `cost` another one, of which less is better if `less_is_more`.
     """
     sign = -1 if less_is_more else 1
     pairs = [(getattr(point, gain), sign * getattr(point, cost)) for point in points]
-    return [not any(_dominates(other, own) for other in pairs) for own in pairs]
+    return [not any(_dominates(other, pair) for other in pairs) for pair in pairs]
 
 
 def for_index(settings: Settings, points: Sequence[DialPoint], spread: float, measured: str) -> dict[str, Any]:
-    """What `indexing.build --dial` takes: dials in units of scores, which deviate by `spread` for a user.
+    """The content of `indexing.build --dial`: dials in units of scores, whose deviation for a user is `spread`.
 
-    `measured` says by what the points were, and on what.
+    `measured` names the command and the evaluation set that the points come from.
     """
     chosen, reach = choose(points, settings.dial), settings.index.dial_reach
     return {
@@ -104,13 +104,13 @@ def for_index(settings: Settings, points: Sequence[DialPoint], spread: float, me
 
 
 def keep_for_builds(settings: Settings, model: str, for_index: str) -> None:
-    """Put what `indexing.build` is to give a registered model into its run, where it looks for it."""
+    """Keep the settings `for_index` in the run of a registered model, where `indexing.build` reads them."""
     if not registry.keep_text(settings, model, FILE, for_index):
-        raise ModelError(f"{model} was registered without a run, which could keep settings of the dial; use --dial")
+        raise ModelError(f"{model} was registered without a run, so its dial settings cannot be kept; use --dial")
 
 
-def to_json(found: Mapping[str, Any]) -> str:
-    return json.dumps(found, indent=1) + "\n"
+def to_json(for_index: Mapping[str, Any]) -> str:
+    return json.dumps(for_index, indent=1) + "\n"
 
 
 def _best(points: Sequence[DialPoint], figure: Callable[[DialPoint], float]) -> DialPoint:

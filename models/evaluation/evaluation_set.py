@@ -1,6 +1,6 @@
-"""What recommendations are measured against: held-out positives, the histories before them, and the candidates.
+"""Evaluation sets: held-out positives, the histories before them, and the candidates.
 
-Either a split of the lake's training examples, or a file, where the truth lies outside of the lake.
+An evaluation set is a split of the lake's training examples (`of_split`) or pairs of a CSV file (`of_files`).
 """
 
 from collections.abc import Sequence
@@ -21,40 +21,41 @@ from models.errors import ModelError
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Row n of the matrices is user n; every user has a positive. `ages_days` follows the order of relevant.indices.
+    """Users with held-out positives, and what was known of them at the moment of the query.
 
-    Asked is before a user's first held-out positive, or, where the truth is a file, after the last day of training.
+    Row n of the matrices is user n; every user has a positive. `ages_days` is in the order of relevant.indices.
+    The moment is that of a user's first held-out positive, or, for pairs of a file, the end of the last training day.
     """
 
     name: str
     user_ids: Sequence[str]
     countries: Sequence[str | None]  # [users]
     histories: sparse.csr_matrix  # [users, titles], known before
-    history_ages_days: NDArray[np.float64]  # in the order of histories.indices, before the moment of asking
+    history_ages_days: NDArray[np.float64]  # in the order of histories.indices, at the moment of the query
     relevant: sparse.csr_matrix  # [users, titles], the held-out positives
-    ignored: sparse.csr_matrix  # [users, titles], not recommended: met without liking, or pairs that count neither way
-    ages_days: NDArray[np.float64]  # [positives], of the title at the moment; NaN where not known
+    ignored: sparse.csr_matrix  # [users, titles], not recommended: seen without liking, or ignored pairs
+    ages_days: NDArray[np.float64]  # [positives], of the title at the moment of the query; NaN where unknown
     candidates: NDArray[np.bool_]  # [titles] that may be recommended
     history_weights: NDArray[np.float32] | None = None  # in the order of histories.indices; None: 1 each
 
     @property
     def weighted_histories(self) -> sparse.csr_matrix:
-        """[users, titles]: histories with what each title counts, as models that go by it are asked when they serve."""
+        """[users, titles]: histories with the weight of each title, as queries have them in serving."""
         if self.history_weights is None:
             return self.histories
-        own = self.histories
-        return sparse.csr_matrix((self.history_weights, own.indices, own.indptr), shape=own.shape)
+        indices, indptr = self.histories.indices, self.histories.indptr
+        return sparse.csr_matrix((self.history_weights, indices, indptr), shape=self.histories.shape)
 
     def among(self, titles: NDArray[np.bool_]) -> "EvaluationSet":
-        """The same where none but `titles` [titles] may be recommended."""
+        """The same evaluation set with candidates restricted to `titles` [titles]."""
         return replace(self, candidates=self.candidates & titles)
 
 
 def of_split(snapshot: LakeSnapshot, split: str, catalogue: Catalogue) -> EvaluationSet:
     """The positives of a split; histories are the splits before it, candidates are all titles in the catalogue now.
 
-    A positive that is in the user's history already is none, since titles of the history are not recommended; neither
-    is one of a title that left the catalogue. Raises ModelError where nothing is left.
+    Positives of titles in the user's history are left out, since these are not recommended, and so are positives of
+    titles that left the catalogue. Raises ModelError where no positive is left.
     """
     held_out = read_positives(snapshot, split, catalogue)
     before = [read_positives(snapshot, name, catalogue) for name in _splits_before(split)]
@@ -66,7 +67,7 @@ def of_split(snapshot: LakeSnapshot, split: str, catalogue: Catalogue) -> Evalua
     if not relevant.nnz:
         raise ModelError(f"split {split!r} has no positives to measure against; see examples.split")
     users = np.flatnonzero(np.diff(relevant.indptr)).tolist()
-    asked = _first_days(held_out)[users]
+    moments = _first_days(held_out)[users]
     released = catalogue.release_days[held_out.liked.indices[kept]]
     user_ids = [held_out.user_ids[n] for n in users]
     weights = read_history_weights(snapshot, user_ids, catalogue)
@@ -75,51 +76,51 @@ def of_split(snapshot: LakeSnapshot, split: str, catalogue: Catalogue) -> Evalua
         user_ids=user_ids,
         countries=[held_out.countries[n] for n in users],
         histories=histories[users],
-        history_ages_days=_ages(days[users], asked),
+        history_ages_days=_ages(days[users], moments),
         relevant=relevant[users],
-        ignored=_turned_down(weights),
+        ignored=_disliked(weights),
         ages_days=held_out.days[kept] - released,
         candidates=catalogue.is_listed,
-        history_weights=_found(weights, histories[users]),
+        history_weights=_weights_of(weights, histories[users]),
     )
 
 
 def of_files(
-    truth: Path,
+    pairs_file: Path,
     candidates: Path | None,
     ignored: Path | None,
     snapshot: LakeSnapshot,
     train: Positives,
     catalogue: Catalogue,
 ) -> EvaluationSet:
-    """The pairs of a CSV file with columns user_id and title_id, gzipped or not; histories are all of training.
+    """The pairs of a CSV file with columns user_id and title_id, gzipped or not; histories are the training split.
 
     `candidates` is a CSV file with a column title_id, `ignored` one of pairs. Raises ModelError for a file without
     these columns, or with a title that the catalogue lacks.
     """
-    pairs = _read(truth, "user_id", "title_id")
+    pairs = _read(pairs_file, "user_id", "title_id")
     user_ids = sorted(pairs["user_id"].unique())
-    relevant = _matrix(pairs, user_ids, catalogue, truth)
-    neither = _read(ignored, "user_id", "title_id") if ignored else pairs.iloc[:0]
+    relevant = _matrix(pairs, user_ids, catalogue, pairs_file)
+    ignored_pairs = _read(ignored, "user_id", "title_id") if ignored else pairs.iloc[:0]
     days = train.days_of(user_ids)
-    asked = np.full(len(user_ids), np.floor(train.days.max(initial=0)) + 1)
+    moments = np.full(len(user_ids), np.floor(train.days.max(initial=0)) + 1)
     country_of = dict(zip(train.user_ids, train.countries, strict=True))
     histories, weights = _ones(days), read_history_weights(snapshot, user_ids, catalogue)
-    allowed = np.ones(len(catalogue), dtype=np.bool_)
+    is_candidate = np.ones(len(catalogue), dtype=np.bool_)
     if candidates:
-        allowed[:] = False
-        allowed[_positions(_read(candidates, "title_id")["title_id"].to_numpy(), catalogue, candidates)] = True
+        is_candidate[:] = False
+        is_candidate[_rows_of(_read(candidates, "title_id")["title_id"].to_numpy(), catalogue, candidates)] = True
     return EvaluationSet(
-        name=truth.name.removesuffix(".gz").removesuffix(".csv"),
+        name=pairs_file.name.removesuffix(".gz").removesuffix(".csv"),
         user_ids=user_ids,
         countries=[country_of.get(user) for user in user_ids],
         histories=histories,
-        history_ages_days=_ages(days, asked),
+        history_ages_days=_ages(days, moments),
         relevant=relevant,
-        ignored=_matrix(neither, user_ids, catalogue, ignored or truth) + _turned_down(weights),
+        ignored=_matrix(ignored_pairs, user_ids, catalogue, ignored or pairs_file) + _disliked(weights),
         ages_days=np.full(relevant.nnz, np.nan),
-        candidates=allowed,
-        history_weights=_found(weights, histories),
+        candidates=is_candidate,
+        history_weights=_weights_of(weights, histories),
     )
 
 
@@ -128,23 +129,23 @@ def _ones(days: sparse.csr_matrix) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(days.nnz, dtype=np.float32), days.indices, days.indptr), shape=days.shape)
 
 
-def _turned_down(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    """1 where somebody met a title without any liking: entries of `weights` [users, titles] that are 0 or less."""
+def _disliked(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """[users, titles]: 1 where `weights` [users, titles] has an entry of 0 or less: a title seen without liking."""
     users = _rows(weights)
     kept = weights.data <= 0
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, (users[kept], weights.indices[kept])), shape=weights.shape)
 
 
-def _found(weights: sparse.csr_matrix, histories: sparse.csr_matrix) -> NDArray[np.float32]:
-    """[entries of `histories`]: their own of `weights`, 1 for a title liked since these were put down."""
-    own = np.asarray(weights[_rows(histories), histories.indices], dtype=np.float32).ravel()
-    return np.where(own > 0, own, np.float32(1))
+def _weights_of(weights: sparse.csr_matrix, histories: sparse.csr_matrix) -> NDArray[np.float32]:
+    """[entries of `histories`]: their entries of `weights`; 1 for titles liked after these were written."""
+    history_weights = np.asarray(weights[_rows(histories), histories.indices], dtype=np.float32).ravel()
+    return np.where(history_weights > 0, history_weights, np.float32(1))
 
 
-def _ages(days: sparse.csr_matrix, asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[entries]: how long before the user's moment in `asked` [users] each of `days` [users, titles] was."""
-    return np.repeat(asked, np.diff(days.indptr)) - days.data
+def _ages(days: sparse.csr_matrix, moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[entries]: days from each of `days` [users, titles] to the user's moment in `moments` [users]."""
+    return np.repeat(moments, np.diff(days.indptr)) - days.data
 
 
 def _first_days(positives: Positives) -> NDArray[np.float64]:
@@ -159,41 +160,41 @@ def _splits_before(split: str) -> tuple[str, ...]:
 def without_known(
     liked: sparse.csr_matrix, histories: sparse.csr_matrix, is_listed: NDArray[np.bool_]
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
-    """`liked` without what `histories` have and titles not listed, and which of its entries stayed."""
+    """`liked` without titles of `histories` or titles not listed, and a mask of the entries kept."""
     users = _rows(liked)
-    is_known = np.isin(_pair_numbers(liked), _pair_numbers(histories))
-    kept = ~is_known & is_listed[liked.indices]
+    is_in_history = np.isin(_pair_numbers(liked), _pair_numbers(histories))
+    kept = ~is_in_history & is_listed[liked.indices]
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, (users[kept], liked.indices[kept])), shape=liked.shape), kept
 
 
 def _rows(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
-    """[entries]: the row that each stands in."""
+    """[entries]: the row of each."""
     return np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
 
 
 def _pair_numbers(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
-    """[entries]: a number per pair of a row and a column, the same in matrices of one width."""
+    """[entries]: a number per pair of row and column, the same in matrices with equally many columns."""
     return _rows(matrix) * matrix.shape[1] + matrix.indices
 
 
 def _matrix(pairs: pd.DataFrame, user_ids: Sequence[str], catalogue: Catalogue, file: Path) -> sparse.csr_matrix:
-    """[users, titles] of those of `pairs` whose user is among `user_ids`, in their order."""
+    """[users, titles]: 1 for `pairs` whose user is in `user_ids`, in the order of `user_ids`."""
     row_of = pd.Series(np.arange(len(user_ids)), index=list(user_ids))
-    own = pairs[pairs["user_id"].isin(row_of.index)]
-    columns = _positions(own["title_id"].to_numpy(), catalogue, file)
-    entries = (np.ones(len(own), dtype=np.float32), (row_of[own["user_id"]].to_numpy(), columns))
-    found = sparse.csr_matrix(entries, shape=(len(user_ids), len(catalogue)))
-    found.data[:] = 1  # a pair that stands twice counts once
-    return found
+    kept = pairs[pairs["user_id"].isin(row_of.index)]
+    columns = _rows_of(kept["title_id"].to_numpy(), catalogue, file)
+    entries = (np.ones(len(kept), dtype=np.float32), (row_of[kept["user_id"]].to_numpy(), columns))
+    matrix = sparse.csr_matrix(entries, shape=(len(user_ids), len(catalogue)))
+    matrix.data[:] = 1  # a repeated pair counts once
+    return matrix
 
 
-def _positions(title_ids: NDArray[np.int64], catalogue: Catalogue, file: Path) -> NDArray[np.int64]:
-    found = catalogue.rows(title_ids)
-    if (found < 0).any():
-        missing = title_ids[found < 0]
+def _rows_of(title_ids: NDArray[np.int64], catalogue: Catalogue, file: Path) -> NDArray[np.int64]:
+    rows = catalogue.rows(title_ids)
+    if (rows < 0).any():
+        missing = title_ids[rows < 0]
         raise ModelError(f"{file}: title {missing[0]} and {len(missing) - 1} more are not in the lake's catalogue")
-    return found
+    return rows
 
 
 def _read(file: Path, *columns: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """evaluations: one row per night, model, model it is compared with, segment, metric and list length.
 
-Source: models.evaluate_night. Rows of a night are measured on the same users and titles.
+Source: models.evaluate_night. All rows of a night are measured on the same users and titles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,41 +45,41 @@ TABLE = NightTable(
 )
 
 
-def write(root: str, ds: date, split: str, against: str, found: Mapping[str, Sequence[Measurement]]) -> None:
-    """Put what was measured on a night in place of what the table has of these models then."""
-    for model, measured in found.items():
-        rows = [_row(ds, split, model, against, own) for own in measured]
+def write(root: str, ds: date, split: str, against: str, measurements: Mapping[str, Sequence[Measurement]]) -> None:
+    """Replace the rows of a night for the models measured."""
+    for model, of_model in measurements.items():
+        rows = [_row(ds, split, model, against, measurement) for measurement in of_model]
         night_tables.replace(root, TABLE, rows, night_tables.of_night(ds, model))
 
 
 def read(root: str, ds: date) -> dict[str, list[Measurement]]:
-    """What was measured on a night, by model."""
+    """The measurements of a night, by model."""
     rows = night_tables.read(root, TABLE)
-    found: dict[str, list[Measurement]] = {}
+    measurements: dict[str, list[Measurement]] = {}
     for row in rows.filter(pc.equal(rows["ds"], pa.scalar(ds))).to_pylist():
-        found.setdefault(row["model"], []).append(_measured(row))
-    return found
+        measurements.setdefault(row["model"], []).append(_measurement(row))
+    return measurements
 
 
 def against(root: str, ds: date, model: str) -> str | None:
-    """What a model was compared with on a night; None where it was not measured."""
+    """The reference model of a model on a night; None where the model was not measured."""
     rows = night_tables.read(root, TABLE)
-    own = rows.filter(pc.and_(pc.equal(rows["ds"], pa.scalar(ds)), pc.equal(rows["model"], model)))
-    return own["against"][0].as_py() if len(own) else None
+    of_model = rows.filter(pc.and_(pc.equal(rows["ds"], pa.scalar(ds)), pc.equal(rows["model"], model)))
+    return of_model["against"][0].as_py() if len(of_model) else None
 
 
-def _row(ds: date, split: str, model: str, against: str, own: Measurement) -> dict[str, object]:
-    difference = own.difference
+def _row(ds: date, split: str, model: str, against: str, measurement: Measurement) -> dict[str, object]:
+    difference = measurement.difference
     return {
         **{"ds": ds, "split": split, "model": model, "against": against},
-        **{name: getattr(own, name) for name in ("dimension", "segment", "metric", "k", "mean", "low", "high")},
-        **{"count_users": own.count_users, "count_left_out": own.count_left_out},
+        **{name: getattr(measurement, name) for name in ("dimension", "segment", "metric", "k", "mean", "low", "high")},
+        **{"count_users": measurement.count_users, "count_left_out": measurement.count_left_out},
         **{f"difference_{name}": getattr(difference, name) if difference else None for name in _DIFFERENCE},
     }
 
 
-def _measured(row: Mapping[str, object]) -> Measurement:
-    own = {name: row[name] for name in Measurement.__dataclass_fields__ if name != "difference"}
+def _measurement(row: Mapping[str, object]) -> Measurement:
+    figures = {name: row[name] for name in Measurement.__dataclass_fields__ if name != "difference"}
     values = {name: row[f"difference_{name}"] for name in _DIFFERENCE}
     difference = None if values["mean"] is None else Difference(**values)  # type: ignore[arg-type]
-    return Measurement(**own, difference=difference)  # type: ignore[arg-type]
+    return Measurement(**figures, difference=difference)  # type: ignore[arg-type]

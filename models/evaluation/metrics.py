@@ -1,13 +1,14 @@
-"""How good lists of recommended titles are: exact over the whole catalogue, one value per user wherever there is one.
+"""Metrics of recommendation lists: exact over the whole catalogue, one value per user where the metric allows it.
 
-`recommended` [users, k_max] holds positions of titles, best first, as `recommender.recommend` gives them: a row with
-fewer titles ends in NO_TITLE, and a user without recommendations is a row of NO_TITLE alone. `relevant` [users, titles]
-holds the held-out positives; row n of both is the same user. Only the first `k` columns are looked at; where `k_max` is
-below `k`, the lists end there.
+To add a metric, write it here and register it in models/evaluation/metric_registry.py.
 
-What is measured against positives gives every user a number, and one without recommendations 0: a miss. What describes
-a list alone (novelty, diversity, …) is NaN for a user whose list cannot say it. Of lists that contradict this (a title
-twice, one that the catalogue lacks, one after NO_TITLE) every function raises ValueError.
+`recommended` [users, k_max] holds rows of titles, best first, as `recommender.recommend` returns them: a list with
+fewer titles is padded with NO_TITLE at its end. `relevant` [users, titles] holds the held-out positives; row n of both
+is the same user. Only the first `k` columns are read; where `k_max` is below `k`, the lists end there.
+
+Metrics against positives are defined for every user, and 0 for an empty list: a miss. Metrics of a list alone (novelty,
+diversity, …) are NaN where the list does not define them. Every function raises ValueError for malformed lists: a title
+twice, a row outside the catalogue, a title after NO_TITLE.
 """
 
 from typing import TypeAlias
@@ -59,9 +60,9 @@ def mrr_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> Per
 def novelty_at_k(recommended: Positions, count_positives: NDArray[np.int64], count_users: int, k: int) -> PerUser:
     """[users], in bits: the mean self-information -log2 p(title) of the first `k`; NaN for an empty list.
 
-    `count_positives` [titles] says how many of the `count_users` training users liked a title. p is (count + 1) /
-    (users + 1), as if one more user had liked everything: 0 bits where all liked it, log2(users + 1) where nobody did.
-    Raises ValueError for a title that more users liked than there are.
+    `count_positives` [titles] counts the training users, of `count_users`, who liked a title. p is
+    (count + 1) / (users + 1), as if one more user had liked every title: 0 bits for a title liked by all,
+    log2(users + 1) for one liked by none. Raises ValueError for a title with more positives than users.
     Source: Zhou et al. 2010, Solving the apparent diversity-accuracy dilemma of recommender systems, for p without + 1.
     """
     most = int(count_positives.max(initial=0))
@@ -79,15 +80,15 @@ def mean_popularity_at_k(recommended: Positions, count_positives: NDArray[np.int
 
 
 def cold_share_at_k(recommended: Positions, count_positives: NDArray[np.int64], k: int) -> PerUser:
-    """[users], from 0 to 1: the share of the first `k` that no training user liked; NaN for an empty list."""
+    """[users], from 0 to 1: the share of titles without training positives in the first `k`; NaN for an empty list."""
     return _mean_over_lists(recommended, (count_positives == 0).astype(np.float64), k)
 
 
 def diversity_at_k(recommended: Positions, content: Block, k: int) -> PerUser:
     """[users], from 0 to 2: the mean of 1 - cosine over all pairs of titles among the first `k`.
 
-    `content` [titles, width] is dense or sparse. A title without content, a row of zeros, is in no pair: it is neither
-    like nor unlike the others. NaN where fewer than two titles of a list have content.
+    `content` [titles, columns] is dense or sparse. A title without content, a row of zeros, is in no pair. NaN where
+    fewer than two titles of a list have content.
     Source: Ziegler et al. 2005, Improving recommendation lists through topic diversification (intra-list
     similarity), here its complement with the cosine as similarity and the mean over pairs.
     """
@@ -108,12 +109,12 @@ def diversity_at_k(recommended: Positions, content: Block, k: int) -> PerUser:
 def calibration_at_k(
     recommended: Positions, histories: sparse.csr_matrix, genres: Block, k: int, alpha: float = STECK_ALPHA
 ) -> PerUser:
-    """[users], in nats, 0 is best, -ln(alpha) the most: how far the genres of the first `k` are from the history's.
+    """[users], in nats, from 0 (best) to -ln(alpha): divergence of the genres of the list from those of the history.
 
     C_KL = Σ_g p(g|u) · ln(p(g|u) / q̃(g|u)), with q̃ = (1 - alpha) · q + alpha · p. `genres` [titles, genres] is non-zero
-    where a title has a genre; its genres share its weight equally. In p a title of `histories` [users, titles] weighs
-    its value there, 1 where liked; in q the title at rank r weighs 1 / log2(r + 1), the weights of nDCG, which are one
-    of the two that the paper names. Titles without genre are left out of both.
+    where a title has a genre; its genres share its weight equally. In p a title weighs its value in `histories`
+    [users, titles], 1 where liked; in q the title at rank r weighs 1 / log2(r + 1), the weights of nDCG, one of the two
+    choices in the paper. Titles without genre are left out of both.
     NaN for a user whose list, or whose history, has no title with a genre.
     Source: Steck 2018, Calibrated recommendations, section 3, equations 2 to 5.
     """
@@ -132,20 +133,21 @@ def calibration_at_k(
 
 
 def coverage_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> float:
-    """From 0 to 1: the share of candidate titles that are among the first `k` of anybody.
+    """From 0 to 1: the share of candidate titles that are among the first `k` of at least one user.
 
-    `candidates` [titles] says which titles may be recommended. Raises ValueError for a recommended title that may not,
-    and where there is no candidate. Source: Ge et al. 2010, Beyond accuracy (catalogue coverage).
+    `candidates` [titles] marks titles that may be recommended. Raises ValueError for a recommended title that is no
+    candidate, and where there is no candidate. Source: Ge et al. 2010, Beyond accuracy (catalogue coverage).
     """
     return float(np.mean(_count_recommended(recommended, candidates, k) > 0))
 
 
 def gini_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> float:
-    """From 0, all candidate titles recommended equally often, to 1, one title alone: how unequally places are given.
+    """Gini coefficient of recommendations, from 0, all candidates recommended equally often, to 1, one title alone.
 
-    G = 1 / (n - 1) · Σ_j (2j - n - 1) · p_j, where p_1 ≤ … ≤ p_n are the shares of the n candidates in all that was
-    recommended, those never recommended among them. Lists of `k` titles reach (n - k) / (n - 1) at most. 0 for a
-    single candidate; NaN where nothing was recommended. `candidates` [titles] and errors are those of `coverage_at_k`.
+    G = 1 / (n - 1) · Σ_j (2j - n - 1) · p_j, where p_1 ≤ … ≤ p_n are the shares of the n candidates in all
+    recommendations, including candidates never recommended. Lists of `k` titles reach (n - k) / (n - 1) at most. 0 for
+    a single candidate; NaN where nothing was recommended. `candidates` [titles] and errors are those of
+    `coverage_at_k`.
     Source: Shani and Gunawardana 2011, Evaluating recommendation systems (item space coverage).
     """
     counts = np.sort(_count_recommended(recommended, candidates, k))
@@ -157,7 +159,7 @@ def gini_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> 
 
 
 def check_positives(relevant: sparse.csr_matrix) -> None:
-    """Raise ValueError where a user of `relevant` [users, titles] has no positives, or a positive is not there once."""
+    """Raise ValueError where a user of `relevant` [users, titles] has no positives or an entry is duplicated or 0."""
     if not relevant.has_canonical_format or not np.all(relevant.data):
         raise ValueError("relevant: holds a pair twice, out of order or as 0; call eliminate_zeros, sum_duplicates")
     without = np.flatnonzero(np.diff(relevant.indptr) == 0)
@@ -185,7 +187,7 @@ def _hits(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> NDArra
 
 
 def _top(recommended: Positions, k: int, count_titles: int) -> Positions:
-    """[users, min(k, k_max)]: the first columns, found to be lists of titles."""
+    """[users, min(k, k_max)]: the first columns, validated."""
     if k < 1:
         raise ValueError(f"k: expected 1 or more, found {k}")
     if recommended.ndim != 2 or not np.issubdtype(recommended.dtype, np.integer):
@@ -196,7 +198,7 @@ def _top(recommended: Positions, k: int, count_titles: int) -> Positions:
     is_title = top != NO_TITLE
     if np.any((top < NO_TITLE) | (top >= count_titles)):
         raise ValueError(
-            f"recommended: expected positions below {count_titles} or {NO_TITLE}, found {top.min()} to {top.max()}"
+            f"recommended: expected rows of titles below {count_titles} or {NO_TITLE}, found {top.min()} to {top.max()}"
         )
     _refuse(is_title[:, 1:] & ~is_title[:, :-1], f"a title after {NO_TITLE}, which only pads the end")
     ordered = np.sort(top, axis=1)
@@ -226,21 +228,21 @@ def _mean_over_lists(recommended: Positions, values: NDArray[np.float64], k: int
     """[users]: the mean of `values` [titles] over the first `k` titles; NaN for an empty list."""
     top = _top(recommended, k, len(values))
     is_title = top != NO_TITLE
-    found = np.zeros(top.shape)
-    found[is_title] = values[top[is_title]]
-    return _divide(found.sum(axis=1), is_title.sum(axis=1))
+    title_values = np.zeros(top.shape)
+    title_values[is_title] = values[top[is_title]]
+    return _divide(title_values.sum(axis=1), is_title.sum(axis=1))
 
 
 def _list_matrix(
-    top: Positions, columns: NDArray[np.int64], weights: NDArray[np.float64], width: int
+    top: Positions, columns: NDArray[np.int64], weights: NDArray[np.float64], count_columns: int
 ) -> sparse.csr_matrix:
-    """[users, width]: the weight of its rank where a title is in a list; `columns` are those of the titles in `top`."""
+    """[users, columns]: the weight of a title's rank; `columns` are those of the titles in `top`, in its order."""
     rows, ranks = np.nonzero(top != NO_TITLE)
-    return sparse.csr_matrix((weights[ranks], (rows, columns)), shape=(len(top), width))
+    return sparse.csr_matrix((weights[ranks], (rows, columns)), shape=(len(top), count_columns))
 
 
 def _count_recommended(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
-    """[candidates]: in how many lists each candidate title is."""
+    """[candidates]: the number of lists that contain each candidate."""
     top = _top(recommended, k, len(candidates))
     counts = np.bincount(top[top != NO_TITLE], minlength=len(candidates))
     if not candidates.any():

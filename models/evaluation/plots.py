@@ -1,4 +1,4 @@
-"""Plots of what was measured, as figures that a run keeps or a page shows; none of them touches pyplot's state."""
+"""Plots of measurements, as figures for MLflow runs and pages; none of them uses pyplot's global state."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,27 +10,27 @@ from models.evaluation.dial_curve import DialPoint
 from models.evaluation.dial_settings import pareto_front
 from models.evaluation.measurement import Measurement
 
-# Told apart by those who see colours otherwise too. Source: Okabe and Ito 2008, Color universal design.
+# Distinguishable with colour blindness. Source: Okabe and Ito 2008, Color universal design.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#f0e442")
 BETTER, WORSE, UNDECIDED = "#0072b2", "#d55e00", "#999999"
 _WIDTH = 9.0  # inches
 
 
-def by_segment(found: Mapping[str, Sequence[Measurement]], dimension: str, metric: str, k: int) -> Figure:
-    """Bars per segment of a dimension, one of each model, with their intervals; below a segment how many users it has.
+def by_segment(measurements: Mapping[str, Sequence[Measurement]], dimension: str, metric: str, k: int) -> Figure:
+    """Bars with intervals per segment of a dimension, one bar per model; labels have the number of users.
 
-    Segments stand in the order in which they were measured. A model that lacks one has a gap there.
+    Segments are in the order of measurement. A model without a segment has a gap there.
     """
     figure, axes = _canvas(3.2)
-    rows = {model: _of(own, dimension, metric, k) for model, own in found.items()}
-    counts = {row.segment: row.count_users for own in reversed(rows.values()) for row in own}
-    segments = list(dict.fromkeys(row.segment for own in rows.values() for row in own))
-    width = 0.8 / max(len(found), 1)
-    for number, (model, own) in enumerate(rows.items()):
-        places = [segments.index(row.segment) + (number - (len(rows) - 1) / 2) * width for row in own]
-        means, below, above = _intervals(own)
+    rows = {model: _of(of_model, dimension, metric, k) for model, of_model in measurements.items()}
+    counts = {row.segment: row.count_users for of_model in reversed(rows.values()) for row in of_model}
+    segments = list(dict.fromkeys(row.segment for of_model in rows.values() for row in of_model))
+    width = 0.8 / max(len(rows), 1)
+    for number, (model, of_model) in enumerate(rows.items()):
+        bar_centers = [segments.index(row.segment) + (number - (len(rows) - 1) / 2) * width for row in of_model]
+        means, below, above = _intervals(of_model)
         colour = COLOURS[number % len(COLOURS)]
-        axes.bar(places, means, width, yerr=[below, above], label=model, color=colour, ecolor="#333333")
+        axes.bar(bar_centers, means, width, yerr=[below, above], label=model, color=colour, ecolor="#333333")
     axes.set_xticks(range(len(segments)), [f"{segment}\n{counts[segment]:,}" for segment in segments])
     axes.set(xlabel=f"{dimension}; users", ylabel=f"{metric}@{k}")
     if rows:
@@ -38,19 +38,19 @@ def by_segment(found: Mapping[str, Sequence[Measurement]], dimension: str, metri
     return figure
 
 
-def differences(measured: Sequence[Measurement], metric: str, k: int, title: str) -> Figure:
-    """A line per segment: the mean difference to the model compared with, and its interval.
+def differences(measurements: Sequence[Measurement], metric: str, k: int, title: str) -> Figure:
+    """One line per segment: the mean difference to the reference model, and its interval.
 
-    Coloured where the interval lies above or below 0. Segments without a difference are left out.
+    Lines are coloured where the interval is above or below 0. Segments without a difference are left out.
     """
-    rows = [row for row in measured if (row.metric, row.k) == (metric, k) and row.difference]
+    rows = [row for row in measurements if (row.metric, row.k) == (metric, k) and row.difference]
     figure, axes = _canvas(1.2 + 0.22 * len(rows))
-    for place, row in enumerate(reversed(rows)):
+    for height, row in enumerate(reversed(rows)):
         difference = row.difference
         assert difference  # filtered above
         colour = BETTER if difference.low > 0 else WORSE if difference.high < 0 else UNDECIDED
-        axes.plot([difference.low, difference.high], [place, place], color=colour, linewidth=2)
-        axes.plot([difference.mean], [place], "o", color=colour, markersize=5)
+        axes.plot([difference.low, difference.high], [height, height], color=colour, linewidth=2)
+        axes.plot([difference.mean], [height], "o", color=colour, markersize=5)
     axes.axvline(0, color="#333333", linewidth=0.8)
     names = [f"{row.dimension} {row.segment} ({row.count_users:,})" for row in reversed(rows)]
     axes.set_yticks(range(len(rows)), names, fontsize=8)
@@ -59,18 +59,18 @@ def differences(measured: Sequence[Measurement], metric: str, k: int, title: str
 
 
 def dial(points: Sequence[DialPoint], k: int) -> Figure:
-    """What recall costs in coverage along the popularity dial, and how popular the recommended titles are."""
+    """Recall, coverage and mean popularity of the lists along the popularity dial."""
     figure, axes = _canvas(3.2)
     dials = [point.dial for point in points]
     axes.plot(dials, [point.recall for point in points], "o-", color=COLOURS[0], label=f"recall@{k}")
     axes.plot(dials, [point.coverage for point in points], "s-", color=COLOURS[1], label=f"coverage@{k}")
     axes.set_xlabel("dial: hidden gems to the left, well known to the right")
     axes.set_ylim(bottom=0)
-    beside = axes.twinx()
+    right_axes = axes.twinx()
     likes = [point.mean_popularity for point in points]
-    beside.plot(dials, likes, "--", color=COLOURS[2], label="likes of a title")
-    beside.set_ylim(bottom=0)
-    lines = [line for own in (axes, beside) for line in own.get_lines()]
+    right_axes.plot(dials, likes, "--", color=COLOURS[2], label="likes of a title")
+    right_axes.set_ylim(bottom=0)
+    lines = [line for one_axes in (axes, right_axes) for line in one_axes.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="upper center", ncols=3)
     return figure
 
@@ -79,9 +79,9 @@ _TRADED = ("coverage", "gini", "mean_popularity", "tail_recall", "novelty")
 
 
 def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, DialPoint], k: int) -> Figure:
-    """Recall above and NDCG below, against what the dial trades them for: a line per model, a dot per setting.
+    """Recall (top row) and NDCG against what the dial trades them for: a line per model, a dot per setting.
 
-    Dots that no other setting of the model beats in both are filled. `chosen` are named settings of the first model.
+    Dots on the Pareto front of the model are filled. `chosen` are named settings of the first model.
     """
     figure = Figure(figsize=(16, 6.5), layout="constrained")
     grid = figure.subplots(2, len(_TRADED), sharex="col", sharey="row")
@@ -90,13 +90,13 @@ def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, D
             less_is_more = traded in ("gini", "mean_popularity")
             for number, (model, points) in enumerate(curves.items()):
                 colour, is_best = COLOURS[number % len(COLOURS)], pareto_front(points, gain, traded, less_is_more)
-                places = [(getattr(point, traded), getattr(point, gain)) for point in points]
-                axes.plot(*zip(*places, strict=True), color=colour, linewidth=1, label=model)
-                for place, best in zip(places, is_best, strict=True):
-                    axes.plot(*place, "o", color=colour, markersize=5, markerfacecolor=colour if best else "white")
+                coordinates = [(getattr(point, traded), getattr(point, gain)) for point in points]
+                axes.plot(*zip(*coordinates, strict=True), color=colour, linewidth=1, label=model)
+                for point_xy, best in zip(coordinates, is_best, strict=True):
+                    axes.plot(*point_xy, "o", color=colour, markersize=5, markerfacecolor=colour if best else "white")
             for name, point in chosen.items():
-                place = (getattr(point, traded), getattr(point, gain))
-                axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+                point_xy = (getattr(point, traded), getattr(point, gain))
+                axes.annotate(name, point_xy, xytext=(4, 4), textcoords="offset points", fontsize=7)
             axes.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"{gain}@{k}")
     for axes, traded in zip(grid[1], _TRADED, strict=True):
@@ -110,7 +110,7 @@ def _of(rows: Sequence[Measurement], dimension: str, metric: str, k: int) -> lis
 
 
 def _intervals(rows: Sequence[Measurement]) -> tuple[list[float], list[float], list[float]]:
-    """Means, and how far their intervals reach below and above; 0 for a figure that has none."""
+    """Means, and the lengths of their error bars below and above; 0 for a figure without interval."""
     lows = [row.mean if row.low is None else row.low for row in rows]
     highs = [row.mean if row.high is None else row.high for row in rows]
     means = [row.mean for row in rows]

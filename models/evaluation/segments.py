@@ -1,14 +1,14 @@
-"""Parts of the truth that are measured on their own: by who the user is, and by what the positive is.
+"""Segments of an evaluation set that are measured apart: by properties of the user, or of the positive.
 
-A segment restricts the truth and leaves the recommendations as they are. In a segment of users all positives of its
-users count. In a segment of positives, pairs of a user and a title, only the pairs that belong to it count as relevant:
-Recall and NDCG divide by what a user has of those, a hit on another positive of the user is no hit here, and users
-who have none are not in it. So the metrics of a segment are
+A segment restricts the held-out positives and leaves the recommendations unchanged. In a segment of users all positives
+of its users count. In a segment of positives, pairs of a user and a title, only its pairs are relevant: recall and NDCG
+divide by the user's number of those, a hit on any other positive is a miss, and users without such positives are left
+out. The metrics of a segment are
 
     recall_at_k(recommended[segment.users], segment.relevant, k)
 
-`relevant` [users, titles] is the truth, with at least one positive per user; otherwise ValueError is raised. A segment
-that nobody is in is left out.
+`relevant` [users, titles] are the held-out positives, at least one per user; otherwise ValueError is raised. Empty
+segments are left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ POPULARITY_GROUPS = ("head", "mid", "tail", "unseen")
 
 @dataclass(frozen=True)
 class Segment:
-    """The users [users of the segment], rows of the truth in order, and what is relevant to them there.
+    """Users [users of the segment], as ascending rows of the evaluation set, and their relevant titles.
 
     Row n of `relevant` [users of the segment, titles] is that of user `users[n]`; no row is empty.
     """
@@ -43,14 +43,14 @@ class Segment:
 
 
 def all_users(relevant: sparse.csr_matrix) -> Segment:
-    """The whole truth."""
+    """The segment of all users with all their positives."""
     return _segments("all", relevant, [("all", np.ones(relevant.nnz, dtype=np.bool_))])[0]
 
 
 def users_by_history(
     relevant: sparse.csr_matrix, history_lengths: NDArray[np.int64], first_titles: Sequence[int]
 ) -> list[Segment]:
-    """Segments of users by how many titles their history has: `history_lengths` [users].
+    """Segments of users by the number of titles in their history, `history_lengths` [users].
 
     `first_titles` are the lengths at which segments begin, from 0: (0, 1, 5, 20) makes 0, 1-4, 5-19 and 20+.
     """
@@ -76,11 +76,11 @@ def positives_by_popularity(
 def popularity_groups(
     count_positives: NDArray[np.int64], head_share: float, head_and_mid_share: float
 ) -> NDArray[np.str_]:
-    """[titles]: head, mid, tail or unseen, by how many training positives a title has.
+    """[titles]: head, mid, tail or unseen, by the number of training positives of a title.
 
-    Head are the fewest most popular titles that together have at least `head_share` of all training positives, mid the
-    fewest next ones with which it is `head_and_mid_share`, tail all others that somebody liked, unseen those that
-    nobody did. Titles of equal counts are in one group, the more popular one where a boundary falls among them.
+    Head are the fewest most popular titles that together have at least `head_share` of all training positives; mid the
+    fewest next ones that reach `head_and_mid_share`; tail all other titles with positives; unseen those without. Titles
+    of equal counts are in one group, the more popular one where a boundary falls among them.
     """
     if not 0 <= head_share <= head_and_mid_share <= 1:
         raise ValueError(
@@ -88,7 +88,7 @@ def popularity_groups(
         )
     ascending = np.sort(count_positives)
     totals = np.concatenate([[0], np.cumsum(ascending)])
-    # Of a title: how many positives the titles have that are liked strictly more often.
+    # [titles]: the positives of all titles with strictly more positives.
     more_popular = totals[-1] - totals[np.searchsorted(ascending, count_positives, side="right")]
     share = more_popular / max(totals[-1], 1)
     conditions = [count_positives == 0, share < head_share, share < head_and_mid_share]
@@ -98,12 +98,12 @@ def popularity_groups(
 def positives_by_age(
     relevant: sparse.csr_matrix, ages_days: NDArray[np.float64], first_days: Sequence[int]
 ) -> list[Segment]:
-    """Segments of positives by the age of the title at the moment that counts for the pair, such as its like.
+    """Segments of positives by the age of the title at the moment of the pair, such as that of its like.
 
-    `ages_days` [positives] are days since release in the order of `relevant.indices`: user by user, by position of the
-    title; ages [titles] at one moment are `ages[relevant.indices]`. Part of a day counts as none. NaN is `unknown` and
-    below 0 is `unreleased`. `first_days` are the ages at which segments begin, from 0: (0, 1, 4, 8, 31) makes 0, 1-3,
-    4-7, 8-30 and older.
+    `ages_days` [positives] are days since release in the order of `relevant.indices`: user by user, by row of the
+    title; ages [titles] at one moment are `ages[relevant.indices]`. Fractions of a day are dropped. NaN is `unknown`
+    and below 0 is `unreleased`. `first_days` are the ages at which segments begin, from 0: (0, 1, 4, 8, 31) makes 0,
+    1-3, 4-7, 8-30 and older.
     """
     _check_length(ages_days, relevant.nnz, "ages_days", "positives")
     *younger, (_, is_oldest) = _bands(ages_days, first_days)
@@ -114,7 +114,7 @@ def positives_by_age(
 def positives_by_known_likes(
     relevant: sparse.csr_matrix, counts: NDArray[np.int64], first_counts: Sequence[int]
 ) -> list[Segment]:
-    """Segments of positives by how many likes of the title were known when the list was made: `counts` [titles].
+    """Segments of positives by the likes of the title that were known when the list was made, `counts` [titles].
 
     `first_counts` are the counts at which segments begin, from 0: (0, 1, 10) makes 0, 1-9 and 10+.
     """
@@ -123,7 +123,7 @@ def positives_by_known_likes(
 
 
 def positives_among(dimension: str, name: str, relevant: sparse.csr_matrix, is_in: Flags) -> list[Segment]:
-    """The segment of those positives that `is_in` [positives], by `relevant.indices`, names; none where it is empty."""
+    """The segment of positives marked by `is_in` [positives], in the order of `relevant.indices`; none where empty."""
     _check_length(is_in, relevant.nnz, "is_in", "positives")
     return _segments(dimension, relevant, [(name, is_in)])
 
@@ -160,7 +160,7 @@ def _positives(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tupl
 
 
 def _segments(dimension: str, relevant: sparse.csr_matrix, masks: Iterable[tuple[str, Flags]]) -> list[Segment]:
-    """Segments of masks [positives], without those that are empty."""
+    """Segments of masks [positives], without empty ones."""
     check_positives(relevant)
     return [_restricted(dimension, name, relevant, mask) for name, mask in masks if mask.any()]
 
@@ -180,7 +180,7 @@ def _rows(relevant: sparse.csr_matrix) -> NDArray[np.int64]:
 
 
 def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int]) -> list[tuple[str, Flags]]:
-    """Names and masks [values] of the ranges that begin at `firsts`; what lies below 0 is in none."""
+    """Names and masks [values] of the ranges that begin at `firsts`; negative values are in none."""
     if not firsts or firsts[0] != 0 or any(later <= first for first, later in pairwise(firsts)):
         raise ValueError(f"expected whole numbers that rise from 0 as the beginnings of segments, found {firsts}")
     inner = [
@@ -191,7 +191,7 @@ def _bands(values: NDArray[np.int64] | NDArray[np.float64], firsts: Sequence[int
 
 
 def _labels(labels: Sequence[str | None]) -> list[tuple[str, Flags]]:
-    """Names and masks [labels] of what they say."""
+    """Names and masks [labels], one per distinct label."""
     named = np.array([UNKNOWN if label is None else label for label in labels])
     return [(str(name), named == name) for name in np.unique(named)]
 

@@ -113,7 +113,7 @@ def compare(values: Values, settings: Settings) -> list[Ratio]:
             if below is None or segment == reference or below.values.mean() == 0:
                 continue
             estimate = ratios.estimate_ratio(own, below, options.resamples, options.confidence, settings.seed)
-            count = len(np.unique(below.people))
+            count = len(np.unique(below.users))
             found.append(Ratio(model, dimension, segment, metric, reference, estimate, count))
     return found
 

@@ -1,4 +1,4 @@
-"""Evaluation: the metrics of every model per segment, each compared with one of them."""
+"""Measurement: the metrics of every model per segment, with differences to a reference model."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def one(rows: list[Measurement], metric: str, segment: str, dimension: str = "al
     return row
 
 
-def test_everybody_is_measured_and_compared(found: dict[str, list[Measurement]]) -> None:
+def test_all_users_are_measured_and_compared(found: dict[str, list[Measurement]]) -> None:
     # Of u1's one positive both find it; of u2's two the new model finds one, the old none.
     assert one(found["old"], "recall", "all").mean == 0.5
     new = one(found["new"], "recall", "all")
@@ -73,7 +73,7 @@ def test_everybody_is_measured_and_compared(found: dict[str, list[Measurement]])
     assert one(found["old"], "recall", "all").difference is None
 
 
-def test_segments_restrict_the_truth(found: dict[str, list[Measurement]]) -> None:
+def test_segments_restrict_the_positives(found: dict[str, list[Measurement]]) -> None:
     recall = {
         (row.dimension, row.segment): (row.mean, row.count_users) for row in found["new"] if row.metric == "recall"
     }
@@ -99,7 +99,7 @@ def test_segments_restrict_the_truth(found: dict[str, list[Measurement]]) -> Non
     }
 
 
-def test_what_describes_lists_is_measured_too(found: dict[str, list[Measurement]]) -> None:
+def test_metrics_of_lists_alone_are_measured(found: dict[str, list[Measurement]]) -> None:
     # u1 gets titles 2 and 0 with 1 and 4 likes, u2 gets title 3 with none.
     assert one(found["new"], "mean_popularity", "all").mean == (2.5 + 0) / 2
     assert one(found["new"], "cold_share", "all").mean == (0 + 1) / 2
@@ -108,8 +108,8 @@ def test_what_describes_lists_is_measured_too(found: dict[str, list[Measurement]
     assert one(found["new"], "coverage", "all").low is None
 
 
-def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measurement]]) -> None:
-    # One title has no pair to differ; u2's history is empty, and so has no genres to be true to.
+def test_users_without_a_defined_value_are_counted(found: dict[str, list[Measurement]]) -> None:
+    # A list of one title has no pair; u2's history is empty and so has no genres.
     diversity = one(found["new"], "diversity", "all")
     assert (diversity.count_users, diversity.count_left_out) == (1, 1)
     assert diversity.difference is not None
@@ -117,11 +117,11 @@ def test_users_whose_list_cannot_say_it_are_counted(found: dict[str, list[Measur
     assert one(found["old"], "calibration", "all").count_left_out == 1
 
 
-def test_places_of_titles_that_nobody_has_met_are_told(options: Evaluation, evaluation_set: EvaluationSet) -> None:
+def test_list_entries_of_unseen_titles_are_counted(options: Evaluation, evaluation_set: EvaluationSet) -> None:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
     is_seen = np.array([True, True, False, True])
     found = measurement.measure_unseen(recommended, "old", evaluation_set, is_seen, options, seed=7)
-    # Title 2 has one of two places for u1 in both, none for u2.
+    # Title 2 is one of two entries for u1 in both models' lists, and in none for u2.
     assert one(found["new"], "unmet_share", "all").mean == 0.25
     recall = one(found["new"], "recall_among_all", "all")
     assert recall.mean == 0.75

@@ -21,6 +21,10 @@ def likes(*rows: list[int]) -> sparse.csr_matrix:
     return sparse.csr_matrix(found)
 
 
+def by_group(rows: list[calibration.Calibration]) -> dict[str, calibration.Calibration]:
+    return {row.group: row for row in rows}
+
+
 def test_divergence_by_hand() -> None:
     # Nothing in common: 1 bit. Halves against a whole: middle (3/4, 1/4), ½·(½·log2(2/3) + ½·log2 2) + ½·log2(4/3).
     left = np.array([[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]])
@@ -54,9 +58,7 @@ def test_a_lover_of_blockbusters_pushed_to_the_tail_shows() -> None:
     # The first liked head alone (means 75 likes) and is given mid and tail: 12.5. The second is served as they like.
     recommended = np.array([[2, 3, 0], [2, 4, NO_TITLE], [NO_TITLE] * 3])
     groups = np.array(["blockbuster", "niche", "niche"])
-    found = calibration.by_group(
-        calibration.calibrate(recommended, likes([0, 1], [2, 3], [3]), COUNTS, GROUPS, groups, 2)
-    )
+    found = by_group(calibration.calibrate(recommended, likes([0, 1], [2, 3], [3]), COUNTS, GROUPS, groups, 2))
     assert list(found) == ["blockbuster", "niche", "all"]
     lover, niche, everybody = found.values()
     assert (lover.deviation, lover.head_shift, lover.tail_shift) == (1, -1, 0.5)
@@ -83,7 +85,7 @@ def test_as_loops_over_users_find() -> None:
     groups = random.choice(["head", "mid", "tail", "unseen"], 40)
     recommended = np.stack([random.permutation(40)[:6] for _ in range(30)])
     users = calibration.group_users(histories, counts, groups, 0.2)
-    found = calibration.by_group(calibration.calibrate(recommended, histories, counts, groups, users, 5))
+    found = by_group(calibration.calibrate(recommended, histories, counts, groups, users, 5))
     for name, row in found.items():
         divergences, shifts, means = [], [], []
         for user in range(30):

@@ -1,4 +1,4 @@
-"""Means and ratios with intervals over people who come several times."""
+"""Means and ratios with intervals over users with several values each."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from models.evaluation.ratios import Sample, estimate_mean, estimate_ratio
 PLAIN = np.array([0.1, 0.4, 0.9, 0.0, 0.6])
 
 
-def sample(values: list[float], people: list[int]) -> Sample:
-    return Sample(np.array(values, dtype=float), np.array(people))
+def sample(values: list[float], users: list[int]) -> Sample:
+    return Sample(np.array(values, dtype=float), np.array(users))
 
 
 def test_people_who_come_once_are_an_ordinary_bootstrap() -> None:
@@ -21,7 +21,7 @@ def test_people_who_come_once_are_an_ordinary_bootstrap() -> None:
 
 
 def test_who_comes_often_counts_often_but_is_one() -> None:
-    # Person 7 has three values of 1, person 2 one of 0: the mean is ¾, and draws of two people give 0, ¾ or 1.
+    # User 7 has three values of 1, user 2 one of 0: the mean is ¾, and draws of two users give 0, ¾ or 1.
     own = estimate_mean(sample([1, 1, 1, 0], [7, 7, 7, 2]), 500, 0.9, 1)
     assert (own.mean, own.low, own.high, own.count_users) == (0.75, 0, 1, 2)
     # Of the same person alone nothing is drawn: a single point.
@@ -30,10 +30,10 @@ def test_who_comes_often_counts_often_but_is_one() -> None:
 
 
 def test_a_ratio_draws_people_with_all_they_have() -> None:
-    # Everybody has twice as much above as below: so has every draw, however unlike people are.
+    # Every user has twice as much above as below: so has every draw, however different the users.
     random = np.random.default_rng(5)
-    values, people = random.random(40) * 10 ** random.random(40), random.integers(0, 9, 40)
-    own = estimate_ratio(Sample(2 * values, people), Sample(values, people), 200, 0.95, 2)
+    values, users = random.random(40) * 10 ** random.random(40), random.integers(0, 9, 40)
+    own = estimate_ratio(Sample(2 * values, users), Sample(values, users), 200, 0.95, 2)
     assert (own.mean, own.low, own.high) == pytest.approx((2, 2, 2))
 
 
@@ -42,18 +42,18 @@ def test_a_ratio_is_that_of_a_slow_bootstrap() -> None:
     above = Sample(random.random(30), random.integers(0, 8, 30))
     below = Sample(random.random(50) + 1, random.integers(4, 12, 50))
     own = estimate_ratio(above, below, 300, 0.8, 9)
-    people = np.unique(np.concatenate([above.people, below.people]))
-    drawn = np.random.default_rng(9).integers(len(people), size=(300, len(people)), dtype=np.int32)
+    users = np.unique(np.concatenate([above.users, below.users]))
+    drawn = np.random.default_rng(9).integers(len(users), size=(300, len(users)), dtype=np.int32)
     ratios = []
     for draw in drawn:
         parts = []
         for part in (above, below):
-            values = [value for n in draw for value in part.values[part.people == people[n]]]
+            values = [value for n in draw for value in part.values[part.users == users[n]]]
             parts.append(np.mean(values))
         ratios.append(parts[0] / parts[1])
     assert own.mean == pytest.approx(above.values.mean() / below.values.mean())
     assert (own.low, own.high) == pytest.approx(tuple(np.quantile(ratios, [0.1, 0.9])))
-    assert own.count_users == len(np.unique(above.people))
+    assert own.count_users == len(np.unique(above.users))
 
 
 def test_what_says_nothing_is_refused() -> None:
@@ -74,6 +74,6 @@ def test_what_says_nothing_is_refused() -> None:
 
 
 def test_draws_without_anybody_below_are_left_out() -> None:
-    # Of two people one is above and one below; only draws of both say something, and they say 3.
+    # Of two users one is above and one below; only draws of both define a ratio, which is 3.
     own = estimate_ratio(sample([3], [0]), sample([1], [1]), 100, 0.9, 1)
     assert (own.mean, own.low, own.high) == (3, 3, 3)
