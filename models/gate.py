@@ -75,7 +75,7 @@ def work(settings: Settings, arguments: Namespace) -> int:
     verdict = gate_results.decide(arguments.ds, model, against, checks, arguments.why if arguments.override else None)
     record(settings, verdict)
     print(f"page: {night_files.gate(settings, arguments.ds)}")
-    print(f"{verdict.decision} {model}, measured against {against}: {verdict.why}")
+    print(f"{verdict.decision} {model}, compared with {against}: {verdict.why}")
     return 0 if verdict.is_yes else SAID_NO
 
 

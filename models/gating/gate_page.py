@@ -1,4 +1,4 @@
-"""The gate's page: a verdict for a person, each figure beside the other's, as one HTML file that needs nothing else."""
+"""The gate's page: a verdict with the figures of both models, as one self-contained HTML file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from models.gating.gate_rules import RULES, Check
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADLINES = {PROMOTE: "{} is promoted", OVERRIDE: "{} is promoted by override"}
 _GROUPS = {
-    "overall": ("Everybody", "Better on average, and surely not worse by more than the limit."),
+    "overall": ("All users", "Better on average, with an interval that excludes a loss beyond the limit."),
     "segment": (
         "Segments",
-        "Not worse by more than the limit. A loss counts where chance is ruled out, all segments together.",
+        "No loss beyond the limit. A loss counts only if it is significant, with all segments tested together.",
     ),
-    "guardrail": ("Guardrails", "What may not be paid for accuracy."),
-    "data": ("Data of the night", "What was learnt from must be whole."),
-    "bundle": ("Index", "What is served must be what was measured."),
+    "guardrail": ("Guardrails", "Figures that accuracy may not be bought with."),
+    "data": ("Data of the night", "The training data must be complete."),
+    "bundle": ("Index", "The served index must give what was measured."),
 }
 _HALF_WIDTH = 58  # of the drawn interval, pixels
 
@@ -35,21 +35,21 @@ def render(verdict: Verdict) -> str:
 
 
 def _group(rule: str, checks: Sequence[Check]) -> dict[str, object]:
-    title, said = _GROUPS[rule]
+    title, description = _GROUPS[rule]
     compared = [check for check in checks if check.difference is not None]
     reach = max((abs(edge) for check in compared for edge in (check.low or 0, check.high or 0)), default=0)
     return {
         "title": title,
-        "rule": said,
+        "rule": description,
         "is_compared": bool(compared),
         "rows": [_row(check, reach or 1) for check in checks],
     }
 
 
 def _row(check: Check, reach: float) -> dict[str, object]:
-    """`reach` is the difference at either edge of the drawing."""
+    """Cells of one check; `reach` is the difference at the edges of the drawn interval."""
 
-    def place(difference: float | None) -> float:
+    def x_of(difference: float | None) -> float:
         return round(62 + _HALF_WIDTH * (difference or 0) / reach, 1)
 
     result = ("pass", "pass") if check.passed else ("FAIL", "fail")
@@ -62,9 +62,9 @@ def _row(check: Check, reach: float) -> dict[str, object]:
         "interval": "" if check.low is None else f"{check.low:+.4f} to {check.high:+.4f}",
         "users": f"{check.count_users:,}",
         "limit": _figure(check.limit),
-        "low_x": place(check.low),
-        "high_x": place(check.high),
-        "mean_x": place(check.difference),
+        "low_x": x_of(check.low),
+        "high_x": x_of(check.high),
+        "mean_x": x_of(check.difference),
         "result": text,
         "css": css,
         "reason": check.reason,

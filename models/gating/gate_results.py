@@ -1,7 +1,7 @@
 """gate_results: one row per night, model and check, and one for the verdict. Source: models.gate, indexing.promote."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 
 import pyarrow as pa
@@ -43,7 +43,7 @@ TABLE = NightTable(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided on a night about a challenger; `why` are the reasons in words."""
+    """The decision of a night about a challenger; `why` gives the reasons in words."""
 
     ds: date
     model: str
@@ -58,7 +58,7 @@ class Verdict:
 
 
 def decide(ds: date, model: str, against: str, checks: Sequence[Check], override: str | None = None) -> Verdict:
-    """Promote where no deciding check failed; `override` says why it is promoted all the same."""
+    """Promote where no deciding check failed, or where `override` gives a reason to promote in spite of failures."""
     failed = failures(checks)
     if not failed:
         return Verdict(ds, model, against, PROMOTE, f"all {len(checks)} checks passed", checks)
@@ -69,21 +69,21 @@ def decide(ds: date, model: str, against: str, checks: Sequence[Check], override
 
 
 def name_of(check: Check) -> str:
-    """A check in words: recall@20 of popularity tail."""
+    """Name of a check on pages and in reasons: recall@20 of popularity tail."""
     metric = f"{check.metric}@{check.k}" if check.k else check.metric
     return metric if check.dimension == "all" else f"{metric} of {check.dimension} {check.segment}"
 
 
 def write(root: str, verdict: Verdict) -> None:
-    """Put a verdict and its checks in place of what the table has of this night and model."""
-    named = {"ds": verdict.ds, "model": verdict.model, "against": verdict.against}
-    rows: list[dict[str, object]] = [{**named, **asdict(check)} for check in verdict.checks]
-    nothing = dict.fromkeys(("value", "reference", "difference", "low", "high", "limit"))
+    """Replace the rows of this night and model by a verdict and its checks."""
+    keys = {"ds": verdict.ds, "model": verdict.model, "against": verdict.against}
+    rows: list[dict[str, object]] = [{**keys, **asdict(check)} for check in verdict.checks]
+    no_figures = dict.fromkeys(("value", "reference", "difference", "low", "high", "limit"))
     summary = {"rule": VERDICT, "dimension": "all", "segment": "all", "metric": verdict.decision, "k": 0}
     rows.append(
         {
-            **named,
-            **nothing,
+            **keys,
+            **no_figures,
             **summary,
             "count_users": 0,
             "passed": verdict.is_yes,
@@ -95,33 +95,33 @@ def write(root: str, verdict: Verdict) -> None:
 
 
 def read(root: str, ds: date) -> list[Verdict]:
-    """The verdicts of a night, of which a rerun after a new training may have several, by model."""
+    """The verdicts of a night, by model; a rerun after a new training adds one."""
     rows = night_tables.read(root, TABLE)
     return _verdicts(rows.filter(pc.equal(rows["ds"], pa.scalar(ds))))
 
 
 def newest(root: str, model: str) -> Verdict | None:
-    """The last verdict about a model; None where the gate never saw it."""
+    """The newest verdict about a model; None where the gate never judged it."""
     rows = night_tables.read(root, TABLE)
-    found = _verdicts(rows.filter(pc.equal(rows["model"], model)))
-    return max(found, key=lambda verdict: verdict.ds, default=None)
+    verdicts = _verdicts(rows.filter(pc.equal(rows["model"], model)))
+    return max(verdicts, key=lambda verdict: verdict.ds, default=None)
 
 
 def with_bundle(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
-    """The verdict with what the index showed in place of what an earlier one did; a bad index turns it into a no."""
-    others = [check for check in verdict.checks if check.rule != BUNDLE]
+    """The verdict with checks of its index, in place of those of an earlier index; a failed check refuses the model."""
+    all_checks = [*(check for check in verdict.checks if check.rule != BUNDLE), *checks]
     failed = failures(checks)
     if not failed:
-        return Verdict(verdict.ds, verdict.model, verdict.against, verdict.decision, verdict.why, [*others, *checks])
+        return replace(verdict, checks=all_checks)
     reasons = "; ".join(f"{name_of(check)}: {check.reason}" for check in failed)
-    return Verdict(verdict.ds, verdict.model, verdict.against, REFUSE, reasons, [*others, *checks])
+    return replace(verdict, decision=REFUSE, why=reasons, checks=all_checks)
 
 
 def _verdicts(rows: pa.Table) -> list[Verdict]:
     groups: dict[tuple[date, str], list[dict[str, object]]] = {}
     for row in rows.to_pylist():
         groups.setdefault((row["ds"], row["model"]), []).append(row)
-    return [_verdict(ds, model, own) for (ds, model), own in sorted(groups.items())]
+    return [_verdict(ds, model, of_model) for (ds, model), of_model in sorted(groups.items())]
 
 
 def _verdict(ds: date, model: str, rows: Sequence[dict[str, object]]) -> Verdict:

@@ -1,10 +1,10 @@
-"""The gate's rules: what a challenger must show, as checks with both figures and the reason in words.
+"""The gate's rules: checks of a challenger against the reference model, each with both figures and a reason in words.
 
-Over everybody it must be better. In a segment it must not be worse by more than a tolerance; that counts as shown only
-where chance is ruled out, for with some sixty segments a few always look worse. So each segment with enough users is a
-one-sided test of "the loss is within the tolerance" (a normal approximation, its standard error from the bootstrap's
-interval), and all of them together are wrong with a probability of at most 1 - confidence: Holm 1979, A simple
-sequentially rejective multiple test procedure.
+Over all users the challenger must be better. In a segment it must not be worse by more than a tolerance. With some
+sixty segments a few look worse by chance, so each segment with enough users is a one-sided test of "the loss is within
+the tolerance" (a normal approximation, with the standard error from the bootstrap's interval), and the family-wise
+error of all segments together is at most 1 - confidence. Source: Holm 1979, A simple sequentially rejective multiple
+test procedure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ ACCURACY = ("recall", "ndcg")
 
 @dataclass(frozen=True)
 class Check:
-    """One rule on one figure. `limit` is what `value` was held against: a difference, or a figure of its own.
+    """One rule on one figure. `limit` bounds the difference where there is one, else `value`.
 
-    `decides` is False where too few users say nothing either way.
+    `decides` is False where there are too few users for a decision.
     """
 
     rule: str
@@ -53,21 +53,24 @@ def judge_models(
     options: Gate,
     interval_confidence: float,
 ) -> list[Check]:
-    """The checks of a challenger, whose differences are to `reference`, at list length `k`.
+    """Checks of a challenger at list length `k`; its differences are to `reference`.
 
-    `interval_confidence` is that of the intervals. Raises ValueError where a figure that is to be judged was not
-    measured, or not compared.
+    `interval_confidence` is the confidence of the measured intervals. Raises ValueError where a figure that a rule
+    needs was not measured or not compared.
     """
-    own = {(row.dimension, row.segment, row.metric): row for row in challenger if row.k == k}
-    its = {(row.dimension, row.segment, row.metric): row for row in reference if row.k == k}
-    overall = [_judge_overall(_measured(own, ("all", "all", metric)), options) for metric in ACCURACY]
-    others = [row for (dimension, _, metric), row in own.items() if dimension != "all" and metric in ACCURACY]
-    segments = _judge_segments(others, options, interval_confidence)
-    return [*overall, *segments, *_judge_guardrails(own, its, options)]
+    ours = {(row.dimension, row.segment, row.metric): row for row in challenger if row.k == k}
+    theirs = {(row.dimension, row.segment, row.metric): row for row in reference if row.k == k}
+    overall = [_judge_overall(_measurement(ours, ("all", "all", metric)), options) for metric in ACCURACY]
+    in_segments = [row for (dimension, _, metric), row in ours.items() if dimension != "all" and metric in ACCURACY]
+    segments = _judge_segments(in_segments, options, interval_confidence)
+    return [*overall, *segments, *_judge_guardrails(ours, theirs, options)]
 
 
 def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
-    """What the night's events must be: few rejected, no half a feed. Raises ValueError where `ds` is not in `days`."""
+    """Checks of the night's events: the share of rejected lines and the number of events.
+
+    Raises ValueError where `ds` is not in `days`.
+    """
     tonight = next((day for day in days if day.ds == ds), None)
     if tonight is None:
         raise ValueError(f"events of ds={ds} were not loaded")
@@ -82,40 +85,40 @@ def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
     if before:
         usual = median(before)
         least = options.min_events_share * usual
-        reason = f"{tonight.count_loaded:,} events came in, {usual:,.0f} on a usual day of the last {len(before)}"
+        reason = f"{tonight.count_loaded:,} events were loaded; the median of {len(before)} days before is {usual:,.0f}"
         checks.append(
             _single(DATA, "events", tonight.count_loaded, least, tonight.count_loaded >= least, reason, usual)
         )
     return checks
 
 
-def judge_new_titles(replayed: Mapping[str, Any], options: Gate) -> list[Check]:
-    """What new titles must get beside known ones, by what models.backtest last found; see `cold_start.summary`.
+def judge_new_titles(backtest: Mapping[str, Any], options: Gate) -> list[Check]:
+    """The check of the cold-to-warm ratio that models.backtest last measured; see `new_titles.summary`.
 
-    It fails where chance is ruled out. No ratio, no check.
+    It fails where even the upper end of the interval is below the limit. There is no check without a ratio.
     """
-    ratio, least = replayed["cold_to_warm"], options.min_cold_to_warm
+    ratio, least = backtest["cold_to_warm"], options.min_cold_to_warm
     if ratio is None:
         return []
-    nights = f"on replayed nights from {replayed['first_night']} to {replayed['last_night']}"
+    nights = f"on backtested nights from {backtest['first_night']} to {backtest['last_night']}"
     check = _single(
-        *(GUARDRAIL, "cold_to_warm", ratio, least, replayed["high"] >= least),
-        f"on the day they come out titles get {ratio:.0%} of the recall of {replayed['reference']} ones, {nights}",
+        *(GUARDRAIL, "cold_to_warm", ratio, least, backtest["high"] >= least),
+        f"on release day titles have {ratio:.0%} of the recall of {backtest['reference']} ones, {nights}",
     )
-    count = replayed["count_users"]
+    count = backtest["count_users"]
     return [
         replace(
             check,
-            low=replayed["low"],
-            high=replayed["high"],
+            low=backtest["low"],
+            high=backtest["high"],
             count_users=count,
-            decides=min(count, replayed["count_reference"]) >= options.min_users,
+            decides=min(count, backtest["count_reference"]) >= options.min_users,
         )
     ]
 
 
 def judge_bundle(figures: Mapping[str, tuple[float, float, bool]]) -> list[Check]:
-    """Checks of an index by name: the figure, its limit, and whether more of it is better."""
+    """Checks of an index. `figures` are by name: the value, its limit, and True where more is better."""
     return [
         _single(
             *(BUNDLE, name, value, limit, value >= limit if more_is_better else value <= limit),
@@ -126,70 +129,69 @@ def judge_bundle(figures: Mapping[str, tuple[float, float, bool]]) -> list[Check
 
 
 def failures(checks: Sequence[Check]) -> list[Check]:
-    """What stops a promotion."""
+    """The checks that stop a promotion."""
     return [check for check in checks if check.decides and not check.passed]
 
 
-def _measured(own: Mapping[tuple[str, str, str], Measurement], key: tuple[str, str, str]) -> Measurement:
-    if key not in own:
+def _measurement(rows: Mapping[tuple[str, str, str], Measurement], key: tuple[str, str, str]) -> Measurement:
+    if key not in rows:
         raise ValueError(f"{' '.join(key)} was not measured")
-    return own[key]
+    return rows[key]
 
 
 def _judge_overall(row: Measurement, options: Gate) -> Check:
     check = _of_difference(OVERALL, row, options.max_overall_loss_share)
-    found = _difference(row)
-    is_better, is_safe = found.mean > options.min_gain, found.low >= check.limit
+    difference = _difference(row)
+    is_better, is_safe = difference.mean > options.min_gain, difference.low >= check.limit
     if not is_better:
-        reason = f"no gain: {found.mean:+.4f}, more than {options.min_gain:+.4f} is needed"
+        reason = f"no gain: {difference.mean:+.4f}, more than {options.min_gain:+.4f} is required"
     elif not is_safe:
-        reason = f"unsure: it may be as low as {found.low:+.4f}, below {check.limit:+.4f}"
+        reason = f"uncertain: the interval reaches down to {difference.low:+.4f}, below {check.limit:+.4f}"
     else:
-        reason = f"better by {found.mean:+.4f}"
+        reason = f"better by {difference.mean:+.4f}"
     return replace(check, passed=is_better and is_safe, reason=reason)
 
 
 def _judge_segments(rows: Sequence[Measurement], options: Gate, interval_confidence: float) -> list[Check]:
-    """Holm's procedure: the surest losses first, each against its share of the error that is left."""
+    """Holm's procedure: p-values in ascending order, each against the error left divided by the tests left."""
     checks = [_of_difference(SEGMENT, row, options.max_segment_loss_share) for row in rows]
-    chances = [
-        _chance_of_loss(_difference(row), check.limit, interval_confidence)
-        for row, check in zip(rows, checks, strict=True)
+    p_values = [
+        _p_value(_difference(row), check.limit, interval_confidence) for row, check in zip(rows, checks, strict=True)
     ]
-    enough = [n for n, check in enumerate(checks) if check.count_users >= options.min_users]
-    deciding = sorted(enough, key=lambda n: chances[n])
+    deciding = [n for n, check in enumerate(checks) if check.count_users >= options.min_users]
+    ascending = sorted(deciding, key=lambda n: p_values[n])
     failed: set[int] = set()
-    for rank, n in enumerate(deciding):
-        if chances[n] > (1 - options.confidence) / (len(deciding) - rank):
+    for rank, n in enumerate(ascending):
+        if p_values[n] > (1 - options.confidence) / (len(ascending) - rank):
             break
         failed.add(n)
-    return [_told(check, n in failed, n in enough) for n, check in enumerate(checks)]
+    return [_with_reason(check, n in failed, n in deciding) for n, check in enumerate(checks)]
 
 
-def _chance_of_loss(found: Difference, limit: float, interval_confidence: float) -> float:
-    """How likely a difference as bad as this one would be, were the true loss just the tolerance."""
-    deviation = (found.high - found.low) / (2 * NormalDist().inv_cdf((1 + interval_confidence) / 2))
-    beyond = found.mean - limit
+def _p_value(difference: Difference, limit: float, interval_confidence: float) -> float:
+    """Probability of a difference as low as this one if the true loss were exactly the tolerance."""
+    deviation = (difference.high - difference.low) / (2 * NormalDist().inv_cdf((1 + interval_confidence) / 2))
+    beyond = difference.mean - limit
     if deviation == 0:
         return 0.0 if beyond < 0 else 1.0
     return NormalDist().cdf(beyond / deviation)
 
 
-def _told(check: Check, is_failed: bool, decides: bool) -> Check:
+def _with_reason(check: Check, is_failed: bool, decides: bool) -> Check:
     if is_failed:
-        reason = f"worse by {-(check.difference or 0):.4f}, beyond {-check.limit:.4f}, and not by chance"
+        reason = f"significantly worse: by {-(check.difference or 0):.4f}, where {-check.limit:.4f} is allowed"
     elif not decides:
         reason = "too few users to decide"
     elif (check.difference or 0) < check.limit:
-        reason = "worse, but chance can't be ruled out"
+        reason = "worse, but not significantly"
     else:
         reason = "not worse beyond the tolerance"
     return replace(check, passed=not is_failed, decides=decides, reason=reason)
 
 
 def _of_difference(rule: str, row: Measurement, loss_share: float) -> Check:
-    found = _difference(row)
-    its = row.mean - found.mean
+    difference = _difference(row)
+    reference = row.mean - difference.mean
     return Check(
         rule=rule,
         dimension=row.dimension,
@@ -197,12 +199,12 @@ def _of_difference(rule: str, row: Measurement, loss_share: float) -> Check:
         metric=row.metric,
         k=row.k,
         value=row.mean,
-        reference=its,
-        difference=found.mean,
-        low=found.low,
-        high=found.high,
-        count_users=found.count_users,
-        limit=-loss_share * its,
+        reference=reference,
+        difference=difference.mean,
+        low=difference.low,
+        high=difference.high,
+        count_users=difference.count_users,
+        limit=-loss_share * reference,
         passed=True,
         decides=True,
         reason="",
@@ -216,49 +218,49 @@ def _difference(row: Measurement) -> Difference:
 
 
 def _judge_guardrails(
-    own: Mapping[tuple[str, str, str], Measurement], its: Mapping[tuple[str, str, str], Measurement], options: Gate
+    ours: Mapping[tuple[str, str, str], Measurement], theirs: Mapping[tuple[str, str, str], Measurement], options: Gate
 ) -> list[Check]:
     coverage, popularity = ("all", "all", "coverage"), ("all", "all", "mean_popularity")
     for key in (coverage, popularity):
-        if key not in own or key not in its:
+        if key not in ours or key not in theirs:
             raise ValueError(f"{' '.join(key)} was not measured")
-    least = (1 - options.max_coverage_loss_share) * its[coverage].mean
-    most = (1 + options.max_popularity_gain_share) * its[popularity].mean
-    shown, liked = own[coverage].mean, own[popularity].mean
+    least = (1 - options.max_coverage_loss_share) * theirs[coverage].mean
+    most = (1 + options.max_popularity_gain_share) * theirs[popularity].mean
+    shown, liked = ours[coverage].mean, ours[popularity].mean
     return [
-        *_judge_unseen(own, its, options),
+        *_judge_unseen(ours, theirs, options),
         _single(
             *(GUARDRAIL, "coverage", shown, least, shown >= least),
-            f"{shown:.1%} of the titles are recommended to somebody, {its[coverage].mean:.1%} by the other",
-            its[coverage].mean,
-            own[coverage].k,
+            f"{shown:.1%} of titles are recommended to at least one user, {theirs[coverage].mean:.1%} by the reference",
+            theirs[coverage].mean,
+            ours[coverage].k,
         ),
         _single(
             *(GUARDRAIL, "mean_popularity", liked, most, liked <= most),
-            f"a recommended title has {liked:,.1f} likes, {its[popularity].mean:,.1f} of the other",
-            its[popularity].mean,
-            own[popularity].k,
+            f"recommended titles have {liked:,.1f} likes on average, {theirs[popularity].mean:,.1f} by the reference",
+            theirs[popularity].mean,
+            ours[popularity].k,
         ),
     ]
 
 
 def _judge_unseen(
-    own: Mapping[tuple[str, str, str], Measurement], its: Mapping[tuple[str, str, str], Measurement], options: Gate
+    ours: Mapping[tuple[str, str, str], Measurement], theirs: Mapping[tuple[str, str, str], Measurement], options: Gate
 ) -> list[Check]:
-    """What the accuracy that is judged does not see: places of titles that nobody has met, and what they cost."""
+    """Checks of unseen titles, which judged accuracy leaves out: their share of list entries, and what they cost."""
     key = ("all", "all", "unmet_share")
-    share, most = _measured(own, key), options.max_unmet_share
+    share, most = _measurement(ours, key), options.max_unmet_share
     checks = [
         _single(
             *(GUARDRAIL, "unmet_share", share.mean, most, share.mean <= most),
-            f"{share.mean:.1%} of the places go to titles that nobody has met, of which likes can say nothing",
-            _measured(its, key).mean,
+            f"{share.mean:.1%} of the list entries are unseen titles, which held-out likes cannot credit",
+            _measurement(theirs, key).mean,
             share.k,
         )
     ]
     for metric in ACCURACY:
-        check = _of_difference(GUARDRAIL, _measured(own, ("all", "all", f"{metric}{AMONG_ALL}")), 0.0)
-        checks.append(replace(check, decides=False, reason="where titles that nobody has met count as misses"))
+        check = _of_difference(GUARDRAIL, _measurement(ours, ("all", "all", f"{metric}{AMONG_ALL}")), 0.0)
+        checks.append(replace(check, decides=False, reason="with unseen titles counted as misses"))
     return checks
 
 
@@ -272,7 +274,7 @@ def _single(
     reference: float | None = None,
     k: int = 0,
 ) -> Check:
-    """A check of one figure over everything; `k` is 0 where it is not of lists."""
+    """A check of one figure over all users; `k` is 0 where the figure is not of lists."""
     return Check(
         *(rule, "all", "all", metric, k, value, reference, None, None, None, 0, limit, passed, True, reason),
     )

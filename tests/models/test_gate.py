@@ -91,7 +91,7 @@ def test_better_challenger_is_let_through_and_promotes_nothing_itself(
     measured(lake, {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
     assert run(lake) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "promote marquee@2, measured against marquee@1: all 11 checks passed"
+        "promote marquee@2, compared with marquee@1: all 11 checks passed"
     )
     [verdict] = gate_results.read(lake.lake.root, NIGHT)
     assert (verdict.decision, verdict.is_yes, len(verdict.checks)) == ("promote", True, 11)
@@ -105,14 +105,14 @@ def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Sett
     [verdict] = gate_results.read(lake.lake.root, NIGHT)
     assert verdict.decision == "refuse"
     assert verdict.why == (
-        "recall@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance; "
-        "ndcg@20 of popularity tail: worse by 0.0600, beyond 0.0200, and not by chance"
+        "recall@20 of popularity tail: significantly worse: by 0.0600, where 0.0200 is allowed; "
+        "ndcg@20 of popularity tail: significantly worse: by 0.0600, where 0.0200 is allowed"
     )
     page = night_files.gate(lake, NIGHT).read_text()
     assert "marquee@2 is not promoted" in page
     assert "recall@20 of popularity tail" in page
     assert "-0.0700 to -0.0500" in page
-    assert "worse by 0.0600, beyond 0.0200, and not by chance" in page
+    assert "significantly worse: by 0.0600, where 0.0200 is allowed" in page
 
 
 def test_new_titles_that_nobody_gets_stop_a_promotion(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
