@@ -49,11 +49,6 @@ def judge(
 ) -> list[Check]:
     fixed = [total("coverage", coverage), total("mean_popularity", popularity), total("unmet_share", unseen)]
     challenger = [*rows, *fixed]
-        *rows,
-        total("coverage", coverage),
-        total("mean_popularity", popularity),
-        total("unmet_share", unseen),
-    ]
     # With unseen titles counted as misses it loses, which decides nothing.
     challenger += [row("all", f"{metric}_among_all", -0.1) for metric in ("recall", "ndcg")]
     return gate_rules.judge_models(challenger, REFERENCE, 20, options(**changes), 0.95)
