@@ -314,8 +314,8 @@ def test_titles_beyond_k_change_nothing() -> None:
     [
         ([[0, 1], [2, 2]], "1 rows have a title twice; the first is row 1"),
         ([[NO_TITLE, 1], [2, 3]], "1 rows have a title after -1, which only pads the end; the first is row 0"),
-        ([[0, 1], [2, 4]], "expected positions below 4 or -1, found 0 to 4"),
-        ([[0, 1], [2, -2]], "expected positions below 4 or -1, found -2 to 2"),
+        ([[0, 1], [2, 4]], "expected rows of titles below 4 or -1, found 0 to 4"),
+        ([[0, 1], [2, -2]], "expected rows of titles below 4 or -1, found -2 to 2"),
         ([[0.0, 1.0], [2.0, 3.0]], r"expected integers \[users, k_max\], found float64 of shape \(2, 2\)"),
         ([0, 1], r"expected integers \[users, k_max\], found int64 of shape \(2,\)"),
     ],

@@ -63,7 +63,7 @@ def test_what_says_nothing_is_refused() -> None:
         lambda: estimate_ratio(nobody, one, 10, 0.9, 1),
         lambda: estimate_ratio(one, nobody, 10, 0.9, 1),
     ):
-        with pytest.raises(ValueError, match="expected the value of one person at least, found none"):
+        with pytest.raises(ValueError, match="expected the value of at least one user, found none"):
             call()
     with pytest.raises(ValueError, match="the mean below is 0"):
         estimate_ratio(one, sample([0, 0], [1, 2]), 10, 0.9, 1)
