@@ -1,24 +1,26 @@
-"""Load the settings: local.yaml, the overrides of `--conf`, then every `--set`; errors name the file and the key.
+"""Load the settings: the default files, then the overrides of `--conf`, then every `--set`.
 
-A file of overrides may say `over: FILE`, another one beside it that it is laid over.
+Errors name the file (or the `--set`) and the key. A file of overrides may name a file to be laid over: `over: FILE`,
+relative to itself.
 """
 
 import difflib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from conf.settings import Settings
+from conf.settings import Settings, moved
 
 DEFAULT_CONF = Path(__file__).parent / "local.yaml"
+SIMULATION_CONF = DEFAULT_CONF.with_name("simulation.yaml")
 _OVER = "over"
 
 
 class ConfigError(ValueError):
-    """A configuration that can't be used; the message names the file (or `--set`) and the key."""
+    """An unusable configuration; the message names the file (or `--set`) and the key."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -33,16 +35,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def load_settings(conf: str | Path = DEFAULT_CONF, overrides: Sequence[str] = ()) -> Settings:
-    """Settings from `conf` laid over local.yaml, then `key.path=value` overrides, the last one winning.
+    """Settings from `conf` laid over local.yaml, then `key.path=value` overrides; the last source of a key wins.
 
-    Raises ConfigError for a file that is missing, no YAML mapping or laid over itself, an unknown key, a wrong type or
-    an impossible value.
+    Raises ConfigError for a file that is missing, is no YAML mapping or is laid over itself, and for a key that is
+    unknown, has a wrong type or an impossible value.
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     layers = _read_layers(Path(conf).absolute())
-    if DEFAULT_CONF not in layers:
-        layers = {DEFAULT_CONF: _read_yaml(DEFAULT_CONF), **layers}
+    defaults = {path: _read_yaml(path) for path in (SIMULATION_CONF, DEFAULT_CONF) if path not in layers}
+    layers = {**defaults, **layers}
     for path, changes in layers.items():
         _lay_over(values, changes, str(path), sources)
     for override in overrides:
@@ -50,12 +52,12 @@ def load_settings(conf: str | Path = DEFAULT_CONF, overrides: Sequence[str] = ()
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(dict(problem), sources) for problem in error.errors()]
+        problems = [text for problem in error.errors() for text in _describe(dict(problem), sources)]
         raise ConfigError("; ".join(problems)) from None
 
 
 def _read_layers(top: Path) -> dict[Path, dict[str, Any]]:
-    """What `top` and the files below it hold, the lowest first."""
+    """The contents of `top` and of the files that it is laid over, the lowest first."""
     layers: dict[Path, dict[str, Any]] = {}
     path = top
     while True:
@@ -121,22 +123,39 @@ def _lay_over(
             sources[key] = source
 
 
-def _describe(problem: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+def _describe(problem: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+    """The messages of one problem that pydantic reports; a section of moved keys has one for each key."""
     parts = [str(part) for part in problem["loc"]]
     key = ".".join(parts)
-    # A rule over a whole section is broken by the last source that touched the section or a key in it.
-    inside = [source for name, source in sources.items() if name == key or name.startswith(f"{key}.")]
-    around = [sources[k] for k in (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)) if k in sources]
-    source = [*around[::-1], *inside][-1] if inside or around else str(DEFAULT_CONF)
     if problem["type"] == "extra_forbidden":
+        leaves = _leaves(problem["input"], key)
+        if replaced := [(leaf, text) for leaf in leaves if (text := moved.replacement(leaf))]:
+            yield from (f"{_source_of(leaf, sources)}: {text}" for leaf, text in replaced)
+            return
         near = difflib.get_close_matches(parts[-1], _keys_of_section(parts[:-1]), n=1)
         hint = f"; did you mean '{'.'.join([*parts[:-1], near[0]])}'?" if near else ""
-        return f"{source}: unknown key '{key}'{hint}"
-    if problem["type"] == "missing":
-        return f"{source}: missing key '{key}'"
-    message = problem["msg"].removeprefix("Value error, ")
-    came = "" if isinstance(problem["input"], Mapping | BaseModel) else f", not {problem['input']!r}"
-    return f"{source}: {key}: {message}{came}"
+        yield f"{_source_of(key, sources)}: unknown key '{key}'{hint}"
+    elif problem["type"] == "missing":
+        yield f"{_source_of(key, sources)}: missing key '{key}'"
+    else:
+        message = problem["msg"].removeprefix("Value error, ")
+        came = "" if isinstance(problem["input"], Mapping | BaseModel) else f", not {problem['input']!r}"
+        yield f"{_source_of(key, sources)}: {key}: {message}{came}"
+
+
+def _source_of(key: str, sources: Mapping[str, str]) -> str:
+    """The source that set a key, or the last one that set a key of its section: it broke a rule over the section."""
+    parts = key.split(".")
+    inside = [source for name, source in sources.items() if name == key or name.startswith(f"{key}.")]
+    around = [sources[k] for k in (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)) if k in sources]
+    return [*around[::-1], *inside][-1] if inside or around else str(DEFAULT_CONF)
+
+
+def _leaves(value: Any, key: str) -> list[str]:
+    """The dotted keys of a value's leaves; of a value that is no mapping, its own key."""
+    if not isinstance(value, Mapping):
+        return [key]
+    return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{key}.{name}")]
 
 
 def _keys_of_section(parts: Sequence[str]) -> list[str]:

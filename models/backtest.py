@@ -18,7 +18,7 @@ liked something in the --horizon-days after, among all titles released by then: 
 Metadata is what the lake has now.
 
 What known titles get is, for ages, what the same titles get later (`later`: those released since the first night, once
-they are older than time_machine.later_days) and what titles older than evaluation.ages_days get (`older`); for known
+they are older than backtest.later_days) and what titles older than evaluation.ages_days get (`older`); for known
 likes, the last band. The cold-to-warm ratio is that of recall at age 0 to `later`, or to `older` where fewer than
 gate.min_users people liked a title later.
 """

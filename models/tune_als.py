@@ -1,7 +1,7 @@
 """Search the parameters of ALS, the recommender being replaced, so that what is compared with is as good as it gets.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
-writes nothing: it prints every trial, and the lines of settings for the best.
+writes nothing: it prints every trial, and the best one as settings, for the baseline and for the model's own ALS.
 
 The measure is NDCG@20 on the validation split, or, where a lake has none, on a tenth of each user's likes, drawn by
 seed and left out of training.
@@ -80,10 +80,12 @@ def hide(liked: sparse.csr_matrix, share: float, seed: int) -> tuple[sparse.csr_
 
 def _as_settings(best: Trial, count: int) -> str:
     own = best.parameters
-    return (
-        f"# the best of {count} trials, NDCG@{_MEASURED_AT} {best.objective:.4f}\n"
-        f"baselines:\n  als:\n    factors: {own.factors}\n    regularization: {own.regularization}\n"
+    lines = (
+        f"  als:\n    factors: {own.factors}\n    regularization: {own.regularization}\n"
         f"    alpha: {own.alpha}\n    iterations: {own.iterations}"
+    )
+    return (
+        f"# the best of {count} trials, NDCG@{_MEASURED_AT} {best.objective:.4f}\nbaselines:\n{lines}\nmodel:\n{lines}"
     )
 
 

@@ -87,6 +87,7 @@ SETTINGS = {
     **{"title_features.text.dims": 8, "vocabulary_min_counts.theme": 1, "vocabulary_min_counts.person": 1},
     **{"model.dim": 16, "training.epochs": 2, "training.users_per_batch": 32, "training.reader_threads": 1},
     **{"baselines.als.factors": 8, "baselines.als.iterations": 5},
+    **{"model.als.factors": 8, "model.als.iterations": 5},
     **{"evaluation.k": "[5]", "evaluation.resamples": 20, "gate.min_users": 5},
     **{"dial.values": "[-0.5,0.0,0.5]", "dial.refinements": 0, "readiness.people": 50},
     **{"index.queries": 16, "index.golden_users": 8, "report.users": 1},

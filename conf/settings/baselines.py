@@ -7,7 +7,7 @@ from pydantic import Field
 from conf.settings.section import Positive, Section
 
 
-class AlsBaseline(Section):
+class AlsOptions(Section):
     factors: Positive
     regularization: Annotated[float, Field(ge=0)]
     alpha: Annotated[float, Field(gt=0)]  # weight of a like, beside 1 of every other title
@@ -32,7 +32,7 @@ class MarecBaseline(Section):
 
 class Baselines(Section):
     max_titles: Positive  # EASE, MARec and ridges are quadratic in titles: only the most liked ones are used
-    als: AlsBaseline
+    als: AlsOptions
     ease: EaseBaseline
     ridge: RidgeBaseline
     marec: MarecBaseline

@@ -1,4 +1,4 @@
-"""How lists are measured: evaluation, readiness, time_machine, report."""
+"""How lists are measured: evaluation, readiness, backtest, report."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -34,7 +34,7 @@ class Readiness(Section):
     spread_width: Annotated[float, Field(gt=0)]  # how far apart, as a logarithm, predictions as decided may be
 
 
-class TimeMachine(Section):
+class Backtest(Section):
     """How new titles fare on historical nights; see models/backtest.py."""
 
     known_likes: Annotated[Sequence[Count], AfterValidator(tuple)]  # of a title, at which segments of positives begin

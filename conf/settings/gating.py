@@ -18,7 +18,7 @@ class Gate(Section):
     max_segment_loss_share: Share
     max_coverage_loss_share: Share
     max_popularity_gain_share: Annotated[float, Field(ge=0)]
-    max_unmet_share: Share  # of all places of lists, that may go to titles that nobody has met
+    max_unseen_share: Share  # of all places of lists, that may go to titles that nobody has met
     min_cold_to_warm: Share  # of the recall of known titles, that new ones must get on replayed nights
     max_rejected_share: Share  # of a night's lines, copies not counted
     min_events_share: Share  # of the median of the days before: less is half a feed

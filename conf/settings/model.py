@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from conf.settings.baselines import AlsOptions
 from conf.settings.section import Positive, Section, Share, Weight
 
 
@@ -47,6 +48,7 @@ class Recency(Section):
 class Model(Section):
     dim: Positive  # of the towers
     temperature: Annotated[float, Field(gt=0)]
+    als: AlsOptions
     ease: ModelEase
     weights: PartWeights
     recency: Recency

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from conf.settings.airflow import Airflow, Spark
 from conf.settings.baselines import Baselines
 from conf.settings.content import ContentBlocks
-from conf.settings.evaluation import Evaluation, Readiness, Report, TimeMachine
+from conf.settings.evaluation import Backtest, Evaluation, Readiness, Report
 from conf.settings.features import Examples, Histories, MinCounts, TitleFeatures
 from conf.settings.gating import Gate
 from conf.settings.indexing import Dial, Index
@@ -46,7 +46,7 @@ class Settings(Section):
     report: Report
     dial: Dial
     readiness: Readiness
-    time_machine: TimeMachine
+    backtest: Backtest
     index: Index
     serving: Serving
     backfill: Backfill

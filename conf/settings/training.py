@@ -14,7 +14,7 @@ class PositionBias(Section):
     random_variant: str  # of events whose titles stood in random order
     max_weight: Annotated[float, Field(ge=1)]  # of a click in training, for its place in the list; 1 corrects nothing
     exposure_power: Annotated[float, Field(ge=0)]  # of how often a title was looked at, that its likes are divided by
-    appeal_power: Annotated[float, Field(ge=0)]  # the same, of what people without a history are recommended
+    debiased_popularity_power: Annotated[float, Field(ge=0)]  # the same, of what cold users are recommended
     min_clicks: Positive  # in random order, for the correction to be made
 
 

@@ -56,7 +56,7 @@ def title_weights(
 def debiased_popularity(
     click_ranks: ClickRanks, catalogue: Catalogue, positive_counts: Ids, options: PositionBias
 ) -> Floats:
-    """[titles]: `positive_counts` [titles] divided by expected looks to the power `options.appeal_power`.
+    """[titles]: `positive_counts` [titles] divided by expected looks to the power `options.debiased_popularity_power`.
 
     Plain `positive_counts` where random order has fewer clicks than `options.min_clicks`.
     """
@@ -65,7 +65,9 @@ def debiased_popularity(
         return positive_counts.astype(np.float32)
     title_rows = catalogue.rows(click_ranks.title_ids)
     looks = _expected_looks(click_ranks, title_rows, examination, len(positive_counts))
-    return (positive_counts * _exposure_factors(looks, positive_counts, options.appeal_power)).astype(np.float32)
+    return (positive_counts * _exposure_factors(looks, positive_counts, options.debiased_popularity_power)).astype(
+        np.float32
+    )
 
 
 def _reliable_examination(click_ranks: ClickRanks, options: PositionBias) -> Examination | None:

@@ -55,7 +55,7 @@ def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> Tw
         part_weights={"linear": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         cold_user_query=cold_user_query,
-        alpha=settings.baselines.als.alpha,
+        alpha=settings.model.als.alpha,
         positive_min_weight=settings.interactions.positive_min_weight,
         recency_half_life=options.recency.half_life_titles or 0.0,
         recency_floor=options.recency.floor,
@@ -121,7 +121,7 @@ def _sample_users(positives: sparse.csr_matrix, seed: int) -> NDArray[np.int64]:
 
 
 def _fit_als(settings: Settings, inputs: Inputs) -> Als:
-    options = settings.baselines.als
+    options = settings.model.als
     als = Als(options.factors, options.regularization, options.alpha, options.iterations, settings.seed)
     als.fit(inputs.positives, inputs.catalogue.content)
     return als

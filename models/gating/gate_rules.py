@@ -249,7 +249,7 @@ def _judge_unseen(
 ) -> list[Check]:
     """Checks of unseen titles, which judged accuracy leaves out: their share of list entries, and what they cost."""
     key = ("all", "all", "unmet_share")
-    share, most = _measurement(ours, key), options.max_unmet_share
+    share, most = _measurement(ours, key), options.max_unseen_share
     checks = [
         _single(
             *(GUARDRAIL, "unmet_share", share.mean, most, share.mean <= most),

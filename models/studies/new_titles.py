@@ -1,7 +1,7 @@
 """How new titles fare beside known ones, over nights: every person's figures, their means, and ratios of these.
 
 Ages are at the moment of the like, known likes as of the night on which the list was made. `later` are the same titles
-as the young ones, those released since the first night, once they are older than time_machine.later_days.
+as the young ones, those released since the first night, once they are older than backtest.later_days.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ def values_of_night(
 def _segments(
     settings: Settings, evaluation_set: EvaluationSet, known: Positives, is_new: NDArray[np.bool_]
 ) -> list[Segment]:
-    relevant, options = evaluation_set.relevant, settings.time_machine
+    relevant, options = evaluation_set.relevant, settings.backtest
     counts = np.bincount(known.liked.indices, minlength=relevant.shape[1]).astype(np.int64)
     is_later = is_new[relevant.indices] & (evaluation_set.ages_days >= options.later_days)
     return [
@@ -105,7 +105,7 @@ def compare(values: Values, settings: Settings) -> list[Ratio]:
     samples = {
         key: Sample(rows["value"].to_numpy(), people[rows.index]) for key, rows in values.groupby(_KEYS, sort=False)
     }
-    references = {AGE: (LATER, OLDER), KNOWN_LIKES: (f"{settings.time_machine.known_likes[-1]}+",)}
+    references = {AGE: (LATER, OLDER), KNOWN_LIKES: (f"{settings.backtest.known_likes[-1]}+",)}
     found = []
     for (model, dimension, segment, metric), own in samples.items():
         for reference in references.get(dimension, ()):

@@ -30,7 +30,7 @@ DIMENSIONS = ("popularity", "title_age_days", "history_titles")
 _PLOTTED = ("recall", "ndcg")
 _CODE = Path(__file__).parent / "logged_model.py"
 # What the sections of the settings that a model depends on are called.
-_SECTIONS = ("seed", "model", "training", "content", "baselines", "examples")
+_SECTIONS = ("seed", "model", "training", "content", "examples")
 
 
 def start_run(settings: Settings, run_id: str | None, name: str) -> mlflow.ActiveRun:

@@ -29,8 +29,8 @@ SETTINGS = with_changes(
         "evaluation.k": [2],
         "evaluation.resamples": 50,
         "evaluation.ages_days": [0, 1, 31],
-        "time_machine.known_likes": [0, 1, 3],
-        "time_machine.later_days": 8,
+        "backtest.known_likes": [0, 1, 3],
+        "backtest.later_days": 8,
     },
 )
 NIGHT = date(2024, 5, 10)

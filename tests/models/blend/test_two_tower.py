@@ -287,7 +287,7 @@ def test_at_full_rank_scores_are_the_sum_of_the_parts(
     options = trained.settings.model.ease
     ease = Ease(options.regularization, 99, dropout=options.dropout, history_power=options.history_power)
     ease.fit(liked, content)
-    als = Als(4, 0.1, 2.0, trained.settings.baselines.als.iterations, settings.seed)
+    als = Als(4, 0.1, 2.0, trained.settings.model.als.iterations, settings.seed)
     als.fit(liked, content)
     found, of_towers = (
         CatalogueModel(with_prior(own, 0.0), inputs.catalogue).score(inputs.train.liked)[:, inputs.warm]

@@ -11,7 +11,9 @@ from models.debiasing.examination import fit_examination
 from models.debiasing.title_weights import debiased_popularity, title_weights
 from tests.fixtures.click_ranks import Row, in_random_order, ranks_of
 
-OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, appeal_power=0.0, min_clicks=100)
+OPTIONS = PositionBias(
+    random_variant="explore", max_weight=2.5, exposure_power=0.0, debiased_popularity_power=0.0, min_clicks=100
+)
 
 
 def test_a_like_weighs_the_mean_over_the_titles_clicks(trained: Any) -> None:
@@ -82,12 +84,12 @@ def test_debiased_popularity_is_likes_by_looks(trained: Any) -> None:
     def popularity(found: ClickRanks, **changes: Any) -> np.ndarray:
         return debiased_popularity(found, catalogue, likes, OPTIONS.model_copy(update=changes))
 
-    found = popularity(ranks_of(*rows), appeal_power=0.1, max_weight=1.0)
+    found = popularity(ranks_of(*rows), debiased_popularity_power=0.1, max_weight=1.0)
     assert 1 / 5 < share[2] ** -0.1 < share[1] ** -0.1 < 5
     np.testing.assert_allclose(found[:4], [*(likes[:3] * share**-0.1), 6], rtol=1e-5)  # the last was in no list
     assert not found[4:].any()
     np.testing.assert_array_equal(popularity(ranks_of(*rows)), likes)
-    np.testing.assert_array_equal(popularity(ranks_of(*rows), appeal_power=0.1, min_clicks=10**9), likes)
+    np.testing.assert_array_equal(popularity(ranks_of(*rows), debiased_popularity_power=0.1, min_clicks=10**9), likes)
 
 
 def test_nothing_is_corrected_where_that_is_off_or_too_little_is_known(trained: Any) -> None:

@@ -20,7 +20,7 @@ def options(**changes: object) -> Gate:
     # Of the figures below: a tenth of .2 is a loss of .02, and 100 users are enough.
     fixed = {"confidence": 0.95, "min_users": 100, "min_gain": 0.0, "max_overall_loss_share": 0.1}
     fixed |= {"max_segment_loss_share": 0.1, "max_coverage_loss_share": 0.1, "max_popularity_gain_share": 0.25}
-    fixed |= {"max_unmet_share": 0.4, "max_rejected_share": 0.02, "min_events_share": 0.5, "events_days": 7}
+    fixed |= {"max_unseen_share": 0.4, "max_rejected_share": 0.02, "min_events_share": 0.5, "events_days": 7}
     return with_changes(load_settings(), {f"gate.{key}": value for key, value in (fixed | changes).items()}).gate
 
 

@@ -1,0 +1,62 @@
+"""Keys of earlier versions are refused by name, and the message says what replaces each."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conf.loader import ConfigError, load_settings
+from conf.settings import Section, Settings, moved
+
+ROOT = Path(__file__).parents[2]
+OLD_KEYS = sorted({**moved.RENAMED, **moved.CONSTANTS, **moved.REMOVED})
+
+
+def _keys(section: type[Section] = Settings, at: str = "") -> set[str]:
+    keys: set[str] = set()
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        is_section = isinstance(kind, type) and issubclass(kind, Section)
+        keys |= _keys(kind, f"{at}{name}.") if is_section else {f"{at}{name}"}
+    return keys
+
+
+@pytest.mark.parametrize("key", OLD_KEYS)
+def test_old_key_is_refused_by_name(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(overrides=[f"{key}=1"])
+    assert str(error.value) == f"--set {key}=1: {moved.replacement(key)}"
+    file = tmp_path / "my.yaml"
+    *sections, name = key.split(".")
+    value: object = 1
+    for part in (name, *reversed(sections)):
+        value = {part: value}
+    file.write_text(yaml.safe_dump(value), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load_settings(file)
+    assert str(error.value) == f"{file}: {moved.replacement(key)}"
+
+
+def test_renamed_key_names_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"'gate\.max_unmet_share' is now 'gate\.max_unseen_share'$"):
+        load_settings(overrides=["gate.max_unmet_share=0.3"])
+
+
+def test_every_key_of_a_section_that_is_gone_is_named() -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(overrides=["time_machine={known_likes: [0], later_days: 8}"])
+    source = "--set time_machine={known_likes: [0], later_days: 8}"
+    assert str(error.value) == (
+        f"{source}: 'time_machine.known_likes' is now 'backtest.known_likes'; "
+        f"{source}: 'time_machine.later_days' is now 'backtest.later_days'"
+    )
+
+
+def test_what_replaces_old_keys_exists() -> None:
+    keys = _keys()
+    assert not keys & set(OLD_KEYS)
+    assert set(moved.RENAMED.values()) <= keys
+    for target in moved.CONSTANTS.values():
+        file, name = target.split(": ")
+        assert re.search(rf"^{name}\b.* = ", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), target
