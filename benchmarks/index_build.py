@@ -68,7 +68,7 @@ def index_of(vectors: Floats, queries: Floats, settings: Settings) -> IndexParam
     """As a bundle of so many titles would have it."""
     energies = np.square(vectors[:, bundle.BESIDE :].std(axis=0) * np.sqrt(np.mean(np.square(queries), axis=0)))
     added = np.cumsum(energies)
-    leading = int(np.searchsorted(added, settings.index.leading_share * added[-1])) + 1
+    leading = int(np.searchsorted(added, scann_index.LEADING_SHARE * added[-1])) + 1
     return scann_index.parameters(len(vectors), settings.index, bundle.BESIDE + leading)
 
 

@@ -35,7 +35,7 @@ from benchmarks.nights import LAKES, add_nights
 from conf.settings import Settings
 from jobs import command, stg_events
 from jobs.errors import JobError
-from jobs.staging import rejected_rows
+from jobs.staging import parsing, rejected_rows
 
 _COSTS = {"seconds": "staging time", "processor_s": "processor time", "peak_mib": "peak memory"}
 PARTS = ("staging", "next-day", "engines")
@@ -82,9 +82,9 @@ def rules_of(settings: Settings) -> Rules:
         event_types=stg_events.EVENT_TYPES,
         min_rating=staging.min_rating,
         max_rating=staging.max_rating,
-        min_event_date=staging.min_event_date.isoformat(),
-        max_days_ahead=staging.max_days_ahead,
-        max_line_bytes=staging.max_line_bytes,
+        min_event_date=stg_events.MIN_EVENT_DATE.isoformat(),
+        max_days_ahead=stg_events.MAX_DAYS_AHEAD,
+        max_line_bytes=parsing.MAX_LINE_BYTES,
         partition_by=stg_events.TABLE.partition_by,
     )
 

@@ -45,7 +45,7 @@ from conf import command_line
 from conf.settings import Settings
 from lake.snapshot import LakeSnapshot
 from models.data.dataset import BatchReader
-from models.fit import training
+from models.fit import network, training
 from models.fit.network_inputs import InputMaker
 from models.towers.legacy_keras import keras, tf
 from models.towers.networks import SampledSoftmax
@@ -187,7 +187,7 @@ def user_likes_a_second(
     made = user_network(settings, title_ids)
     maker = InputMaker(title_ids, COUNTRIES)
     likes = sum(int(np.count_nonzero(batch["rows"])) for batch in maker.dataset(feed, 0))
-    predicted = likes * sum(settings.training.dropped_share) / 2
+    predicted = likes * sum(network.DROPPED_SHARE) / 2
     made.fit(maker.dataset(feed, 0).take(_WARM_UP_STEPS), verbose=0)
     found = []
     for epoch in range(repeats):

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Settings
-from models.fit import epochs
+from models.fit import epochs, network
 from models.fit.network_inputs import FIRST_COUNTRY_ID
 from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
 
@@ -39,11 +39,10 @@ def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftma
     """Compiled."""
     options = settings.training
     epochs.use_precision(options)
-    least, most = options.dropped_share
     made = UserSoftmax(
         _options(settings, len(title_ids)),
-        (least, most),
-        options.target_power,
+        network.DROPPED_SHARE,
+        network.TARGET_POWER,
         settings.interactions.positive_min_weight,
     )
     epochs.compile_network(made, options, _MANY_STEPS)

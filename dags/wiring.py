@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[1]
 # Airflow gives the files of its DAGs nothing but the environment to tell deployments apart.
 CONF_FILE = os.environ.get("MARQUEE_CONF", str(DEFAULT_CONF))
 SETTINGS = load_settings(CONF_FILE)
+# Before a task is tried again; doubled with each retry, up to the maximum.
+RETRY_DELAY = timedelta(minutes=1)
+MAX_RETRY_DELAY = timedelta(minutes=30)
 
 FAILED, WRONG_ARGUMENTS, GATE_SAID_NO = 1, 2, 3  # exit codes of every command
 
@@ -235,9 +238,9 @@ def default_args() -> dict[str, Any]:
     own = SETTINGS.airflow
     return {
         "retries": own.retries,
-        "retry_delay": timedelta(seconds=own.retry_delay_seconds),
+        "retry_delay": RETRY_DELAY,
         "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(seconds=own.max_retry_delay_seconds),
+        "max_retry_delay": MAX_RETRY_DELAY,
         "execution_timeout": timedelta(minutes=own.task_timeout_minutes),
         "do_xcom_push": False,
         "on_failure_callback": [note_stage("failed"), alert],

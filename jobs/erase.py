@@ -96,7 +96,7 @@ def _register(people: DataFrame, settings: Settings) -> None:
     hashed = people.select(erasures.user_hash(F.col("user_id")).alias("user_hash"), "requested_at")
     target = DeltaTable.forPath(people.sparkSession, tables.location(settings, erasures.TABLE))
     merge = target.alias("t").merge(hashed.alias("s"), "t.user_hash = s.user_hash").whenNotMatchedInsertAll()
-    tables.retry_conflicts(settings, erasures.TABLE, merge.execute)
+    tables.retry_conflicts(erasures.TABLE, merge.execute)
 
 
 def _erase_person_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
@@ -135,7 +135,7 @@ def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Col
     before = tables.version(settings, table)
     delete = DeltaTable.forPath(spark, path).alias("t").merge(keys.alias("s"), is_match).whenMatchedDelete()
     with tables.row_groups(spark, settings, table):
-        tables.retry_conflicts(settings, table, delete.execute)
+        tables.retry_conflicts(table, delete.execute)
     merges = [commit for commit in delta_log.commits(path, after=before) if commit.operation == "MERGE"]
     rows = sum(int(merge.metrics["numTargetRowsDeleted"]) for merge in merges)
     files = sum(int(merge.metrics["numTargetFilesRemoved"]) for merge in merges)
@@ -173,7 +173,7 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
             "count_erased": "t.count_lines - s.loaded - s.rejected",
         },
     )
-    tables.retry_conflicts(settings, feed_loads.TABLE, merge.execute)
+    tables.retry_conflicts(feed_loads.TABLE, merge.execute)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -109,7 +109,7 @@ def inputs_of_events(settings: Settings, start: str) -> dict[date, str]:
     away from it, so the files of that window count.
     """
     fingerprints = feed_loads.fingerprints(settings, "events")
-    window = settings.staging.copy_window_days + settings.staging.max_days_ahead
+    window = settings.staging.copy_window_days + stg_events.MAX_DAYS_AHEAD
     return {
         ds: built_days.hash_inputs(
             start, *[fingerprints.get(ds - timedelta(days=n), "not loaded") for n in range(window, -1, -1)]

@@ -103,7 +103,7 @@ def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
     )
     tables.ensure(spark, settings, TABLE)
     with erasures.none_meanwhile(settings, TABLE):
-        commit = tables.retry_conflicts(settings, TABLE, lambda: write(rows, asked, settings))
+        commit = tables.retry_conflicts(TABLE, lambda: write(rows, asked, settings))
     if arguments.out:
         written = tables.read_version(spark, settings, TABLE, commit.version)
         own = written if asked is None else written.join(asked, on="user_id", how="left_semi")

@@ -36,6 +36,9 @@ from jobs.store.session import spark_session
 from jobs.store.tables import Table
 
 EVENT_TYPES = ("impression", "detail_view", "clickout", "watchlist_add", "seen", "like", "dislike", "rating")
+# An event before this date or more days after its feed day has a wrong clock and is refused.
+MIN_EVENT_DATE = date(1990, 1, 1)
+MAX_DAYS_AHEAD = 1
 _RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
 
 TABLE = Table(
@@ -82,10 +85,9 @@ def parse_time(text: Column) -> Column:
 def feed(settings: Staging) -> Feed:
     """The fields of the raw feed and what they must hold."""
     low, high = settings.min_rating, settings.max_rating
-    first, ahead = settings.min_event_date, settings.max_days_ahead
 
     def is_in_time(event_time: Column) -> Column:
-        return F.to_date(event_time).between(F.lit(first), F.date_add("feed_date", ahead))
+        return F.to_date(event_time).between(F.lit(MIN_EVENT_DATE), F.date_add("feed_date", MAX_DAYS_AHEAD))
 
     text = "a text"
     return Feed(
@@ -100,7 +102,9 @@ def feed(settings: Staging) -> Feed:
                 is_valid=lambda v: v.isin(*EVENT_TYPES),
             ),
             Field(
-                *("event_time", "string", f"an RFC 3339 time from {first} to {ahead} days after its feed day"),
+                "event_time",
+                "string",
+                f"an RFC 3339 time from {MIN_EVENT_DATE} to {MAX_DAYS_AHEAD} days after its feed day",
                 is_required=True,
                 convert=parse_time,
                 is_valid=is_in_time,
@@ -160,7 +164,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     others were written.
     """
     tables.ensure(spark, settings, TABLE)
-    later = tables.retry_conflicts(settings, TABLE, lambda: _load(spark, settings, days))
+    later = tables.retry_conflicts(TABLE, lambda: _load(spark, settings, days))
     if later:
         run(spark, settings, [*days, *later])
 

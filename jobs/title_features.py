@@ -140,7 +140,9 @@ def _padded(ids: Column, length: int) -> Column:
 
 def text_of(options: Text) -> Column:
     """What the text encoder reads of a row of stg_titles; null where that is nothing, or a wanted plot is missing."""
-    text = F.substring(F.concat_ws(". ", *[_sentence(field) for field in options.fields]), 1, options.max_chars)
+    text = F.substring(
+        F.concat_ws(". ", *[_sentence(field) for field in options.fields]), 1, text_encoder_terms.MAX_CHARS
+    )
     is_there = F.trim(text) != ""
     if "plot" in options.fields:
         is_there &= F.trim(F.coalesce("plot", F.lit(""))) != ""
@@ -273,7 +275,7 @@ def _embed(
         title_encoding.encode_posters,
         source=poster_source,
         max_bytes=options.posters.max_bytes,
-        max_pixels=options.posters.max_pixels,
+        max_pixels=title_encoding.MAX_POSTER_PIXELS,
     )
     yield "poster", title_encoding.encode_changed(posters, known, "poster", encode_posters, ds), poster_version
 
@@ -301,7 +303,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         steps.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
         changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
         tables.retry_conflicts(
-            settings, TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)
+            TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)
         )
     now = tables.read(spark, settings, TABLE).withColumn("ds", F.lit(ds))
     built_days.record(now, settings, TABLE, {ds: built_days.hash_inputs(TABLE, options)})

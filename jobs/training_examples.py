@@ -47,6 +47,9 @@ HISTORY_FIELDS = (
     StructField("history_length", IntegerType(), False, {"comment": "titles in the lists"}),
 )
 
+# Readers take row groups, so that files matter little to training; they bound what a task writes.
+MAX_ROWS_PER_FILE = 2_000_000
+
 TABLE = Table(
     name="training_examples",
     grain="one row per positive interaction",
@@ -252,10 +255,10 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
         rows = new.unionByName(table.where(tables.is_one_of("known_ds", moved)))
     rows = rows.withColumn("split", split_of(rows, max([*built, *days]), options, seed))
     upper_bound = sum(day.count_rows for ds, day in built_days.read(settings, interactions.TABLE).items() if ds in days)
-    shuffled = shuffle(rows, TABLE, math.ceil(upper_bound / options.max_rows_per_file), seed)
+    shuffled = shuffle(rows, TABLE, math.ceil(upper_bound / MAX_ROWS_PER_FILE), seed)
     with erasures.none_meanwhile(settings, TABLE), tables.row_groups(spark, settings, TABLE):
         commit = tables.retry_conflicts(
-            settings, TABLE, lambda: tables.replace(shuffled, settings, TABLE, where, keep_layout=True)
+            TABLE, lambda: tables.replace(shuffled, settings, TABLE, where, keep_layout=True)
         )
     written = tables.read_version(spark, settings, TABLE, commit.version).where(tables.is_one_of("known_ds", days))
     record = {ds: expected[ds] for ds in days}

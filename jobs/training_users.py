@@ -104,9 +104,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         build_users(users, moment, ds, options.user_history_titles, share, seed), TABLE, 1, seed
     )
     with erasures.none_meanwhile(settings, TABLE), tables.row_groups(spark, settings, TABLE):
-        commit = tables.retry_conflicts(
-            settings, TABLE, lambda: tables.replace(rows, settings, TABLE, "true", keep_layout=True)
-        )
+        commit = tables.retry_conflicts(TABLE, lambda: tables.replace(rows, settings, TABLE, "true", keep_layout=True))
     written = tables.read_version(spark, settings, TABLE, commit.version)
     built_days.record(written, settings, TABLE, {ds: inputs}, day_column="as_of_ds")
 

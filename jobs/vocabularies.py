@@ -29,6 +29,9 @@ log = logging.getLogger("marquee")
 
 PADDING_ID, UNKNOWN_ID = 0, 1
 KINDS = ("genre", "theme", "person", "language", "country", "provider", "title")
+# How often a token of these kinds must occur to get an id; the others are settings. Genres, languages, countries and
+# providers are few, so that each gets one; titles count positives, and 0 gives an id to the whole catalogue.
+MIN_COUNTS = {"genre": 1, "language": 1, "country": 1, "provider": 1, "title": 0}
 
 TABLE = Table(
     name="vocabularies",
@@ -85,7 +88,8 @@ def count_tokens(titles: DataFrame, offers: DataFrame, stats: DataFrame) -> Data
 
 def give_ids(counts: DataFrame, known: DataFrame, ds: date, min_counts: MinCounts) -> DataFrame:
     """Rows for the tokens of `counts` that `known` (the table) lacks and that occur often enough."""
-    least = F.create_map(*[F.lit(part) for kind in KINDS for part in (kind, getattr(min_counts, kind))])
+    by_kind = MIN_COUNTS | min_counts.model_dump()
+    least = F.create_map(*[F.lit(part) for kind in KINDS for part in (kind, by_kind[kind])])
     frequent = counts.where(F.col("count") >= F.element_at(least, F.col("kind")))
     new = frequent.join(known.select("kind", "token"), on=["kind", "token"], how="left_anti")
     taken = known.groupBy("kind").agg(F.max("id").alias("last_id"))
@@ -122,7 +126,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
                 own = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)
                 tables.replace(own, settings, TABLE, f"first_ds = DATE'{ds}'", expected_version=version)
 
-    tables.retry_conflicts(settings, TABLE, add)
+    tables.retry_conflicts(TABLE, add)
     inputs = {ds: built_days.hash_inputs(TABLE, settings.vocabulary_min_counts)}
     built_days.record(tables.read(spark, settings, TABLE), settings, TABLE, inputs, day_column="first_ds")
 

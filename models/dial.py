@@ -44,6 +44,9 @@ from models.evaluation.evaluation_set_arguments import add_evaluation_arguments,
 from models.evaluation.popularity_calibration import Calibration
 from models.tracking import registry, runs
 
+# Of users, those who like the most popular titles most, and as many who like them least (Abdollahpouri et al. 2019).
+USER_GROUP_SHARE = 0.2
+
 
 @dataclass(frozen=True)
 class ModelDials:
@@ -81,7 +84,7 @@ def _calibrations(
 ) -> list[list[Calibration]]:
     options, k = settings.evaluation, settings.evaluation.k[0]
     titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
-    users = popularity_calibration.group_users(evaluation_set.histories, counts, titles, settings.dial.user_group_share)
+    users = popularity_calibration.group_users(evaluation_set.histories, counts, titles, USER_GROUP_SHARE)
     return [
         popularity_calibration.calibrate(own, evaluation_set.histories, counts, titles, users, k)
         for own in turned.lists

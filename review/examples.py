@@ -13,6 +13,9 @@ from lake.snapshot import LakeSnapshot
 from review.night import data_uri
 from review.sections import Poster, Section, Shelf
 
+# Posters in a row: as many as fit beside one another.
+TITLES = 6
+
 
 def users(settings: Settings, ds: date) -> Section:
     """Users drawn by the seed, the same on every night while they are measured; named by number, not by id."""
@@ -29,7 +32,7 @@ def users(settings: Settings, ds: date) -> Section:
         return Section(title, missing="none of the users who were measured has a history")
     generator = np.random.default_rng(settings.seed)
     drawn = generator.permutation(len(asked))[: settings.report.users]
-    count, folder = settings.report.titles, settings.feeds.posters_dir
+    count, folder = TITLES, settings.feeds.posters_dir
     groups = []
     for number, place in enumerate(drawn.tolist(), start=1):
         user = asked[place]

@@ -34,6 +34,13 @@ from serving.search.candidates import ByLikeness, ByScore
 from serving.search.planner import Policy, Ranked
 from serving.user_history import Entry, History, KnownHistory, Person
 
+# A list by likeness is taken from this many times as many titles of the index, which knows inner products alone.
+SIMILAR_REFETCH = 10.0
+# Titles on offer are kept for so many pairs of country and providers.
+CACHED_FILTERS = 128
+# A reason names so many titles of the history, and so many themes, people and genres each.
+REASON_TITLES = 3
+REASON_NAMES = 5
 _NO_IDS = np.empty(0, dtype=np.int64)
 
 
@@ -82,11 +89,11 @@ class Retriever:
         """Loads all of a verified bundle, so that nothing is read once its folder is removed."""
         self.bundle = opened
         self._options = options
-        self._policy = Policy(options.exact_max_titles, options.overfetch, options.exact_price)
+        self._policy = Policy(options.exact_max_titles, planner.OVERFETCH, options.exact_price)
         self._by_score = ByScore(opened)
-        self._by_likeness = ByLikeness(opened, options.similar_refetch)
-        self.availability = Availability(opened.offers, options.cached_filters)
-        self._presenter = Presenter(opened, Reasons(opened.titles, options.reason_titles, options.reason_names))
+        self._by_likeness = ByLikeness(opened, SIMILAR_REFETCH)
+        self.availability = Availability(opened.offers, CACHED_FILTERS)
+        self._presenter = Presenter(opened, Reasons(opened.titles, REASON_TITLES, REASON_NAMES))
         self._warm_up()
 
     @classmethod

@@ -20,8 +20,6 @@ class Airflow(Section):
     nightly_schedule: str  # runs for the day before the one on which it starts
     maintenance_schedule: str
     retries: Count
-    retry_delay_seconds: Positive  # doubled with each retry
-    max_retry_delay_seconds: Positive
     feeds_poke_seconds: Positive  # how often a night looks whether its feeds are there
     feeds_timeout_seconds: Positive  # how long it waits for them
     feeds_settled_seconds: Count  # files that changed later than this ago may still be written

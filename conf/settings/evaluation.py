@@ -14,14 +14,12 @@ class Evaluation(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     head_share: Share  # of all positives: the most popular titles that together have it are the head
     head_and_mid_share: Share  # likewise with the titles after them; the others that have a positive are the tail
-    history_titles: Annotated[Sequence[Count], AfterValidator(tuple)]  # lengths at which segments of users begin
     ages_days: Annotated[Sequence[Count], AfterValidator(tuple)]  # ages at which segments of positives begin
 
 
 class Report(Section):
     root: Location  # <root>/<day>/ holds the pages of a night
     users: Positive  # examples, old recommender against new
-    titles: Positive  # shown to each
     price_per_hour: Annotated[float, Field(ge=0)]  # of the machine that a night runs on, in any currency
 
 

@@ -19,13 +19,8 @@ class Histories(Section):
 class MinCounts(Section):
     """How often a token must occur to get an id; title_id counts positives, so 0 gives an id to the whole catalogue."""
 
-    genre: Count
     theme: Count
     person: Count
-    language: Count
-    country: Count
-    provider: Count
-    title: Count
 
 
 class Text(Section):
@@ -33,18 +28,13 @@ class Text(Section):
     encodes_titles: bool  # the title by itself too, besides the fields together
     # what is read, in this order, each a sentence: starring and directed_by are cast and directors as one would say it
     fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)]
-    max_chars: Positive
     # of tfidf, which is fitted on the catalogue
     dims: Positive
     min_documents: Positive
     max_document_share: Share
-    max_terms: Positive
-    max_fit_texts: Positive
-    refit_growth: Annotated[float, Field(gt=1)]  # fitted anew when the catalogue has grown by this factor
     # of sentence, whose weights lie in a folder
     folder: Location | None
     max_tokens: Positive
-    batch_size: Positive
 
     @model_validator(mode="after")
     def _sentence_has_weights(self) -> "Text":
@@ -56,12 +46,9 @@ class Text(Section):
 class Posters(Section):
     encoder: Literal["descriptor", "keras"]
     max_bytes: Positive
-    max_pixels: Positive
     # of keras, a network of tf_keras.applications with weights from a file
     application: str
     weights_file: Location | None
-    image_size: Positive
-    batch_size: Positive
 
     @model_validator(mode="after")
     def _network_has_weights(self) -> "Posters":
@@ -89,7 +76,6 @@ class Examples(Section):
     validation_share: Share  # last_share: of each user's positives, before the test share
     test_share: Share  # last_share: each user's last ones
     rows_per_group: Positive  # of a Parquet row group, the unit that training shuffles
-    max_rows_per_file: Positive
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> "Examples":

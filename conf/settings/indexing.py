@@ -20,13 +20,11 @@ class Dial(Section):
     popular_max_loss_share: Share  # of the best recall, that each may cost
     discover_max_loss_share: Share
     gems_max_loss_share: Share
-    user_group_share: Annotated[float, Field(gt=0, le=0.5)]  # of users, that love blockbusters, and likewise the niche
 
 
 class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
-    popularity_count: Literal["count_positives_28d", "count_positives_ever"]  # of title_features
     # What the dial turns: log(1 + positives), or the share of titles with fewer. Bundles of before are of the first.
     popularity_scale: Literal["log", "rank"] = "log"
     freshness_decay_days: Annotated[float, Field(gt=0)]
@@ -35,10 +33,6 @@ class Index(Section):
     brute_force_below_titles: Count  # ScaNN's own rule
     tree_from_titles: Count  # likewise; in between titles are hashed, but all are looked at
     leaves_per_root: Annotated[float, Field(gt=0)]  # leaves of the tree per square root of titles
-    leading_share: Annotated[float, Field(gt=0, le=1)]  # of the variance of scores, which the tree and hashing look at
-    dims_per_block: Positive  # of hashing
-    anisotropic_threshold: Annotated[float, Field(gt=0, lt=1)]
-    soar_lambda: Annotated[float, Field(gt=0)]
     threads: Count  # that compile a searcher; 0 is all
     queries: Annotated[int, Field(ge=2)]  # histories that the searchers are tuned with, and as many that measure them
     min_recall_at_10: Share

@@ -9,7 +9,6 @@ from conf.settings.section import Location, Positive, Section
 
 class Lake(Section):
     root: Location  # tables lie at <root>/<table>
-    write_attempts: Positive  # how often a write is tried while another writer changes the same table
 
 
 class Feeds(Section):

@@ -12,9 +12,6 @@ class ColdStart(Section):
     """How content speaks for titles that few or nobody liked: a kernel ridge from what was learnt of those liked."""
 
     max_titles: Positive  # of those with a vector, the most liked are learnt from; time grows with their cube
-    noise: Annotated[float, Field(gt=0)]
-    noise_power: Annotated[float, Field(ge=0)]
-    length_scale: Annotated[float, Field(gt=0)]
     alone_share: Share  # of the kernel, that comes of each block of content by itself
     scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
     length_power: Share  # 1: all as long, however popular content promises a title to be; 0: as predicted

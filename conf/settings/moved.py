@@ -8,10 +8,63 @@ RENAMED = {
 }
 
 # Key to "FILE: NAME": the constant that took the setting's place, with its value.
-CONSTANTS: dict[str, str] = {}
+CONSTANTS = {
+    "lake.write_attempts": "jobs/store/tables.py: WRITE_ATTEMPTS",
+    "airflow.retry_delay_seconds": "dags/wiring.py: RETRY_DELAY",
+    "airflow.max_retry_delay_seconds": "dags/wiring.py: MAX_RETRY_DELAY",
+    "staging.max_line_bytes": "jobs/staging/parsing.py: MAX_LINE_BYTES",
+    "staging.min_event_date": "jobs/stg_events.py: MIN_EVENT_DATE",
+    "staging.max_days_ahead": "jobs/stg_events.py: MAX_DAYS_AHEAD",
+    "vocabulary_min_counts.genre": "jobs/vocabularies.py: MIN_COUNTS",
+    "vocabulary_min_counts.language": "jobs/vocabularies.py: MIN_COUNTS",
+    "vocabulary_min_counts.country": "jobs/vocabularies.py: MIN_COUNTS",
+    "vocabulary_min_counts.provider": "jobs/vocabularies.py: MIN_COUNTS",
+    "vocabulary_min_counts.title": "jobs/vocabularies.py: MIN_COUNTS",
+    "title_features.text.max_chars": "jobs/features/text_encoder_terms.py: MAX_CHARS",
+    "title_features.text.max_terms": "jobs/features/text_encoder_terms.py: MAX_TERMS",
+    "title_features.text.max_fit_texts": "jobs/features/text_encoder_terms.py: MAX_FIT_TEXTS",
+    "title_features.text.refit_growth": "jobs/features/text_encoder_terms.py: REFIT_GROWTH",
+    "title_features.text.batch_size": "jobs/features/title_encoding.py: BATCH_SIZE",
+    "title_features.posters.batch_size": "jobs/features/title_encoding.py: BATCH_SIZE",
+    "title_features.posters.image_size": "jobs/features/title_encoding.py: IMAGE_SIZE",
+    "title_features.posters.max_pixels": "jobs/features/title_encoding.py: MAX_POSTER_PIXELS",
+    "examples.max_rows_per_file": "jobs/training_examples.py: MAX_ROWS_PER_FILE",
+    "baselines.max_titles": "models/baselines/build.py: MAX_TITLES",
+    "baselines.ridge.noise": "models/baselines/build.py: RIDGE_NOISE",
+    "baselines.ridge.noise_power": "models/baselines/build.py: RIDGE_NOISE_POWER",
+    "baselines.ridge.length_scale": "models/baselines/build.py: RIDGE_LENGTH_SCALE",
+    "baselines.marec.regularization": "models/baselines/build.py: MAREC_REGULARIZATION",
+    "baselines.marec.alignment": "models/baselines/build.py: MAREC_ALIGNMENT",
+    "model.cold_start.noise": "models/linear/cold_ridge.py: NOISE",
+    "model.cold_start.noise_power": "models/linear/cold_ridge.py: NOISE_POWER",
+    "model.cold_start.length_scale": "models/linear/cold_ridge.py: LENGTH_SCALE",
+    "training.dropped_share": "models/fit/network.py: DROPPED_SHARE",
+    "training.target_power": "models/fit/network.py: TARGET_POWER",
+    "evaluation.history_titles": "models/evaluation/measurement.py: HISTORY_TITLES",
+    "dial.user_group_share": "models/dial.py: USER_GROUP_SHARE",
+    "report.titles": "review/examples.py: TITLES",
+    "index.dims_per_block": "indexing/ann/scann_index.py: DIMS_PER_BLOCK",
+    "index.anisotropic_threshold": "indexing/ann/scann_index.py: ANISOTROPIC_THRESHOLD",
+    "index.soar_lambda": "indexing/ann/scann_index.py: SOAR_LAMBDA",
+    "index.popularity_count": "indexing/bundle/lake_inputs.py: POPULARITY_COUNT",
+    "index.leading_share": "indexing/ann/scann_index.py: LEADING_SHARE",
+    "serving.overfetch": "serving/search/planner.py: OVERFETCH",
+    "serving.similar_refetch": "serving/retriever.py: SIMILAR_REFETCH",
+    "serving.cached_filters": "serving/retriever.py: CACHED_FILTERS",
+    "serving.reason_titles": "serving/retriever.py: REASON_TITLES",
+    "serving.reason_names": "serving/retriever.py: REASON_NAMES",
+}
 
+_IDS_ALONE = "towers know titles by id alone"
 # Key to the reason why nothing takes its place.
-REMOVED: dict[str, str] = {}
+REMOVED = {
+    "model.content_blocks": _IDS_ALONE,
+    "model.id_dropout": _IDS_ALONE,
+    "model.content_dropout": _IDS_ALONE,
+    "training.content_weight_decay": _IDS_ALONE,
+    "model.learn_temperature": "model.temperature is fixed",
+    "baselines.ridge.cold_scale": "it was 1 everywhere, which changes nothing",
+}
 
 
 def replacement(key: str) -> str | None:

@@ -21,12 +21,7 @@ class Serving(Section):
     max_providers: Positive
     max_body_bytes: Positive
     exact_max_titles: Count  # so many that may be recommended are all scored; of more, the index is asked
-    overfetch: Annotated[float, Field(ge=1)]  # how many more than expected are fetched, so that enough pass a filter
     exact_price: Annotated[float, Field(gt=0)]  # of scoring a title, in those of fetching one from the index
-    similar_refetch: Annotated[float, Field(ge=1)]  # how many more than wanted the index gives for a list by likeness
-    cached_filters: Positive  # titles on offer for so many pairs of country and providers are kept
     threads: Positive  # that one request may take, or one worker of batch inference
     batch_users: Positive  # of batch inference, at a time
-    reason_titles: Positive  # of the history, per recommended title
     reason_history_titles: Positive  # that are left out one by one, to see what each weighs
-    reason_names: Positive  # of themes, people and genres each

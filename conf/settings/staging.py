@@ -1,6 +1,5 @@
 """From feeds to staging tables and interactions: staging, interactions, change_rows."""
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -11,9 +10,6 @@ from conf.settings.section import Positive, Section, Share
 class Staging(Section):
     max_rejected_share: Share  # of a feed day's lines; duplicates do not count
     max_removed_share: Share  # of a snapshot table's rows that one new snapshot may take away
-    max_line_bytes: Positive
-    min_event_date: date
-    max_days_ahead: Annotated[int, Field(ge=0)]  # how far an event's UTC day may lie after its feed day
     copy_window_days: Annotated[int, Field(ge=0)]  # how far from its feed day copies of an event are looked for
     min_rating: float
     max_rating: float

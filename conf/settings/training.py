@@ -1,9 +1,8 @@
 """How towers are trained: training, position_bias."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from conf.settings.section import Location, Positive, Section, Share
 
@@ -25,8 +24,6 @@ class Training(Section):
     warm_start: bool  # begin with the champion's towers, where there is a champion
     warm_start_epochs: Positive  # then so many are enough
     users_per_batch: Positive  # user_softmax
-    dropped_share: Annotated[Sequence[Share], Field(min_length=2, max_length=2), AfterValidator(tuple)]
-    target_power: Annotated[float, Field(ge=0)]
     examples_per_batch: Positive  # sampled_softmax
     uniform_negatives: Positive
     correct_sampling: bool

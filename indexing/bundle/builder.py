@@ -44,7 +44,7 @@ class Plan:
 
 def build(model: TwoTower, plan: Plan, root: Path, version: str) -> Bundle:
     """Write a bundle to `root/version`; raises BundleError where it is not as good as `plan.options` ask."""
-    inputs = lake_inputs.read(plan.lake, model.card.content_blocks, plan.options.popularity_count)
+    inputs = lake_inputs.read(plan.lake, model.card.content_blocks)
     log.info("%s: %d titles, %d of them candidates", version, len(inputs.catalogue), inputs.count_candidates)
     return bundle.write_bundle(root, version, lambda folder: _fill(folder, model, plan, inputs, version))
 

@@ -21,6 +21,8 @@ from models.data.catalogue import Catalogue, read_catalogue, read_token_names
 
 TABLES = ("title_features", "vocabularies", "stg_titles", "stg_offers", "user_histories")
 
+# The column of title_features that a bundle's popularity counts.
+POPULARITY_COUNT = "count_positives_ever"
 _LISTS = {"genres": ("genre_ids", "genre"), "themes": ("theme_ids", "theme")}
 _LISTS |= {"cast": ("cast_ids", "person"), "directors": ("director_ids", "person")}
 _FIRST_ID = 2  # of vocabularies; 0 pads, 1 is unknown
@@ -39,7 +41,7 @@ class LakeInputs:
     newest_day: date  # on which a title's features last changed
 
 
-def read(snapshot: LakeSnapshot, blocks: Mapping[str, float], popularity_count: str) -> LakeInputs:
+def read(snapshot: LakeSnapshot, blocks: Mapping[str, float]) -> LakeInputs:
     """All but the histories. `blocks` of content are those that the model needs; see `lake.read_catalogue`.
 
     Raises BundleError where no title is listed.
@@ -52,7 +54,7 @@ def read(snapshot: LakeSnapshot, blocks: Mapping[str, float], popularity_count: 
         raise BundleError(
             f"title_features version {snapshot.version('title_features')}: none of its {len(order)} titles is listed"
         )
-    columns = ["title_id", popularity_count, "updated_ds", "release_date", "release_year"]
+    columns = ["title_id", POPULARITY_COUNT, "updated_ds", "release_date", "release_year"]
     columns += [ids for ids, _ in _LISTS.values()]
     features = snapshot.read("title_features", columns)
     own = features.take(_places(features["title_id"].to_numpy(), catalogue.title_ids))
@@ -60,7 +62,7 @@ def read(snapshot: LakeSnapshot, blocks: Mapping[str, float], popularity_count: 
         catalogue=catalogue,
         count_candidates=count_candidates,
         about=_about(snapshot, own, catalogue),
-        counts=own[popularity_count].to_numpy(),
+        counts=own[POPULARITY_COUNT].to_numpy(),
         offers=_offers(snapshot, catalogue, count_candidates),
         country_codes=read_token_names(snapshot, "country"),
         newest_day=pc.max(own["updated_ds"]).as_py(),

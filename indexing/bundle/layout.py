@@ -21,7 +21,6 @@ from models.blend.standardised import Standardised
 _EPOCH = date(1970, 1, 1)
 _BATCH_TITLES = 65_536
 _SCALE = {"log": "log of 1 and", "rank": "share of titles with fewer"}
-_PERIOD = {"count_positives_28d": "positives of 28 days", "count_positives_ever": "positives"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ def lay_out(
         embedding_dim=embeddings.shape[1],
         popularity=coordinate(
             popularity,
-            f"{_SCALE[options.popularity_scale]} {_PERIOD[options.popularity_count]}, the mean of titles that have any"
-            " for those without",
+            f"{_SCALE[options.popularity_scale]} positives, the mean of titles that have any for those without",
         ),
         freshness=coordinate(freshness, "exp(-days since release / decay)"),
         freshness_decay_days=options.freshness_decay_days,

@@ -2,7 +2,7 @@
 
 Source: stg_titles. The default text encoder, TF-IDF with a truncated SVD, is fitted on the catalogue and stored here as
 plain columns. It is fitted anew when its settings change, or when the catalogue has grown by
-`title_features.text.refit_growth`: then every title is encoded again, and models have to be trained anew.
+REFIT_GROWTH: then every title is encoded again, and models have to be trained anew.
 """
 
 import logging
@@ -43,10 +43,19 @@ TABLE = Table(
 )
 
 
+# Of a text, what is encoded: longer ones are no better described.
+MAX_CHARS = 10_000
+# Of the encoder: more terms or texts to fit on cost memory and tell nothing more.
+MAX_TERMS = 20_000
+MAX_FIT_TEXTS = 100_000
+# Fitted anew when the catalogue has grown by this factor: models have to be trained anew then, so seldom.
+REFIT_GROWTH = 2.0
+
+
 def settings_hash(text: Text, seed: int) -> str:
     """Over what an encoder is fitted with."""
-    fitted_with = (text.dims, text.min_documents, text.max_document_share, text.max_terms, text.max_fit_texts)
-    return built_days.hash_inputs(*fitted_with, ",".join(text.fields), text.max_chars, seed)
+    fitted_with = (text.dims, text.min_documents, text.max_document_share, MAX_TERMS, MAX_FIT_TEXTS)
+    return built_days.hash_inputs(*fitted_with, ",".join(text.fields), MAX_CHARS, seed)
 
 
 def load_or_fit(spark: SparkSession, settings: Settings, texts: DataFrame, ds: date) -> TfidfEncoder | None:
@@ -61,18 +70,18 @@ def load_or_fit(spark: SparkSession, settings: Settings, texts: DataFrame, ds: d
     count = texts.count()
     if stored.num_rows:
         newest = max(zip(stored["fit_ds"].to_pylist(), stored["count_texts"].to_pylist(), strict=True))
-        if count < options.refit_growth * newest[1]:
+        if count < REFIT_GROWTH * newest[1]:
             return _from_rows(stored.filter(pa.compute.equal(stored["fit_ds"], newest[0])))
     if not count:
         return None
     # A sample of a very large catalogue, the same one each time.
-    sample = texts.orderBy(F.xxhash64("title_id", F.lit(settings.seed)), "title_id").limit(options.max_fit_texts)
+    sample = texts.orderBy(F.xxhash64("title_id", F.lit(settings.seed)), "title_id").limit(MAX_FIT_TEXTS)
     encoder = tfidf.fit(
         sample.select("text").toArrow()["text"].to_pylist(),
         dims=options.dims,
         min_documents=options.min_documents,
         max_document_share=options.max_document_share,
-        max_terms=options.max_terms,
+        max_terms=MAX_TERMS,
         seed=settings.seed,
     )
     log.info("text encoder %s: fitted on %d texts, %d terms", encoder.version, count, len(encoder.terms))
@@ -103,4 +112,4 @@ def _store(
     ]
     rows = spark.createDataFrame(pa.Table.from_arrays(arrays, schema=schema), TABLE.schema).coalesce(1)
     where = f"settings_hash = '{key}' AND fit_ds = DATE'{ds}'"
-    tables.retry_conflicts(settings, TABLE, lambda: tables.replace(rows, settings, TABLE, where))
+    tables.retry_conflicts(TABLE, lambda: tables.replace(rows, settings, TABLE, where))

@@ -29,6 +29,13 @@ NO_SUCH_FILE = "no file of this name in feeds.posters_dir"
 RESULT = ("hash", "embedding", "problem", "ds")
 _ENCODED = "title_id long, embedding array<float>, problem string"
 
+# Texts or posters that a network encodes at a time: it fits into a worker's memory, and a larger one is hardly faster.
+BATCH_SIZE = 32
+# The side, in pixels, that the networks of tf_keras.applications are trained with.
+IMAGE_SIZE = 224
+# A poster of more pixels is refused before it is decoded: a small file can be a very large image.
+MAX_POSTER_PIXELS = 25_000_000
+
 
 class Encoder(Protocol):
     """What every encoder offers; rows are of length one, or all zero where nothing was recognised."""
@@ -98,7 +105,7 @@ def _load_keras(source: KerasWeights) -> Encoder:
 def text_source(options: Text, fitted: TfidfEncoder | None) -> Source:
     """The text encoder of the settings; `fitted` is that of `text_encoder_terms`, where the settings ask for it."""
     if options.encoder == "sentence":
-        return SentenceFolder(str(options.folder), options.max_tokens, options.batch_size)
+        return SentenceFolder(str(options.folder), options.max_tokens, BATCH_SIZE)
     return Ready(
         fitted or TfidfEncoder("tfidf-unfitted", (), np.zeros(0, np.float32), np.zeros((0, options.dims), np.float32))
     )
@@ -107,7 +114,7 @@ def text_source(options: Text, fitted: TfidfEncoder | None) -> Source:
 def poster_source(options: Posters) -> Source:
     """The poster encoder of the settings."""
     if options.encoder == "keras":
-        size = {"image_size": options.image_size, "batch_size": options.batch_size}
+        size = {"image_size": IMAGE_SIZE, "batch_size": BATCH_SIZE}
         return KerasWeights(options.application, str(options.weights_file), **size)
     return Ready(DescriptorEncoder())
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+# A longer line is refused: an event is some hundred bytes, a title some thousand.
+MAX_LINE_BYTES = 2**20
 _SHOWN_CHARACTERS = 80
 _BLANKS = " \t\r\n"
 _STRICT = {

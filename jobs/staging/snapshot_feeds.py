@@ -60,9 +60,7 @@ def run(
         counts = steps.with_duplicates(counts, duplicates)
         snapshot = build(ranked.where("copy_rank = 1"))
         limit = settings.staging.max_removed_share
-        tables.retry_conflicts(
-            settings, table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit)
-        )
+        tables.retry_conflicts(table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit))
         if erasures.version(settings) != erasures_before:
             raise JobError(f"{table.name}: someone was erased while it was loaded; run ds={ds} again")
         steps.record_loads(spark, settings, feed, {ds: files}, counts)

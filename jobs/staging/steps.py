@@ -62,7 +62,7 @@ def parsed_lines(
     lines = feeds.read_lines(spark, files)
     if ds is not None:
         lines = lines.withColumn("feed_date", F.lit(ds))
-    parsed = parsing.parse_lines(lines, feed.fields, settings.staging.max_line_bytes)
+    parsed = parsing.parse_lines(lines, feed.fields, parsing.MAX_LINE_BYTES)
     with kept_on_disk(_mark_erased(spark, settings, parsed, feed.person_column)) as kept:
         yield kept
 
@@ -160,7 +160,7 @@ def raise_refused(refused: Mapping[date, str]) -> None:
 def explain_rejects(parsed: DataFrame, settings: Settings, feed: Feed) -> DataFrame:
     """The rejected lines: `feed_date`, `file`, `reason`, `line`."""
     bad = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
-    explained = parsing.explain(bad, feed.fields, settings.staging.max_line_bytes)
+    explained = parsing.explain(bad, feed.fields, parsing.MAX_LINE_BYTES)
     return explained.select("feed_date", "file", "reason", "line")
 
 
@@ -211,7 +211,7 @@ def record_loads(
 def _replace_days(rows: DataFrame, settings: Settings, table: tables.Table, feed: Feed, days: Iterable[date]) -> None:
     tables.ensure(rows.sparkSession, settings, table)
     where = f"feed = '{feed.name}' AND ({tables.is_one_of('ds', days)})"
-    tables.retry_conflicts(settings, table, lambda: tables.replace(rows, settings, table, where))
+    tables.retry_conflicts(table, lambda: tables.replace(rows, settings, table, where))
 
 
 def with_duplicates(counts: Mapping[date, DayCounts], duplicates: DataFrame) -> dict[date, DayCounts]:

@@ -95,7 +95,7 @@ def record(
 def enter(spark: SparkSession, settings: Settings, table: Table, built: Mapping[date, Built]) -> None:
     """Write the ledger's rows of these days."""
     tables.ensure(spark, settings, TABLE)
-    tables.retry_conflicts(settings, TABLE, lambda: _enter(settings, table, built))
+    tables.retry_conflicts(TABLE, lambda: _enter(settings, table, built))
 
 
 def _enter(settings: Settings, table: Table, built: Mapping[date, Built]) -> None:

@@ -45,6 +45,8 @@ _CONFLICTS = (
 )
 
 _FIRST_COMMIT_SECONDS = 3
+# So often a write is tried while other writers change the same table; the waits between add up to half a minute.
+WRITE_ATTEMPTS = 8
 # What Delta says of a table whose log has no commit yet: the latter where a file came into it meanwhile.
 _HALF_MADE = ("DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
 _MAX_FILES_PER_WRITE = 16
@@ -111,7 +113,7 @@ def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
     """Create the table where it is missing; raise JobError where it is there with another schema."""
     path = location(settings, table)
     if not exists(settings, table):
-        retry_conflicts(settings, table, lambda: _create(spark, path, table))
+        retry_conflicts(table, lambda: _create(spark, path, table))
     found = StructType.fromJson(json.loads(delta_log.load(path).schema().to_json())).simpleString()
     expected = table.schema.simpleString()
     if found != expected:
@@ -213,9 +215,7 @@ def replace_days(rows: DataFrame, settings: Settings, table: Table, column: str,
     """
     where = is_one_of(column, days)
     by_day = rows.hint("rebalance") if len(days) == 1 else _files_by_day(rows, column, days)
-    commit = retry_conflicts(
-        settings, table, lambda: replace(by_day, settings, table, where, keep_layout=len(days) > 1)
-    )
+    commit = retry_conflicts(table, lambda: replace(by_day, settings, table, where, keep_layout=len(days) > 1))
     return read_version(rows.sparkSession, settings, table, commit.version).where(where)
 
 
@@ -301,13 +301,12 @@ def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iter
         spark.conf.unset(key)
 
 
-def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]) -> Result:
-    """Do `work`, again from its beginning where another writer came between, `lake.write_attempts` times at most.
+def retry_conflicts(table: Table, work: Callable[[], Result]) -> Result:
+    """Do `work`, again from its beginning where another writer came between, WRITE_ATTEMPTS times at most.
 
     Raises JobError when every attempt lost.
     """
-    attempts = settings.lake.write_attempts
-    for attempt in range(1, attempts + 1):
+    for attempt in range(1, WRITE_ATTEMPTS + 1):
         try:
             return work()
         except (ConcurrentWriteError, *_CONFLICTS) as error:
@@ -315,12 +314,12 @@ def retry_conflicts(settings: Settings, table: Table, work: Callable[[], Result]
                 "%s: another writer came first (attempt %d of %d): %s",
                 table.name,
                 attempt,
-                attempts,
+                WRITE_ATTEMPTS,
                 type(error).__name__,
             )
             # Random waits part two writers that would otherwise meet again.
             time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
-    raise JobError(f"{table.name}: another writer kept changing it through {attempts} attempts; run again later")
+    raise JobError(f"{table.name}: another writer kept changing it through {WRITE_ATTEMPTS} attempts; run again later")
 
 
 def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_hours: int, lite: bool = False) -> int:

@@ -13,6 +13,16 @@ from models.linear.ease import Ease
 from models.recommender import Recommender
 
 RECENT_DAYS = 28
+# EASE, MARec and the ridges are quadratic in titles in memory: of more, the most liked are used.
+MAX_TITLES = 20_000
+# The ridge from content, tuned on the simulated guide. Noise is that of a title of mean popularity, where the kernel of
+# a title with itself is 1, and grows as popularity falls; two titles are some sqrt(2) apart.
+RIDGE_NOISE = 0.1
+RIDGE_NOISE_POWER = 0.25
+RIDGE_LENGTH_SCALE = 1.4
+# MARec: as EASE, and content counts as much as likes.
+MAREC_REGULARIZATION = 1000.0
+MAREC_ALIGNMENT = 1.0
 
 
 def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, Callable[[], Recommender]]:
@@ -23,16 +33,14 @@ def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, C
         return Als(own.factors, own.regularization, own.alpha, own.iterations, seed)
 
     def ease() -> Ease:
-        return Ease(options.ease.regularization, options.max_titles, most_liked_only=options.max_titles)
+        return Ease(options.ease.regularization, MAX_TITLES, most_liked_only=MAX_TITLES)
 
     def ridge() -> ContentRidge:
-        own = options.ridge
         return ContentRidge(
-            noise=own.noise,
-            max_titles=options.max_titles,
-            length_scale=own.length_scale,
-            noise_power=own.noise_power,
-            cold_scale=own.cold_scale,
+            noise=RIDGE_NOISE,
+            max_titles=MAX_TITLES,
+            length_scale=RIDGE_LENGTH_SCALE,
+            noise_power=RIDGE_NOISE_POWER,
         )
 
     return {
@@ -44,9 +52,9 @@ def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, C
         "als_ridge": lambda: AlsRidge(als(), ridge()),
         "ease_ridge": lambda: EaseRidge(ease(), ridge()),
         "marec": lambda: Marec(
-            options.marec.regularization,
-            options.marec.alignment,
-            options.max_titles,
-            most_liked_only=options.max_titles,
+            MAREC_REGULARIZATION,
+            MAREC_ALIGNMENT,
+            MAX_TITLES,
+            most_liked_only=MAX_TITLES,
         ),
     }

@@ -20,6 +20,8 @@ from models.evaluation.metrics import PerUser
 from models.evaluation.segments import Segment
 from models.recommender import Positions
 
+# Lengths of history at which segments of users begin: without one, few, some, many titles.
+HISTORY_TITLES = (0, 1, 5, 20)
 # Suffix of metrics of lists among all titles; metrics without it are of lists among seen titles.
 AMONG_ALL = "_among_all"
 
@@ -166,7 +168,7 @@ def _segments(
     relevant = evaluation_set.relevant
     yield segments.all_users(relevant)
     lengths = np.diff(evaluation_set.histories.indptr).astype(np.int64)
-    yield from segments.users_by_history(relevant, lengths, options.history_titles)
+    yield from segments.users_by_history(relevant, lengths, HISTORY_TITLES)
     yield from segments.users_by_country(relevant, evaluation_set.countries)
     yield from segments.positives_by_popularity(relevant, counts, options.head_share, options.head_and_mid_share)
     yield from segments.positives_by_age(relevant, evaluation_set.ages_days, options.ages_days)

@@ -15,7 +15,7 @@ from models.data.padded_histories import pad_newest_first
 from models.fit.inputs import Inputs
 from models.fit.network import loss_for
 from models.fit.tower_validation import tower_queries
-from models.linear import linear_part
+from models.linear import cold_ridge, linear_part
 from models.linear.als import Als
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import features, select
@@ -128,7 +128,12 @@ def _fit_als(settings: Settings, inputs: Inputs) -> Als:
 
 
 def _cold_ridge(settings: Settings) -> ColdRidge:
-    return ColdRidge(**settings.model.cold_start.model_dump())
+    return ColdRidge(
+        **settings.model.cold_start.model_dump(),
+        noise=cold_ridge.NOISE,
+        noise_power=cold_ridge.NOISE_POWER,
+        length_scale=cold_ridge.LENGTH_SCALE,
+    )
 
 
 def _float32(values: NDArray[np.float64]) -> Floats:

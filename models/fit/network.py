@@ -7,6 +7,11 @@ from models.fit.inputs import Inputs
 from models.fit.network_inputs import FIRST_COUNTRY_ID
 from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
 
+# user_softmax: the least and most of a history that is dropped and predicted, and the power of the number of targets
+# that a user counts as.
+DROPPED_SHARE = (0.1, 0.6)
+TARGET_POWER = 0.5
+
 
 def loss_for(settings: Settings, count_titles: int) -> str:
     """Name of the loss that the settings ask for with `count_titles` warm titles."""
@@ -30,10 +35,9 @@ def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwo
         counts = inputs.positive_counts
         popularity = (counts / counts.sum()).astype(np.float32)
         return SampledSoftmax(options, popularity, training.uniform_negatives, training.correct_sampling)
-    least, most = training.dropped_share
     return UserSoftmax(
         options,
-        (least, most),
-        training.target_power,
+        DROPPED_SHARE,
+        TARGET_POWER,
         settings.interactions.positive_min_weight,
     )

@@ -15,6 +15,11 @@ from models.linear.leave_one_out import LeaveOneOut, fit_leave_one_out
 from models.linear.likes import most_liked
 from models.recommender import Positions
 
+# The kernel and its noise; a title of mean popularity has NOISE, where the kernel of a title with itself is 1, and the
+# less popular a title, the noisier. Two titles are some sqrt(2) apart.
+NOISE = 0.15
+NOISE_POWER = 0.25
+LENGTH_SCALE = 1.4
 _LEAST = 1e-12  # of a length that is divided by
 _MOST_SLOPE = 2.0  # of what was learnt over what content says
 

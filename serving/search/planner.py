@@ -19,6 +19,8 @@ from models.recommender import top_titles
 Rows = NDArray[np.int64]  # of candidates, in order, none twice
 
 _MAX_NUMBERS = 2**22  # scores at a time where all are computed: 16 MB
+# How many more than expected are fetched, so that enough pass a filter.
+OVERFETCH = 1.5
 _REFETCH = 4  # by how much more is fetched where too few passed
 
 

@@ -86,7 +86,7 @@ def test_movielens_files_load_over_local_yaml(name: str) -> None:
     settings = load_settings(DEFAULT_CONF.with_name(name))
     assert settings.histories.max_titles == settings.examples.user_history_titles == 1000
     assert settings.title_features.text.encoder == "sentence"
-    assert settings.training.target_power == 0.5  # of local.yaml
+    assert settings.training.learning_rate == 0.002  # of local.yaml
 
 
 def test_cluster_yaml_loads_over_local_yaml() -> None:
@@ -95,7 +95,7 @@ def test_cluster_yaml_loads_over_local_yaml() -> None:
     assert settings.bundles.root == "s3a://marquee/lake/bundles"
     assert settings.spark.master == "yarn"
     assert settings.spark.conf["spark.sql.shuffle.partitions"] == "200"
-    assert settings.lake.write_attempts == 8  # of local.yaml
+    assert settings.airflow.retries == 2  # of local.yaml
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_rule_over_a_section_names_who_broke_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key"), [("seed: 1\nseed: 2\n", "seed"), ("lake:\n  root: a\n  write_attempts: 1\n  root: a\n", "root")]
+    ("text", "key"), [("seed: 1\nseed: 2\n", "seed"), ("feeds:\n  root: a\n  posters_dir: b\n  root: a\n", "root")]
 )
 def test_key_given_twice_is_refused(tmp_path: Path, text: str, key: str) -> None:
     assert _error_of_file(tmp_path, text) == f"my.yaml: key given twice: {key}"

@@ -64,7 +64,7 @@ def _build_model(application: str, build: Any, file: Path, image_size: int) -> A
     try:
         model = build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3))
     except ValueError as error:
-        raise EncoderError(f"{application} does not take {image_size} pixels: {error}; set another size") from None
+        raise EncoderError(f"{application} does not take {image_size} pixels: {error}") from None
     try:
         model.load_weights(str(file))
     except (ValueError, OSError, KeyError) as error:

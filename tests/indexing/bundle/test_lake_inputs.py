@@ -13,9 +13,7 @@ from lake.snapshot import LakeSnapshot
 
 @pytest.fixture(scope="module")
 def inputs(small_lake: Path) -> LakeInputs:
-    return lake_inputs.read(
-        LakeSnapshot.pin(str(small_lake), lake_inputs.TABLES), {"genres": 1.0}, "count_positives_ever"
-    )
+    return lake_inputs.read(LakeSnapshot.pin(str(small_lake), lake_inputs.TABLES), {"genres": 1.0})
 
 
 def test_candidates_come_first_and_are_those_listed(inputs: LakeInputs) -> None:

@@ -13,7 +13,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DateType, IntegerType, LongType, StringType, StructField, StructType
 
-from conf.settings import Settings, with_changes
+from conf.settings import Settings
 from jobs.errors import JobError
 from jobs.store import tables
 from jobs.store.tables import Commit, ConcurrentWriteError, Table
@@ -157,7 +157,7 @@ def test_work_that_loses_is_done_again_until_it_wins(
             raise outcome
         return outcome
 
-    assert tables.retry_conflicts(settings, VISITS, work) == "done"
+    assert tables.retry_conflicts(VISITS, work) == "done"
     # From 0.1 to 0.5 seconds, twice and four times.
     assert len(waits) == 2
     assert 0.2 <= waits[0] <= 1.0
@@ -168,7 +168,7 @@ def test_work_that_loses_every_time_ends_with_a_clear_error(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.store.tables.time.sleep", lambda seconds: None)
-    settings = with_changes(settings, {"lake.write_attempts": 3})
+    monkeypatch.setattr(tables, "WRITE_ATTEMPTS", 3)
     attempts = []
 
     def work() -> None:
@@ -176,7 +176,7 @@ def test_work_that_loses_every_time_ends_with_a_clear_error(
         raise ConcurrentWriteError("visits changed")
 
     with pytest.raises(JobError, match="visits: another writer kept changing it through 3 attempts; run again later"):
-        tables.retry_conflicts(settings, VISITS, work)
+        tables.retry_conflicts(VISITS, work)
     assert len(attempts) == 3
 
 
@@ -188,7 +188,7 @@ def test_other_errors_are_not_tried_again(settings: Settings) -> None:
         raise JobError("no")
 
     with pytest.raises(JobError, match=r"^no$"):
-        tables.retry_conflicts(settings, VISITS, work)
+        tables.retry_conflicts(VISITS, work)
     assert len(attempts) == 1
 
 
