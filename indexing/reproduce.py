@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from conf import command_line
-from conf.settings import Index, Settings
+from conf.settings import Index, Settings, moved
 from indexing.build import source_of
 from indexing.bundle import builder, parity
 from indexing.bundle.builder import Plan
@@ -50,7 +50,7 @@ def plan_of(original: Bundle, lake_root: str) -> Plan:
     return Plan(
         source=manifest.model,
         lake=LakeSnapshot(lake_root, manifest.delta_versions),
-        options=Index.model_validate(manifest.settings),
+        options=Index.model_validate(moved.current("index", manifest.settings)),
         dial=manifest.dial,
         as_of=manifest.as_of,
         seed=manifest.seed,

@@ -8,14 +8,14 @@ from conf.settings.section import Positive, Section
 
 
 class AlsOptions(Section):
-    factors: Positive
-    regularization: Annotated[float, Field(ge=0)]
-    alpha: Annotated[float, Field(gt=0)]  # weight of a like, beside 1 of every other title
-    iterations: Positive
+    factors: Positive = Field(description="ALS: factors of a title and a user")
+    regularization: Annotated[float, Field(ge=0)] = Field(description="ALS: L2 penalty on factors")
+    alpha: Annotated[float, Field(gt=0)] = Field(description="ALS: weight of a positive, beside 1 of every other title")
+    iterations: Positive = Field(description="ALS: alternations")
 
 
 class EaseBaseline(Section):
-    regularization: Annotated[float, Field(gt=0)]
+    regularization: Annotated[float, Field(gt=0)] = Field(description="EASE: L2 penalty")
 
 
 class Baselines(Section):

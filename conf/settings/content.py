@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer
 
 from conf.settings.section import READ_ONLY, Section, Weight
 
@@ -45,8 +45,8 @@ def _with_unused(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 class ContentBlocks(Section):
-    # What models know of a title. A field that only known titles have gives their popularity away: measure with and
-    # without it.
-    blocks: Annotated[  # how much each counts
-        Mapping[str, Weight], AfterValidator(_in_use), READ_ONLY, PlainSerializer(_with_unused)
-    ]
+    """A field that only known titles have gives their popularity away: measure with and without it."""
+
+    blocks: Annotated[Mapping[str, Weight], AfterValidator(_in_use), READ_ONLY, PlainSerializer(_with_unused)] = Field(
+        description="weight of each block of content that models read; 0 or no entry leaves a block out"
+    )

@@ -13,28 +13,29 @@ TextField = Literal[
 
 
 class Histories(Section):
-    max_titles: Positive
+    max_titles: Positive = Field(description="newest titles that a user's history keeps")
 
 
 class MinCounts(Section):
-    """How often a token must occur to get an id; title_id counts positives, so 0 gives an id to the whole catalogue."""
+    """How often a token must occur to get an id; other kinds have constants in jobs/vocabularies.py."""
 
-    theme: Count
-    person: Count
+    theme: Count = Field(description="titles that must have a theme before it gets an id")
+    person: Count = Field(description="titles that must name a person of cast or crew before it gets an id")
 
 
 class Text(Section):
-    encoder: Literal["tfidf", "sentence"]
-    encodes_titles: bool  # the title by itself too, besides the fields together
-    # what is read, in this order, each a sentence: starring and directed_by are cast and directors as one would say it
-    fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)]
-    # of tfidf, which is fitted on the catalogue
-    dims: Positive
-    min_documents: Positive
-    max_document_share: Share
-    # of sentence, whose weights lie in a folder
-    folder: Location | None
-    max_tokens: Positive
+    encoder: Literal["tfidf", "sentence"] = Field(
+        description="tfidf is fitted on the catalogue; sentence is a network whose weights lie in folder"
+    )
+    encodes_titles: bool = Field(description="whether the title is also encoded by itself, besides the fields together")
+    fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)] = Field(
+        description="what is encoded, in this order; starring and directed_by are cast and directors as a sentence"
+    )
+    dims: Positive = Field(description="tfidf: size of an embedding")
+    min_documents: Positive = Field(description="tfidf: texts that must contain a term")
+    max_document_share: Share = Field(description="tfidf: most of the texts that may contain a term")
+    folder: Location | None = Field(description="sentence: folder of the weights")
+    max_tokens: Positive = Field(description="sentence: tokens that are read of a text")
 
     @model_validator(mode="after")
     def _sentence_has_weights(self) -> "Text":
@@ -44,11 +45,12 @@ class Text(Section):
 
 
 class Posters(Section):
-    encoder: Literal["descriptor", "keras"]
-    max_bytes: Positive
-    # of keras, a network of tf_keras.applications with weights from a file
-    application: str
-    weights_file: Location | None
+    encoder: Literal["descriptor", "keras"] = Field(
+        description="descriptor is a colour layout; keras is a network of tf_keras.applications"
+    )
+    max_bytes: Positive = Field(description="largest poster file that is read")
+    application: str = Field(description="keras: name of the network in tf_keras.applications")
+    weights_file: Location | None = Field(description="keras: file of its weights")
 
     @model_validator(mode="after")
     def _network_has_weights(self) -> "Posters":
@@ -58,24 +60,30 @@ class Posters(Section):
 
 
 class TitleFeatures(Section):
-    max_genres: Positive
-    max_themes: Positive
-    max_cast: Positive
-    max_directors: Positive
+    max_genres: Positive = Field(description="genres of a title that are kept")
+    max_themes: Positive = Field(description="themes of a title that are kept")
+    max_cast: Positive = Field(description="cast of a title that is kept")
+    max_directors: Positive = Field(description="directors of a title that are kept")
     text: Text
     posters: Posters
 
 
 class Examples(Section):
-    history_titles: Positive  # length of the padded history
-    user_history_titles: Positive  # the same in training_users
-    held_out_titles_share: Share  # kept out of all training rows, as target and as history, to measure cold starts
-    split: Literal["by_date", "last_share", "none"]
-    validation_days: Count  # by_date: the days before the test days
-    test_days: Count  # by_date: the newest days
-    validation_share: Share  # last_share: of each user's positives, before the test share
-    test_share: Share  # last_share: each user's last ones
-    rows_per_group: Positive  # of a Parquet row group, the unit that training shuffles
+    history_titles: Positive = Field(description="length of the padded history of training_examples")
+    user_history_titles: Positive = Field(description="length of the padded history of training_users")
+    held_out_titles_share: Share = Field(
+        description="share of titles kept out of all training rows, as target and in histories, to measure cold starts"
+    )
+    split: Literal["by_date", "last_share", "none"] = Field(
+        description="by_date holds the newest days back, last_share each user's last positives, none nothing"
+    )
+    validation_days: Count = Field(description="by_date: days of the validation split, before the test days")
+    test_days: Count = Field(description="by_date: newest days, which are the test split")
+    validation_share: Share = Field(
+        description="last_share: share of each user's positives for validation, before the test share"
+    )
+    test_share: Share = Field(description="last_share: share of each user's positives, the last ones, for the test")
+    rows_per_group: Positive = Field(description="rows of a Parquet row group, the unit that training shuffles")
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> "Examples":

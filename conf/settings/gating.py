@@ -8,18 +8,32 @@ from conf.settings.section import Positive, Section, Share
 
 
 class Gate(Section):
-    """What a challenger must show against the champion, or ALS where there is none; shares are of that one's figure."""
+    """What a challenger must show against the champion, or against the ALS baseline where there is none."""
 
-    split: Literal["validation", "test"]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]  # that a loss in a segment is no chance, all segments together
-    min_users: Positive  # smaller segments are shown and decide nothing
-    min_gain: float  # over everybody the mean difference of recall and NDCG must lie above it
-    max_overall_loss_share: Share  # nor may the interval of that difference reach further below 0
-    max_segment_loss_share: Share
-    max_coverage_loss_share: Share
-    max_popularity_gain_share: Annotated[float, Field(ge=0)]
-    max_unseen_share: Share  # of all places of lists, that may go to titles that nobody has met
-    min_cold_to_warm: Share  # of the recall of known titles, that new ones must get on replayed nights
-    max_rejected_share: Share  # of a night's lines, copies not counted
-    min_events_share: Share  # of the median of the days before: less is half a feed
-    events_days: Positive  # how many days before
+    split: Literal["validation", "test"] = Field(description="split that is judged")
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        description="confidence that a loss in a segment is not chance, over all segments together"
+    )
+    min_users: Positive = Field(description="users a segment needs to decide anything")
+    min_gain: float = Field(description="over all users the mean difference of recall and NDCG must lie above it")
+    max_overall_loss_share: Share = Field(
+        description="how far below 0 the interval of that difference may reach, as a share of the champion's figure"
+    )
+    max_segment_loss_share: Share = Field(
+        description="loss of a segment that refuses, as a share of the champion's figure"
+    )
+    max_coverage_loss_share: Share = Field(description="loss of coverage that refuses, as a share of the champion's")
+    max_popularity_gain_share: Annotated[float, Field(ge=0)] = Field(
+        description="gain of mean popularity of what is listed that refuses, as a share of the champion's"
+    )
+    max_unseen_share: Share = Field(description="most of all ranks of lists that may go to unseen titles")
+    min_cold_to_warm: Share = Field(
+        description="least recall of new titles, as a share of that of known titles, in a backtest"
+    )
+    max_rejected_share: Share = Field(
+        description="most of the night's feed lines that may have been rejected, duplicates not counted"
+    )
+    min_events_share: Share = Field(
+        description="least events of the night, as a share of the median of the days before"
+    )
+    events_days: Positive = Field(description="days of that median")

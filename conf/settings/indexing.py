@@ -9,36 +9,55 @@ from conf.settings.section import FROZEN, Count, Positive, Section, Share
 
 
 class Dial(Section):
-    """Which settings of the popularity dial are measured, and how the named ones are chosen; see models/dial_settings.
+    """Which settings of the popularity dial are measured, and how the named ones are chosen.
 
-    Values are in standard deviations of a user's scores of the candidates: below 0 hidden gems, above 0 the well known.
+    Values are in standard deviations of a user's scores of the candidates. See models/evaluation/dial_settings.py.
     """
 
-    values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)]
-    refinements: Count  # how often halfway between a named setting and the next one is measured, too
-    balanced_max_loss_share: Share  # of the best NDCG, that it may cost
-    popular_max_loss_share: Share  # of the best recall, that each may cost
-    discover_max_loss_share: Share
-    gems_max_loss_share: Share
+    values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)] = Field(
+        description="settings of the dial that are measured; below 0 favours lesser known titles"
+    )
+    refinements: Count = Field(description="how often the halfway points beside a named setting are measured too")
+    balanced_max_loss_share: Share = Field(description="most that `balanced` may cost, as a share of the best NDCG")
+    popular_max_loss_share: Share = Field(description="most that `popular` may cost, as a share of the best recall")
+    discover_max_loss_share: Share = Field(description="most that `discover` may cost, as a share of the best recall")
+    gems_max_loss_share: Share = Field(description="most that `gems` may cost, as a share of the best recall")
 
 
 class Index(Section):
     """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
 
-    # What the dial turns: log(1 + positives), or the share of titles with fewer. Bundles of before are of the first.
-    popularity_scale: Literal["log", "rank"] = "log"
-    freshness_decay_days: Annotated[float, Field(gt=0)]
-    dial_settings: Annotated[Mapping[str, float], *FROZEN]
-    dial_reach: Annotated[float, Field(gt=0)]  # how far the dial may be turned to either side
-    brute_force_below_titles: Count  # ScaNN's own rule
-    tree_from_titles: Count  # likewise; in between titles are hashed, but all are looked at
-    leaves_per_root: Annotated[float, Field(gt=0)]  # leaves of the tree per square root of titles
-    threads: Count  # that compile a searcher; 0 is all
-    queries: Annotated[int, Field(ge=2)]  # histories that the searchers are tuned with, and as many that measure them
-    min_recall_at_10: Share
-    min_recall_at_100: Share
-    min_overlap: Share  # of top 20s: of both searchers, and of what training and the bundle answer golden users
-    max_score_difference: Annotated[float, Field(gt=0)]  # training against bundle, in those standard deviations
-    golden_users: Positive
-    keep_bundles: Positive  # the newest ones, beside those below and the live one
-    keep_days: Count  # bundles younger than this
+    popularity_scale: Literal["log", "rank"] = Field(
+        default="log", description="what the dial adds: log is log(1 + positives), rank the share of titles with fewer"
+    )
+    freshness_decay_days: Annotated[float, Field(gt=0)] = Field(
+        description="days after release in which freshness falls to 1/e"
+    )
+    dial_settings: Annotated[Mapping[str, float], *FROZEN] = Field(
+        description="named settings of the dial of a model that was never measured"
+    )
+    dial_reach: Annotated[float, Field(gt=0)] = Field(
+        description="how far the dial may be turned to either side, in standard deviations of a user's scores"
+    )
+    brute_force_below_titles: Count = Field(description="fewer titles are searched by brute force; ScaNN's own rule")
+    tree_from_titles: Count = Field(
+        description="from so many titles on a tree is built; fewer are hashed and all looked at"
+    )
+    leaves_per_root: Annotated[float, Field(gt=0)] = Field(description="leaves of the tree per square root of titles")
+    threads: Count = Field(description="threads that compile a searcher; 0 takes all")
+    queries: Annotated[int, Field(ge=2)] = Field(
+        description="histories that searchers are tuned with, and as many others that measure them"
+    )
+    min_recall_at_10: Share = Field(description="least recall@10 against exact search")
+    min_recall_at_100: Share = Field(description="least recall@100 against exact search")
+    min_overlap: Share = Field(
+        description="least overlap of top 20s: of both searchers, and of training and bundle for golden users"
+    )
+    max_score_difference: Annotated[float, Field(gt=0)] = Field(
+        description="most that training and bundle may differ in a score, in standard deviations of a user's scores"
+    )
+    golden_users: Positive = Field(description="users whose lists prove that training and bundle agree")
+    keep_bundles: Positive = Field(
+        description="newest bundles that are kept, beside younger ones than keep_days and the live one"
+    )
+    keep_days: Count = Field(description="bundles younger than so many days are kept")

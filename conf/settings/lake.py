@@ -8,28 +8,32 @@ from conf.settings.section import Location, Positive, Section
 
 
 class Lake(Section):
-    root: Location  # tables lie at <root>/<table>
+    root: Location = Field(description="folder or URI of the Delta tables, each in a folder of its name")
 
 
 class Feeds(Section):
-    root: Location
-    posters_dir: Location
+    root: Location = Field(description="folder or URI of the raw feeds")
+    posters_dir: Location = Field(description="folder or URI of the poster images that titles name")
 
 
 class Bundles(Section):
-    root: Location
-    copies: Location  # a folder of this machine, for bundles of a root that is none
+    root: Location = Field(description="folder or URI of the bundles and of the pointer to the live one")
+    copies: Location = Field(description="local folder for copies of bundles whose root is not a local folder")
 
 
 class Mlflow(Section):
-    tracking_uri: str
-    artifacts_root: Location | None  # what runs log as files; None lets a tracking server decide
+    tracking_uri: str = Field(description="MLflow's tracking server or database")
+    artifacts_root: Location | None = Field(
+        description="folder or URI of the files that runs log; null lets a tracking server decide"
+    )
 
 
 class Backfill(Section):
-    max_chunk_bytes: Positive  # feed bytes, as stored, that one Spark run takes at most
-    max_chunk_days: Positive
+    max_chunk_bytes: Positive = Field(description="most feed bytes, as stored, that one Spark run of a backfill takes")
+    max_chunk_days: Positive = Field(description="most feed days that one Spark run of a backfill takes")
 
 
 class Maintain(Section):
-    retention_hours: Annotated[int, Field(ge=0)]  # files no snapshot needs are kept this long
+    retention_hours: Annotated[int, Field(ge=0)] = Field(
+        description="hours for which files that no snapshot needs are kept"
+    )

@@ -9,45 +9,61 @@ from conf.settings.section import Positive, Section, Share, Weight
 
 
 class ColdStart(Section):
-    """How content speaks for titles that few or nobody liked: a kernel ridge from what was learnt of those liked."""
+    """Kernel ridge from content to learned vectors: the source for unseen titles, a prior for sparsely liked ones."""
 
-    max_titles: Positive  # of those with a vector, the most liked are learnt from; time grows with their cube
-    alone_share: Share  # of the kernel, that comes of each block of content by itself
-    scale: Annotated[float, Field(gt=0)]  # how much longer than predicted
-    length_power: Share  # 1: all as long, however popular content promises a title to be; 0: as predicted
-    prior_likes: Annotated[float, Field(ge=0)]  # that content counts as, of a title that has likes; 0: it has no say
+    max_titles: Positive = Field(
+        description="most liked titles that the kernel ridge is fitted on; its time grows with their cube"
+    )
+    alone_share: Share = Field(description="share of the kernel that compares each block of content by itself")
+    scale: Annotated[float, Field(gt=0)] = Field(
+        description="factor on the length of predicted vectors, which are too short"
+    )
+    length_power: Share = Field(description="1 gives all predicted vectors one length, 0 keeps the predicted lengths")
+    prior_likes: Annotated[float, Field(ge=0)] = Field(
+        description="likes that content counts as for a title that has likes; 0 leaves content out"
+    )
 
 
 class ModelEase(Section):
     """EASE as a part of the model; see `models.linear.ease.Ease`."""
 
-    regularization: Annotated[float, Field(gt=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    history_power: Annotated[float, Field(ge=0, le=1)]
+    regularization: Annotated[float, Field(gt=0)] = Field(description="EASE in the model: L2 penalty")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="EASE in the model: share of a history dropped while it is fitted"
+    )
+    history_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="EASE in the model: a history is divided by its length to this power"
+    )
 
 
 class PartWeights(Section):
-    """How much each part counts, the scores of each having standard deviation 1 over titles."""
+    """Weights of the parts of the score; scores of each part have standard deviation 1 over titles."""
 
-    towers: Annotated[float, Field(gt=0)]
-    ease: Weight
-    content: Weight  # of what the content of liked titles says of others
-    als: Weight
+    towers: Annotated[float, Field(gt=0)] = Field(description="weight of the towers")
+    ease: Weight = Field(description="weight of EASE")
+    content: Weight = Field(description="weight of the similarity by content to liked titles")
+    als: Weight = Field(description="weight of ALS")
 
 
 class Recency(Section):
-    """How much a title of a history counts, by how many were liked after it; see `models.towers.query_module`."""
+    """Weight of a title of a history by how many were liked after it; see models/towers/query_module.py."""
 
-    half_life_titles: Annotated[float, Field(gt=0)] | None  # none: all count alike
-    floor: Share  # what the oldest one counts beside the newest
+    half_life_titles: Annotated[float, Field(gt=0)] | None = Field(
+        description="later likes that halve the weight of a title of the history; null weighs all alike"
+    )
+    floor: Share = Field(description="weight of the oldest title of a history, beside 1 of the newest")
 
 
 class Model(Section):
-    dim: Positive  # of the towers
-    temperature: Annotated[float, Field(gt=0)]
+    dim: Positive = Field(description="size of an embedding of the towers")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        description="the towers' inner products are divided by it before the softmax"
+    )
     als: AlsOptions
     ease: ModelEase
     weights: PartWeights
     recency: Recency
-    compressed_dims: Annotated[int, Field(ge=2)]  # of the one vector that a title's parts become
+    compressed_dims: Annotated[int, Field(ge=2)] = Field(
+        description="size of the one vector that a title's parts are compressed to"
+    )
     cold_start: ColdStart

@@ -1,5 +1,8 @@
 """Settings keys of earlier versions, so that the loader refuses each by name and says what replaces it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 RENAMED = {
     "time_machine.known_likes": "backtest.known_likes",
     "time_machine.later_days": "backtest.later_days",
@@ -65,6 +68,13 @@ REMOVED = {
     "model.learn_temperature": "model.temperature is fixed",
     "baselines.ridge.cold_scale": "it was 1 everywhere, which changes nothing",
 }
+
+KEYS = (*RENAMED, *CONSTANTS, *REMOVED)
+
+
+def current(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's `values`, as a bundle of an earlier version stored them, less the keys that are constants now."""
+    return {name: value for name, value in values.items() if f"{section}.{name}" not in CONSTANTS}
 
 
 def replacement(key: str) -> str | None:

@@ -22,7 +22,9 @@ from conf.settings.training import PositionBias, Training
 
 
 class Settings(Section):
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """All settings; a section per area."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of everything that is drawn at random")
     lake: Lake
     feeds: Feeds
     bundles: Bundles

@@ -1,4 +1,4 @@
-"""How a bundle is asked, and the reference server: serving."""
+"""The retriever, batch inference and the reference server: serving."""
 
 from typing import Annotated
 
@@ -8,20 +8,30 @@ from conf.settings.section import Count, Positive, Section
 
 
 class Serving(Section):
-    """How a bundle is asked, and the reference server."""
+    """The retriever, batch inference and the reference server."""
 
-    host: str  # whose address the server listens at; loopback unless told otherwise
-    port: Annotated[int, Field(ge=0, lt=65536)]  # 0 takes a free one
-    refresh_seconds: Annotated[float, Field(gt=0)]  # how often the pointer is looked at for a new bundle
-    refused_retry_seconds: Annotated[float, Field(gt=0)]  # how long a bundle that was refused is left alone
-    titles: Positive  # in an answer where nobody says how many
-    max_titles: Positive  # the most in an answer
-    max_history_titles: Positive  # of a request
-    max_listed_titles: Positive  # to leave out, or to choose from
-    max_providers: Positive
-    max_body_bytes: Positive
-    exact_max_titles: Count  # so many that may be recommended are all scored; of more, the index is asked
-    exact_price: Annotated[float, Field(gt=0)]  # of scoring a title, in those of fetching one from the index
-    threads: Positive  # that one request may take, or one worker of batch inference
-    batch_users: Positive  # of batch inference, at a time
-    reason_history_titles: Positive  # that are left out one by one, to see what each weighs
+    host: str = Field(description="address that the server listens at")
+    port: Annotated[int, Field(ge=0, lt=65536)] = Field(description="port of the server; 0 takes a free one")
+    refresh_seconds: Annotated[float, Field(gt=0)] = Field(
+        description="seconds between two looks for a newly published bundle"
+    )
+    refused_retry_seconds: Annotated[float, Field(gt=0)] = Field(
+        description="seconds until a refused bundle is tried again"
+    )
+    titles: Positive = Field(description="titles of a response where the request names no number")
+    max_titles: Positive = Field(description="most titles of a response")
+    max_history_titles: Positive = Field(description="most titles of a request's history")
+    max_listed_titles: Positive = Field(description="most titles of a request to leave out, or to choose from")
+    max_providers: Positive = Field(description="most providers of a request")
+    max_body_bytes: Positive = Field(description="largest body of a request")
+    exact_max_titles: Count = Field(
+        description="up to so many allowed titles are all scored; of more the planner may search the index"
+    )
+    exact_price: Annotated[float, Field(gt=0)] = Field(
+        description="price of scoring a title, where fetching one from the index costs 1"
+    )
+    threads: Positive = Field(description="threads of one request, or of one worker of batch inference")
+    batch_users: Positive = Field(description="users of a batch in batch inference")
+    reason_history_titles: Positive = Field(
+        description="titles of the history that are left out one by one, to find what each contributes"
+    )

@@ -8,11 +8,15 @@ from conf.settings.section import Positive, Section, Share
 
 
 class Staging(Section):
-    max_rejected_share: Share  # of a feed day's lines; duplicates do not count
-    max_removed_share: Share  # of a snapshot table's rows that one new snapshot may take away
-    copy_window_days: Annotated[int, Field(ge=0)]  # how far from its feed day copies of an event are looked for
-    min_rating: float
-    max_rating: float
+    max_rejected_share: Share = Field(
+        description="most of a feed day's lines that may be rejected; duplicates do not count"
+    )
+    max_removed_share: Share = Field(description="most of a snapshot table's rows that one new snapshot may remove")
+    copy_window_days: Annotated[int, Field(ge=0)] = Field(
+        description="how many days from an event's feed day copies of it are looked for"
+    )
+    min_rating: float = Field(description="lowest valid rating")
+    max_rating: float = Field(description="highest valid rating")
 
     @model_validator(mode="after")
     def _ratings_are_a_range(self) -> "Staging":
@@ -24,16 +28,22 @@ class Staging(Section):
 class Interactions(Section):
     """Weights are in units of a like; an event type whose weight is 0 makes no interaction."""
 
-    impression: float
-    detail_view: float
-    clickout: float
-    watchlist_add: float
-    seen: float
-    like: float
-    dislike: float
-    rating_neutral: float  # a rating weighs (rating - rating_neutral) / (staging.max_rating - rating_neutral)
-    positive_min_weight: Annotated[float, Field(gt=0)]
+    impression: float = Field(description="weight of an impression, in likes; 0 makes no interaction")
+    detail_view: float = Field(description="weight of a view of the title's page, in likes")
+    clickout: float = Field(description="weight of a click to a provider, in likes")
+    watchlist_add: float = Field(description="weight of an addition to the watchlist, in likes")
+    seen: float = Field(description="weight of a title marked as seen, in likes")
+    like: float = Field(description="weight of a like")
+    dislike: float = Field(description="weight of a dislike, in likes")
+    rating_neutral: float = Field(
+        description="rating of weight 0; a rating r weighs (r - rating_neutral) / (staging.max_rating - rating_neutral)"
+    )
+    positive_min_weight: Annotated[float, Field(gt=0)] = Field(
+        description="weight from which an interaction is a positive"
+    )
 
 
 class ChangeRows(Section):
-    checkpoint_days: Positive  # every so many days each key has a row, so that an as-of read goes back no further
+    checkpoint_days: Positive = Field(
+        description="days after which each key has a row again, so that an as-of read goes back no further"
+    )
