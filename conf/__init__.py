@@ -1,1 +1,5 @@
-"""Configuration: YAML per environment, the typed loader, and what a Spark driver reads at start."""
+"""Configuration: YAML files per environment, the typed settings and their loader, and what every command line shares.
+
+Public: `conf.settings.Settings`, `conf.loader.load_settings`, `conf.command_line`. Commands: `conf.run_airflow`,
+`conf.document`. Start with conf/local.yaml, which docs/configuration.md explains key by key.
+"""

@@ -1,6 +1,6 @@
-"""What every command line shares: the common options, logging, and exit codes.
+"""Common parts of every command line: options, logging and exit codes.
 
-Exit codes: 0 done, 1 failed with one clear last line, 2 wrong arguments, 3 a gate said no.
+Exit codes: 0 done, 1 failed with one clear last line, 2 wrong arguments, 3 refused by a gate.
 """
 
 import argparse
@@ -19,7 +19,7 @@ log = logging.getLogger("marquee")
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with `--conf` and `--set`; `doc` is the module's docstring and says what is read and written."""
+    """A parser with `--conf` and `--set`; `doc` is the module's docstring, which names inputs and outputs."""
     command = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--conf", default=str(DEFAULT_CONF), metavar="FILE", help="settings laid over conf/local.yaml")
     command.add_argument(
@@ -54,5 +54,5 @@ def run(
 
 
 def console() -> Console:
-    """Where a command's answer to a person goes; as wide as the terminal, and wide enough in a file or a log."""
+    """Console for a command's answer: as wide as the terminal, or 120 columns in a file or a log."""
     return Console() if sys.stdout.isatty() else Console(width=120)

@@ -1,8 +1,8 @@
-"""Finish the Spark that pip installs: Delta's JARs and this project's settings.
+"""Add Delta's JARs and this project's Spark settings to the Spark that pip installs.
 
-Put once into pyspark's own folder, they serve every way to start Spark (`spark-submit`, `python -m`, a standalone
-cluster's daemons) from any working directory, without the network, and spare each start some three seconds of
-resolving. Run by `make` when it builds the environment.
+In pyspark's own folder they serve every way to start Spark (`spark-submit`, `python -m`, a standalone cluster's
+daemons), from any working directory and without the network, and no start has to resolve them again. `make` runs this
+when it builds the environment.
 """
 
 import re
@@ -20,18 +20,18 @@ CONF = Path(__file__).parent.absolute()
 
 
 def delta_coordinate() -> tuple[str, str, str]:
-    """Maven group, artifact and version of the Delta that belongs to the installed pyspark and delta-spark."""
+    """Maven group, artifact and version of the Delta for the installed pyspark and delta-spark."""
     spark_minor = ".".join(version("pyspark").split(".")[:2])
     return "io.delta", f"delta-spark_{spark_minor}_2.13", version("delta-spark")
 
 
 def artifact_name(jar: str) -> str:
-    """A JAR's name without its version: `delta-storage` of `delta-storage-4.3.1.jar`."""
+    """A JAR's name without its version: `delta-storage` for `delta-storage-4.3.1.jar`."""
     return re.sub(r"-\d[^/]*\.jar$", "", jar)
 
 
 def install_jars() -> list[str]:
-    """Resolve Delta with the Ivy that Spark carries and add each JAR that Spark does not have itself."""
+    """Resolve Delta with the Ivy that Spark ships, and copy each JAR that Spark lacks; the names of the copies."""
     ivy = next((SPARK_HOME / "jars").glob("ivy-*.jar"))
     with tempfile.TemporaryDirectory() as folder:
         pattern = f"{folder}/[artifact]-[revision](-[classifier]).[ext]"
@@ -48,7 +48,7 @@ def install_jars() -> list[str]:
 
 
 def link_defaults() -> None:
-    """Let Spark find its settings where it looks when SPARK_CONF_DIR is not set."""
+    """Link the settings into the folder that Spark reads when SPARK_CONF_DIR is not set."""
     (SPARK_HOME / "conf").mkdir(exist_ok=True)
     for name in ("spark-defaults.conf", "log4j2.properties"):
         link = SPARK_HOME / "conf" / name

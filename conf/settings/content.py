@@ -30,9 +30,9 @@ ContentBlock = Literal[
 
 
 def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
-    """What counts for something: a file that lies over another can't take a key out, but set it to 0."""
+    """The blocks with a weight above 0: a file laid over another cannot remove a key, but can set it to 0."""
     if unknown := [name for name in weights if name not in get_args(ContentBlock)]:
-        raise ValueError(f"no block of content is called {unknown[0]!r}; there are {', '.join(get_args(ContentBlock))}")
+        raise ValueError(f"unknown block of content {unknown[0]!r}; expected one of {', '.join(get_args(ContentBlock))}")
     used = {name: weight for name, weight in weights.items() if weight > 0}
     if not used:
         raise ValueError("expected a block of content whose weight is above 0")
@@ -40,7 +40,7 @@ def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _with_unused(weights: Mapping[str, float]) -> dict[str, float]:
-    """All blocks, 0 where one is not in use: a file of settings says so to whoever lays it over another."""
+    """All blocks, with 0 for those not in use, so that a dumped file switches them off when laid over another."""
     return {**weights, **{name: 0.0 for name in get_args(ContentBlock) if name not in weights}}
 
 

@@ -1,4 +1,4 @@
-"""The base class of every section of the settings, and the types that its keys are made of."""
+"""The base class of all sections of the settings, and the types that they share."""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -14,17 +14,17 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 def _absolute(location: str) -> str:
-    """A folder or URI as jobs on any working directory understand it: relative paths are from here."""
+    """The folder or URI with an absolute path, so that it means the same in every working directory."""
     return location if urlsplit(location).scheme else str(Path(location).absolute())
 
 
 Location = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
-# A mapping that nothing changes after loading, written to JSON as any other.
+# A read-only mapping, written to JSON as any other.
 READ_ONLY = AfterValidator(lambda values: MappingProxyType(dict(values)))
 FROZEN = (READ_ONLY, PlainSerializer(lambda values: dict(values)))
 
 
 class Section(BaseModel):
-    """Unknown keys are refused, nothing is coerced, nothing changes after loading."""
+    """Refuses unknown keys, coerces nothing and is frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

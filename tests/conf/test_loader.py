@@ -1,4 +1,4 @@
-"""What the loader promises: nothing unknown, mistyped or impossible gets through; errors say where to look."""
+"""The loader refuses unknown keys, wrong types and impossible values, and its errors name the source and the key."""
 
 from datetime import date
 from pathlib import Path
@@ -116,7 +116,7 @@ def test_unknown_key_of_a_file_is_named_with_a_near_one(tmp_path: Path) -> None:
     )
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     assert _error_of_file(tmp_path, "simulate:\n  users: ten\nsed: 1\n") == (
         "my.yaml: simulate.users: Input should be a valid integer, not 'ten'; "
         "my.yaml: unknown key 'sed'; did you mean 'seed'?"
@@ -181,7 +181,7 @@ def test_date_that_no_calendar_has_is_refused_in_a_file(tmp_path: Path) -> None:
     assert _error_of_file(tmp_path, "simulate:\n  first_day: 2024-02-30\n").startswith("my.yaml: ")
 
 
-def test_rule_over_a_section_names_who_broke_it() -> None:
+def test_rule_over_a_section_names_the_source_that_broke_it() -> None:
     assert _error_of_set("staging.min_rating=9.0") == (
         "--set staging.min_rating=9.0: staging: min_rating 9.0 must be below max_rating 5.0"
     )

@@ -1,4 +1,4 @@
-"""What Airflow is told: the settings as one file, its home, and nobody outside of this machine."""
+"""Airflow gets the settings as one file and its own folder, and listens on this machine only."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_settings_come_back_from_their_file_whole(settings: Settings) -> None:
     assert run_airflow.write_settings(changed) != file
 
 
-def test_what_is_switched_off_stays_off_in_the_file_of_a_run(settings: Settings) -> None:
+def test_block_of_content_that_is_off_stays_off_in_the_file_of_a_run(settings: Settings) -> None:
     # Tasks lay the file over local.yaml, where every block of content counts for something.
     changed = with_changes(settings, {"content.blocks": {**settings.content.blocks, "people": 0.0}})
     assert "people" in settings.content.blocks
@@ -35,17 +35,17 @@ def test_what_is_switched_off_stays_off_in_the_file_of_a_run(settings: Settings)
 
 
 def test_airflow_is_on_loopback_in_its_own_folder(settings: Settings, tmp_path: Path) -> None:
-    told = run_airflow.environment(settings, Path("night.yaml"))
-    assert told["AIRFLOW_HOME"] == str(tmp_path / "airflow")
-    assert told["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert told["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
-    assert told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{Path('some/airflow.db').absolute()}"
-    assert told["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
-    assert told["MARQUEE_CONF"] == "night.yaml"
-    assert json.loads(told["AIRFLOW_CONN_SPARK_DEFAULT"]) == {"conn_type": "spark", "host": settings.spark.master}
+    variables = run_airflow.environment(settings, Path("night.yaml"))
+    assert variables["AIRFLOW_HOME"] == str(tmp_path / "airflow")
+    assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
+    assert variables["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{Path('some/airflow.db').absolute()}"
+    assert variables["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
+    assert variables["MARQUEE_CONF"] == "night.yaml"
+    assert json.loads(variables["AIRFLOW_CONN_SPARK_DEFAULT"]) == {"conn_type": "spark", "host": settings.spark.master}
 
 
-def test_nothing_asked_of_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_arguments_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_airflow.main(["--set", f"airflow.home={tmp_path}/airflow"]) == 1
-    assert "say what Airflow is to do: --ds DATE" in capsys.readouterr().err
+    assert "nothing to run: give --ds DATE" in capsys.readouterr().err
     assert not (tmp_path / "airflow").exists()
