@@ -31,8 +31,9 @@ ContentBlock = Literal[
 
 def _in_use(weights: Mapping[str, float]) -> dict[str, float]:
     """The blocks with a weight above 0: a file laid over another cannot remove a key, but can set it to 0."""
-    if unknown := [name for name in weights if name not in get_args(ContentBlock)]:
-        raise ValueError(f"unknown block of content {unknown[0]!r}; expected one of {', '.join(get_args(ContentBlock))}")
+    known = get_args(ContentBlock)
+    if unknown := [name for name in weights if name not in known]:
+        raise ValueError(f"unknown block of content {unknown[0]!r}; expected one of {', '.join(known)}")
     used = {name: weight for name, weight in weights.items() if weight > 0}
     if not used:
         raise ValueError("expected a block of content whose weight is above 0")

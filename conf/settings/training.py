@@ -8,7 +8,7 @@ from conf.settings.section import Location, Positive, Section, Share
 
 
 class PositionBias(Section):
-    """Correction of clicks for the rank that a title was shown at; see models/position_bias.py."""
+    """Correction of clicks for the rank that a title was shown at; see models/debiasing."""
 
     random_variant: str = Field(description="variant of the events whose lists were in random order")
     max_weight: Annotated[float, Field(ge=1)] = Field(

@@ -66,7 +66,7 @@ def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version
     del learnt  # and with it the model's own title vectors, as large as those stored
     vectors = stored[:count]
     _write_files(folder, inputs, embedded, made, balance, expected)
-    index = scann_index.parameters(count, options, bundle.BESIDE + balance.leading(options.leading_share))
+    index = scann_index.parameters(count, options, bundle.BESIDE + balance.leading(scann_index.LEADING_SHARE))
     compiled = compile_both(folder, index, options, embedded, inputs.catalogue.title_ids, made, vectors)
     reached = parity.replay(expected, compiled.served, made.dial.settings)
     parity.refuse_difference(reached, _tolerance(options))
