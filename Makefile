@@ -6,7 +6,7 @@ BUILT := $(VENV)/.built
 # `spark-submit` finds its Python on the path.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env lock lint test run airflow minilm clean
+.PHONY: help env lock lint check ruff mypy light test run airflow minilm clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -27,10 +27,20 @@ $(BUILT): requirements.lock setup.cfg pyproject.toml conf/install_spark.py
 lock: $(BUILT)  ## resolve requirements.lock anew from setup.cfg
 	$(BIN)/uv pip compile setup.cfg --all-extras --python-version 3.11 --no-emit-index-url --generate-hashes --quiet -o requirements.lock
 
-lint: $(BUILT)  ## ruff and mypy
+lint: ruff mypy  ## ruff and mypy
+
+ruff: $(BUILT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mypy: $(BUILT)
 	$(BIN)/mypy
+
+light: $(BUILT)
+	$(BIN)/python -m pytest --light
+
+check: $(BUILT)  ## lint, types and the tests without Spark and TensorFlow, side by side; a minute at most
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target ruff mypy light
 
 # FEEDS=folder of raw feeds (simulated ones by default), DS=the night's day (the feeds' last by default), LAKE=folder,
 # CONF=file laid over conf/local.yaml, SET="key.path=value …"
@@ -52,7 +62,7 @@ run: $(BUILT)  ## the nightly DAG under Airflow: feeds to a published bundle, re
 airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
 	$(BIN)/python -m conf.run_airflow --serve $(SETTINGS)
 
-test: lint  ## lint, types, tests
+test: lint  ## lint, types, all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Weights are the user's to bring: these come inside a package that asks for PyTorch, which is not needed.

@@ -1,28 +1,69 @@
 """What the tests share: one local Spark, settings whose folders are the test's own, feed files, tables as tuples."""
 
 import gzip
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
-from jobs.staging import parsing
-from jobs.staging.steps import Feed
-from jobs.store import tables
-from jobs.store.session import spark_session
-from jobs.store.tables import Table
+from tests import import_graph
 
-pytest_plugins = ["tests.fixtures.small_bundle", "tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
+if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without it
+    from pyspark.sql import SparkSession
+
+    from jobs.staging.steps import Feed
+    from jobs.store.tables import Table
+
+pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
+HEAVY_PLUGINS = ("tests.fixtures.small_bundle",)
+FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_text = "only tests that start neither Spark nor TensorFlow"
+    parser.addoption("--light", action="store_true", help=help_text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--light"):
+        for name in HEAVY_PLUGINS:
+            config.pluginmanager.import_plugin(name)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_test and config.getoption("--light") and import_graph.is_heavy_test(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--light"):
+        heavy = import_graph.heavy_fixtures(FIXTURE_FILES)
+        left_out = [item for item in items if heavy.intersection(getattr(item, "fixturenames", ()))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.getoption("--light") and (loaded := import_graph.HEAVY.intersection(sys.modules)):
+        terminalreporter.write_line(f"ERROR --light loaded {', '.join(sorted(loaded))}: see tests/import_graph.py")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of light tests that has loaded Spark or TensorFlow after all."""
+    if session.config.getoption("--light") and import_graph.HEAVY.intersection(sys.modules):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
+def spark() -> "Iterator[SparkSession]":
     """The session that jobs get, but small: two cores, two shuffle partitions."""
+    from jobs.store.session import spark_session
+
     conf = {
         "spark.sql.shuffle.partitions": "2",
         "spark.driver.memory": "2g",
@@ -78,10 +119,11 @@ def write_feed() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def read_rows(spark: SparkSession) -> Callable[..., list[tuple[Any, ...]]]:
+def read_rows(spark: "SparkSession") -> Callable[..., list[tuple[Any, ...]]]:
     """`read_rows(settings, TABLE, "title_id", ...)`: rows as tuples, ordered by their text; all columns if none."""
+    from jobs.store import tables
 
-    def read(settings: Settings, table: Table, *columns: str) -> list[tuple[Any, ...]]:
+    def read(settings: Settings, table: "Table", *columns: str) -> list[tuple[Any, ...]]:
         rows = tables.read(spark, settings, table).select(*(columns or table.schema.fieldNames())).collect()
         return sorted((tuple(row) for row in rows), key=repr)
 
@@ -89,11 +131,12 @@ def read_rows(spark: SparkSession) -> Callable[..., list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="session")
-def judge(spark: SparkSession) -> Callable[..., dict[str, str | None]]:
+def judge(spark: "SparkSession") -> Callable[..., dict[str, str | None]]:
     """`judge(feed, {name: line}, feed_date)`: for each name why its line is rejected, or None where it is good."""
+    from jobs.staging import parsing
 
     def reasons(
-        feed: Feed, lines: Mapping[str, str | bytes], feed_date: date = date(2024, 5, 1), max_line_bytes: int = 4096
+        feed: "Feed", lines: Mapping[str, str | bytes], feed_date: date = date(2024, 5, 1), max_line_bytes: int = 4096
     ) -> dict[str, str | None]:
         rows = [(name, line.encode() if isinstance(line, str) else line, feed_date) for name, line in lines.items()]
         as_bytes = spark.createDataFrame(rows, "name string, line binary, feed_date date")

@@ -1,14 +1,12 @@
 """Imports go to a lower floor and never in a circle, and heavy libraries stay in the rooms that need them."""
 
-import ast
 from collections import Counter
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.import_graph import MODULES, PACKAGES, ROOT, direct_imports, imports_of
+
 # From the ground up; packages of one floor may import one another only where `SAME_FLOOR` has them.
 FLOORS = (
     ("conf",),
@@ -28,24 +26,6 @@ MAX_MODULES = 15
 FLAT = ("jobs", "models", "benchmarks")
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for package in FLOOR for path in sorted((ROOT / package).rglob("*.py"))}
-
-
-def imports_of(source: str) -> Iterator[str]:
-    """Every name that a module's source imports, in functions too: `from a import b` gives `a.b`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def project_module(name: str) -> str | None:
     """The module of this project that has `name`, itself or as a part of it; None for other libraries."""
     if name.partition(".")[0] not in FLOOR:
@@ -56,7 +36,7 @@ def project_module(name: str) -> str | None:
     return name
 
 
-IMPORTS = {name: sorted(set(imports_of(path.read_text(encoding="utf-8")))) for name, path in MODULES.items()}
+IMPORTS = {name: direct_imports(path) for name, path in MODULES.items()}
 ARROWS = {
     name: {target for imported in imports if (target := project_module(imported)) and target != name}
     for name, imports in IMPORTS.items()
@@ -90,6 +70,7 @@ def test_imported_names_belong_to_their_module() -> None:
 def test_every_package_has_a_floor() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert packages <= set(FLOOR)
+    assert set(PACKAGES) == set(FLOOR)
 
 
 def test_no_module_imports_a_higher_floor() -> None:
