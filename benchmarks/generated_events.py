@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from jobs import stg_events
-from jobs.staging import steps
+from jobs.staging import feed_staging
+from jobs.staging.feed_staging import DayCounts
 from jobs.staging.feeds import FeedFile
-from jobs.staging.steps import DayCounts
 from jobs.store import tables
 
 INTERACTIONS_PER_USER = 20
@@ -93,7 +93,7 @@ def load(spark: SparkSession, settings: Settings, interactions: int, first: date
     all_days = [first + timedelta(days=number) for number in range(days)]
     files = {day: [_file(day, lines.get(day, 0))] for day in all_days}
     counts = {day: DayCounts(lines=count) for day, count in lines.items()}
-    steps.record_loads(spark, settings, stg_events.feed(settings.staging), files, counts)
+    feed_staging.record_loads(spark, settings, stg_events.feed_spec(settings.staging), files, counts)
     return sum(lines.values())
 
 

@@ -25,9 +25,9 @@ from rich.table import Table as RichTable
 
 from conf.settings import Settings
 from jobs import command, stg_consents, stg_events
-from jobs.staging import erasures, feed_loads, feeds, rejected_rows, steps
+from jobs.staging import erasures, feed_loads, feed_staging, feeds, rejected_rows
+from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import Field
-from jobs.staging.steps import Feed
 from jobs.store import catalog, tables
 from jobs.store.session import spark_session
 from jobs.store.tables import Table
@@ -50,9 +50,9 @@ class Erased:
     old_files_removed: int
 
 
-def feed() -> Feed:
+def feed_spec() -> FeedSpec:
     """The fields of the raw feed and what they must hold."""
-    return Feed(
+    return FeedSpec(
         FEED,
         (
             Field("user_id", "string", "an id", is_required=True),
@@ -73,14 +73,14 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
     """Carry out the requests made up to the end of `ds`. Raises JobError for a feed with too many bad lines."""
     tables.ensure(spark, settings, erasures.TABLE)
     files = feeds.list_snapshot(spark, settings.feeds.root, FEED)
-    erasures_feed = feed()
-    with steps.parsed_lines(spark, settings, erasures_feed, files, ds) as parsed:
-        counts = steps.count_days(parsed, erasures_feed)
-        refused = steps.refused_days(settings, erasures_feed, counts)
-        rejects = steps.explain_rejects(parsed, settings, erasures_feed)
-        steps.replace_rejects(rejects, settings, erasures_feed, [ds])
-        steps.raise_refused(refused)
-        due = steps.good_rows(parsed, erasures_feed).where(F.to_date("requested_at") <= F.lit(ds))
+    spec = feed_spec()
+    with feed_staging.parsed_lines(spark, settings, spec, files, ds) as parsed:
+        counts = feed_staging.count_days(parsed, spec)
+        refused = feed_staging.refused_days(settings, spec, counts)
+        rejects = feed_staging.explain_rejects(parsed, settings, spec)
+        feed_staging.replace_rejects(rejects, settings, spec, [ds])
+        feed_staging.raise_refused(refused)
+        due = feed_staging.good_rows(parsed, spec).where(F.to_date("requested_at") <= F.lit(ds))
         people = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
         # Registered before anything is removed: no load that ends from now on can bring them back.
         _register(people, settings)
@@ -159,7 +159,7 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
         loads.where("feed = 'events'").select("feed", "ds").join(events.agg(F.count("*").alias("loaded")), "ds", "left")
     )
     rejects = tables.read(spark, settings, rejected_rows.TABLE).groupBy("feed", "ds")
-    is_copy = F.col("reason").contains(steps.COPY)
+    is_copy = F.col("reason").contains(feed_staging.COPY)
     bad = rejects.agg(F.count("*").alias("rejected"), F.count_if(is_copy).alias("duplicates"))
     counted = rows.join(bad, on=["feed", "ds"], how="left").na.fill(0)
     target = DeltaTable.forPath(spark, tables.location(settings, feed_loads.TABLE)).alias("t")

@@ -15,8 +15,8 @@ from pyspark.sql.types import BooleanType, DateType, StringType, StructField, St
 from conf.settings import Settings
 from jobs import command
 from jobs.staging import snapshot_feeds
+from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import Field
-from jobs.staging.steps import Feed
 from jobs.store.tables import Table
 
 _SHA_256 = "^[0-9a-f]{64}$"
@@ -39,9 +39,9 @@ TABLE = Table(
 )
 
 
-def feed() -> Feed:
+def feed_spec() -> FeedSpec:
     """The fields of the raw feed and what they must hold."""
-    return Feed(
+    return FeedSpec(
         "consents",
         (
             Field("user_id", "string", "an id", is_required=True),
@@ -64,11 +64,11 @@ def is_changed() -> Column:
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Merge the consents as of `ds`."""
     refusal_first = (F.asc("marketing"),)
-    snapshot_feeds.run(spark, settings, ds, feed(), TABLE, build_consents, is_changed(), refusal_first)
+    snapshot_feeds.run(spark, settings, ds, feed_spec(), TABLE, build_consents, is_changed(), refusal_first)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run_snapshot_job(__doc__, "clean_consents", run, argv)
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
 
 
 if __name__ == "__main__":

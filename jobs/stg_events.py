@@ -28,10 +28,11 @@ from pyspark.sql.types import (
 
 from conf.settings import Settings, Staging
 from jobs import command
-from jobs.staging import erasures, feeds, steps
+from jobs.staging import erasures, feed_staging, feeds
+from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import COUNTRY, TITLE_ID, Field, other
-from jobs.staging.steps import Feed
 from jobs.store import tables
+from jobs.store.disk_cache import kept_on_disk
 from jobs.store.session import spark_session
 from jobs.store.tables import Table
 
@@ -82,7 +83,7 @@ def parse_time(text: Column) -> Column:
     return F.when(text.rlike(_RFC_3339), F.try_to_timestamp(F.upper(text)))
 
 
-def feed(settings: Staging) -> Feed:
+def feed_spec(settings: Staging) -> FeedSpec:
     """The fields of the raw feed and what they must hold."""
     low, high = settings.min_rating, settings.max_rating
 
@@ -90,7 +91,7 @@ def feed(settings: Staging) -> Feed:
         return F.to_date(event_time).between(F.lit(MIN_EVENT_DATE), F.date_add("feed_date", MAX_DAYS_AHEAD))
 
     text = "a text"
-    return Feed(
+    return FeedSpec(
         "events",
         (
             Field("event_id", "string", "an id", is_required=True),
@@ -151,7 +152,7 @@ def keep_first(events: DataFrame, copies: DataFrame) -> DataFrame:
 
 def explain_copies(copies: DataFrame) -> DataFrame:
     """The incoming copies that do not stay: `feed_date`, `file`, `reason`, `line`."""
-    reason = F.concat(F.lit(f"event_id{steps.COPY} an event of feed day "), F.col("first_feed_date"))
+    reason = F.concat(F.lit(f"event_id{feed_staging.COPY} an event of feed day "), F.col("first_feed_date"))
     later = copies.where(~F.col("is_known") & (F.col("copy_rank") > 1))
     return later.select("feed_date", "file", reason.alias("reason"), "line")
 
@@ -171,39 +172,39 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
 
 def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> set[date]:
     """One attempt. Returns the loaded days that must be staged again together with `days`; if any, it wrote nothing."""
-    events_feed = feed(settings.staging)
+    spec = feed_spec(settings.staging)
     version, erasures_version = tables.version(settings, TABLE), erasures.version(settings)
     files = feeds.list_events(spark, settings.feeds.root, sorted(days))
-    with steps.parsed_lines(spark, settings, events_feed, files) as parsed:
-        counts = steps.count_days(parsed, events_feed)
-        refused = steps.refused_days(settings, events_feed, counts)
-        refused |= steps.lost_days(spark, settings, events_feed, days, files)
+    with feed_staging.parsed_lines(spark, settings, spec, files) as parsed:
+        counts = feed_staging.count_days(parsed, spec)
+        refused = feed_staging.refused_days(settings, spec, counts)
+        refused |= feed_staging.lost_days(spark, settings, spec, days, files)
         loadable = sorted(set(days) - set(refused))
         is_loadable = F.expr(tables.is_one_of("feed_date", loadable))
-        events = steps.good_rows(parsed, events_feed).where(is_loadable).withColumn("ds", F.to_date("event_time"))
+        events = feed_staging.good_rows(parsed, spec).where(is_loadable).withColumn("ds", F.to_date("event_time"))
         known = _known_near(spark, settings, version, events, loadable)
-        rejects = steps.explain_rejects(parsed, settings, events_feed)
-        with steps.kept_on_disk(rank_copies(events, known)) as copies:
+        rejects = feed_staging.explain_rejects(parsed, settings, spec)
+        with kept_on_disk(rank_copies(events, known)) as copies:
             later = _overtaken_days(copies)
             if later - set(days):
                 return later
             # A later day that is refused can't be staged again to give up its copies: then no day is loaded.
             if later:
-                steps.replace_rejects(rejects.where(~is_loadable), settings, events_feed, refused)
-                steps.raise_refused(refused)
+                feed_staging.replace_rejects(rejects.where(~is_loadable), settings, spec, refused)
+                feed_staging.raise_refused(refused)
             duplicates = explain_copies(copies)
-            counts = steps.with_duplicates(counts, duplicates)
-            steps.replace_rejects(rejects.unionByName(duplicates), settings, events_feed, days)
+            counts = feed_staging.with_duplicates(counts, duplicates)
+            feed_staging.replace_rejects(rejects.unionByName(duplicates), settings, spec, days)
             if not loadable:
-                steps.raise_refused(refused)
+                feed_staging.raise_refused(refused)
             loaded = {ds: count for ds, count in counts.items() if ds not in refused}
             where = tables.is_one_of("feed_date", loadable)
             commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
-        steps.check_rows_written(events_feed, loaded, commit.rows)
+        feed_staging.check_rows_written(spec, loaded, commit.rows)
         if erasures.version(settings) != erasures_version:
             raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
-        steps.record_loads(spark, settings, events_feed, feeds.by_day(files, loadable), loaded)
-    steps.raise_refused(refused)
+        feed_staging.record_loads(spark, settings, spec, feeds.by_day(files, loadable), loaded)
+    feed_staging.raise_refused(refused)
     return set()
 
 
@@ -232,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(settings: Settings, arguments: Namespace) -> None:
         first, last = command.parse_days(parser, arguments)
         days = command.days_between(first, last)
-        with spark_session(settings, "clean_events") as spark:
+        with spark_session(settings, TABLE.name) as spark:
             feeds.require_days(spark, settings.feeds.root, days)
             run(spark, settings, days)
 

@@ -15,8 +15,8 @@ from pyspark.sql.types import DateType, LongType, StringType, StructField, Struc
 from conf.settings import Settings
 from jobs import command
 from jobs.staging import snapshot_feeds
+from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import COUNTRY, TITLE_ID, Field
-from jobs.staging.steps import Feed
 from jobs.store.tables import Table
 
 MONETIZATION_TYPES = ("flatrate", "free", "ads", "rent", "buy")
@@ -43,9 +43,9 @@ TABLE = Table(
 )
 
 
-def feed() -> Feed:
+def feed_spec() -> FeedSpec:
     """The fields of the raw feed and what they must hold."""
-    return Feed(
+    return FeedSpec(
         "offers",
         (
             TITLE_ID,
@@ -67,11 +67,11 @@ def build_offers(lines: DataFrame) -> DataFrame:
 
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Merge the offers as of `ds`."""
-    snapshot_feeds.run(spark, settings, ds, feed(), TABLE, build_offers, changed=F.lit(False), copy_order=())
+    snapshot_feeds.run(spark, settings, ds, feed_spec(), TABLE, build_offers, changed=F.lit(False), copy_order=())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run_snapshot_job(__doc__, "clean_offers", run, argv)
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
 
 
 if __name__ == "__main__":

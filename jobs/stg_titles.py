@@ -16,8 +16,8 @@ from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, String
 from conf.settings import Settings
 from jobs import command
 from jobs.staging import snapshot_feeds
+from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import TITLE_ID, Field
-from jobs.staging.steps import Feed
 from jobs.store.tables import Table
 
 # Before the first film there was nothing to list; far ahead lies what somebody mistyped.
@@ -63,10 +63,10 @@ TABLE = Table(
 _FIELDS = TABLE.schema.fieldNames()[:14]
 
 
-def feed() -> Feed:
+def feed_spec() -> FeedSpec:
     """The fields of the raw feed and what they must hold."""
     years = f"from {_FIRST_YEAR} to {_LAST_YEAR}"
-    return Feed(
+    return FeedSpec(
         "titles",
         (
             TITLE_ID,
@@ -101,11 +101,11 @@ def is_changed() -> Column:
 
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     """Merge the catalogue as of `ds`."""
-    snapshot_feeds.run(spark, settings, ds, feed(), TABLE, build_titles, is_changed(), copy_order=())
+    snapshot_feeds.run(spark, settings, ds, feed_spec(), TABLE, build_titles, is_changed(), copy_order=())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run_snapshot_job(__doc__, "clean_titles", run, argv)
+    return command.run_snapshot_job(__doc__, TABLE.name, run, argv)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,10 @@ from jobs import command, stg_titles, title_stats, vocabularies
 from jobs.errors import JobError
 from jobs.features import text_encoder_terms, title_encoding
 from jobs.features.encoders.errors import EncoderError
-from jobs.staging import steps
-from jobs.staging.steps import Feed
+from jobs.staging import feed_staging
+from jobs.staging.feed_staging import FeedSpec
 from jobs.store import built_days, change_rows, tables
+from jobs.store.disk_cache import kept_on_disk
 from jobs.store.session import hadoop_path
 from jobs.store.tables import Table
 
@@ -45,7 +46,7 @@ KINDS = ("plot", "poster")
 ENCODED = ("title", *KINDS)
 _EMBEDDING = ArrayType(FloatType(), True)
 OBJECT_TYPE_IDS = {"movie": 2, "show": 3}
-POSTERS = Feed("posters", ())
+POSTERS = FeedSpec("posters", ())
 
 
 def _embedding_fields(kind: str, hashed: str) -> tuple[StructField, ...]:
@@ -299,8 +300,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     for kind, embedded, version in _embed(spark, settings, titles, known, ds):
         with_everything = with_embeddings(with_everything, kind, embedded, version)
     # Encoded once: what follows reads the rows several times.
-    with steps.kept_on_disk(build_features(with_everything, stats)) as rows:
-        steps.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
+    with kept_on_disk(build_features(with_everything, stats)) as rows:
+        feed_staging.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
         changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
         tables.retry_conflicts(
             TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)

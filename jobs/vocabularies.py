@@ -21,8 +21,8 @@ from pyspark.sql.types import DateType, IntegerType, LongType, StringType, Struc
 from conf.settings import MinCounts, Settings
 from jobs import command, stg_offers, stg_titles, title_stats
 from jobs.errors import JobError
-from jobs.staging import steps
 from jobs.store import built_days, change_rows, tables
+from jobs.store.disk_cache import kept_on_disk
 from jobs.store.tables import Table
 
 log = logging.getLogger("marquee")
@@ -120,7 +120,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         version = tables.version(settings, TABLE)
         known = tables.read_version(spark, settings, TABLE, version)
         new = give_ids(count_tokens(titles, offers, stats), known, ds, settings.vocabulary_min_counts)
-        with steps.kept_on_disk(new) as kept:
+        with kept_on_disk(new) as kept:
             if not kept.isEmpty():
                 # A second run of a night keeps the ids that the first gave.
                 own = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)

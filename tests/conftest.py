@@ -16,7 +16,7 @@ from tests import import_graph
 if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without it
     from pyspark.sql import SparkSession
 
-    from jobs.staging.steps import Feed
+    from jobs.staging.feed_staging import FeedSpec
     from jobs.store.tables import Table
 
 pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
@@ -136,7 +136,10 @@ def judge(spark: "SparkSession") -> Callable[..., dict[str, str | None]]:
     from jobs.staging import parsing
 
     def reasons(
-        feed: "Feed", lines: Mapping[str, str | bytes], feed_date: date = date(2024, 5, 1), max_line_bytes: int = 4096
+        feed: "FeedSpec",
+        lines: Mapping[str, str | bytes],
+        feed_date: date = date(2024, 5, 1),
+        max_line_bytes: int = 4096,
     ) -> dict[str, str | None]:
         rows = [(name, line.encode() if isinstance(line, str) else line, feed_date) for name, line in lines.items()]
         as_bytes = spark.createDataFrame(rows, "name string, line binary, feed_date date")

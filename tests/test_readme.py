@@ -352,8 +352,8 @@ def test_snippet_runs(guide: Guide) -> None:
 @pytest.mark.usefixtures("spark")
 def test_example_lines_are_good(feed: str, judge: Callable[..., dict[str, str | None]]) -> None:
     declared = {
-        **{"events": stg_events.feed(load_settings().staging), "titles": stg_titles.feed()},
-        **{"offers": stg_offers.feed(), "consents": stg_consents.feed(), "erasures": erase.feed()},
+        **{"events": stg_events.feed_spec(load_settings().staging), "titles": stg_titles.feed_spec()},
+        **{"offers": stg_offers.feed_spec(), "consents": stg_consents.feed_spec(), "erasures": erase.feed_spec()},
     }
     lines = re.findall(r"^    (\{.*\})$", README, re.MULTILINE)
     own = {line: line for line in lines if feed_of(json.loads(line)) == feed}

@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from jobs.errors import JobError
-from jobs.staging import erasures, feed_loads, feeds, steps
-from jobs.staging.steps import Feed
+from jobs.staging import erasures, feed_loads, feed_staging, feeds
+from jobs.staging.feed_staging import FeedSpec
 from jobs.store import tables
 from jobs.store.tables import Table
 
@@ -21,7 +21,7 @@ def run(
     spark: SparkSession,
     settings: Settings,
     ds: date,
-    feed: Feed,
+    feed: FeedSpec,
     table: Table,
     build: Callable[[DataFrame], DataFrame],
     changed: Column,
@@ -44,29 +44,29 @@ def run(
         log.info("%s: already holds the snapshot as of %s; ds=%s changes nothing", table.name, newest, ds)
         return
     erasures_before = erasures.version(settings)
-    with steps.parsed_lines(spark, settings, feed, files, ds) as parsed:
-        counts = steps.count_days(parsed, feed)
-        refused = steps.refused_days(settings, feed, counts)
-        rows = steps.good_rows(parsed, feed)
+    with feed_staging.parsed_lines(spark, settings, feed, files, ds) as parsed:
+        counts = feed_staging.count_days(parsed, feed)
+        refused = feed_staging.refused_days(settings, feed, counts)
+        rows = feed_staging.good_rows(parsed, feed)
         order = Window.partitionBy(*table.primary_key).orderBy(*copy_order, F.desc("file"), F.desc("line"))
         ranked = rows.withColumn("copy_rank", F.row_number().over(order))
         key = ", ".join(table.primary_key)
         duplicates = ranked.where("copy_rank > 1").select(
-            "feed_date", "file", F.lit(f"{key}{steps.COPY} another line").alias("reason"), "line"
+            "feed_date", "file", F.lit(f"{key}{feed_staging.COPY} another line").alias("reason"), "line"
         )
-        rejects = steps.explain_rejects(parsed, settings, feed).unionByName(duplicates)
-        steps.replace_rejects(rejects, settings, feed, [ds])
-        steps.raise_refused(refused)
-        counts = steps.with_duplicates(counts, duplicates)
+        rejects = feed_staging.explain_rejects(parsed, settings, feed).unionByName(duplicates)
+        feed_staging.replace_rejects(rejects, settings, feed, [ds])
+        feed_staging.raise_refused(refused)
+        counts = feed_staging.with_duplicates(counts, duplicates)
         snapshot = build(ranked.where("copy_rank = 1"))
         limit = settings.staging.max_removed_share
         tables.retry_conflicts(table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit))
         if erasures.version(settings) != erasures_before:
             raise JobError(f"{table.name}: someone was erased while it was loaded; run ds={ds} again")
-        steps.record_loads(spark, settings, feed, {ds: files}, counts)
+        feed_staging.record_loads(spark, settings, feed, {ds: files}, counts)
 
 
-def _newest_load(spark: SparkSession, settings: Settings, feed: Feed) -> date | None:
+def _newest_load(spark: SparkSession, settings: Settings, feed: FeedSpec) -> date | None:
     tables.ensure(spark, settings, feed_loads.TABLE)
     loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
     newest: date | None = loads.agg(F.max("ds")).collect()[0][0]

@@ -41,7 +41,7 @@ def test_bad_consents_are_rejected_with_their_reasons(
         "hash of 63 digits": _consent("u", True, hashed_email=EMAIL[:-1]),
     }
     sha = "hashed_email: expected a SHA-256 in hex, found"
-    verdicts = judge(stg_consents.feed(), lines)
+    verdicts = judge(stg_consents.feed_spec(), lines)
     # Missing or not true or false: either is said, depending on how empty text is read.
     assert verdicts.pop("empty consent") in ("marketing: missing", "marketing: expected true or false, found ")
     assert verdicts == {

@@ -17,8 +17,8 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, with_changes
 from jobs import stg_events
 from jobs.errors import JobError
-from jobs.staging import erasures, feed_loads, rejected_rows, steps
-from jobs.staging.steps import DayCounts
+from jobs.staging import erasures, feed_loads, feed_staging, rejected_rows
+from jobs.staging.feed_staging import DayCounts
 from jobs.store import tables
 
 WriteFeed = Callable[..., Path]
@@ -111,7 +111,7 @@ def verdicts(
     spark: SparkSession, settings_in: Callable[[Path], Settings], judge: Callable[..., dict[str, str | None]]
 ) -> dict[str, str | None]:
     lines = {**{name: line for name, (line, _) in REJECTED.items()}, **GOOD}
-    return judge(stg_events.feed(settings_in(Path("/nowhere")).staging), lines, _day(1))
+    return judge(stg_events.feed_spec(settings_in(Path("/nowhere")).staging), lines, _day(1))
 
 
 @pytest.mark.parametrize("name", REJECTED)
@@ -226,7 +226,7 @@ def test_unknown_fields_are_named_in_a_warning(
 ) -> None:
     counts = {_day(1): DayCounts(lines=10, unknown_fields=("mood", "weather"))}
     with caplog.at_level(logging.WARNING, logger="marquee"):
-        refused = steps.refused_days(settings, stg_events.feed(settings.staging), counts)
+        refused = feed_staging.refused_days(settings, stg_events.feed_spec(settings.staging), counts)
     assert refused == {}
     assert caplog.record_tuples == [
         ("marquee", logging.WARNING, "events: ds=2024-05-01: unknown fields, kept out: mood, weather")
@@ -240,7 +240,7 @@ def test_share_of_rejected_lines_may_be_reached_but_not_passed(spark: SparkSessi
         _day(2): DayCounts(lines=20, rejected=2),
         _day(3): DayCounts(),
     }
-    refused = steps.refused_days(settings, stg_events.feed(settings.staging), counts)
+    refused = feed_staging.refused_days(settings, stg_events.feed_spec(settings.staging), counts)
     assert refused == {
         _day(2): "events for ds=2024-05-02: 2 of 20 lines are bad, more than staging.max_rejected_share=0.05. "
         "Their reasons stand in rejected_rows"

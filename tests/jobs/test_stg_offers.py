@@ -44,7 +44,7 @@ def test_bad_offers_are_rejected_with_their_reasons(
         "country by name": _offer(country="Germany"),
         "country with a line end": _offer(country="D\n"),
     }
-    assert judge(stg_offers.feed(), lines) == {
+    assert judge(stg_offers.feed_spec(), lines) == {
         "plain": None,
         "lower-case country": None,
         "number for a provider": None,
@@ -59,7 +59,7 @@ def test_bad_offers_are_rejected_with_their_reasons(
 def test_line_end_is_no_part_of_a_country(spark: SparkSession) -> None:
     # Whether it is cut off or the line rejected: a country of three characters must not get into the table.
     lines = spark.createDataFrame([(_offer(country="DE\n"),)], "line string")
-    parsed = parsing.parse_lines(lines, stg_offers.feed().fields, max_line_bytes=4096)
+    parsed = parsing.parse_lines(lines, stg_offers.feed_spec().fields, max_line_bytes=4096)
     assert [row["country"] for row in parsed.where("is_good").collect() if row["country"] != "DE"] == []
 
 

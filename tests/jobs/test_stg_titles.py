@@ -70,7 +70,7 @@ GOOD = {
 
 @pytest.fixture(scope="module")
 def verdicts(spark: SparkSession, judge: Callable[..., dict[str, str | None]]) -> dict[str, str | None]:
-    return judge(stg_titles.feed(), {**{name: line for name, (line, _) in REJECTED.items()}, **GOOD})
+    return judge(stg_titles.feed_spec(), {**{name: line for name, (line, _) in REJECTED.items()}, **GOOD})
 
 
 @pytest.mark.parametrize("name", REJECTED)

@@ -1,4 +1,4 @@
-"""What every staging job does: read a feed's lines, part good from bad, refuse a bad day, account for every line."""
+"""Steps shared by all staging jobs: read a feed, reject bad lines, refuse bad days, account for every line."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
@@ -17,6 +16,7 @@ from jobs.errors import JobError
 from jobs.staging import erasures, feed_loads, feeds, parsing, rejected_rows
 from jobs.staging.feeds import FeedFile
 from jobs.store import tables
+from jobs.store.disk_cache import kept_on_disk
 
 log = logging.getLogger("marquee")
 
@@ -26,7 +26,7 @@ _MAX_UNKNOWN_FIELDS = 20
 
 
 @dataclass(frozen=True)
-class Feed:
+class FeedSpec:
     """A raw feed: its folder's name, its fields, and the column that names a person, if any."""
 
     name: str
@@ -52,7 +52,7 @@ class DayCounts:
 
 @contextmanager
 def parsed_lines(
-    spark: SparkSession, settings: Settings, feed: Feed, files: Sequence[FeedFile], ds: date | None = None
+    spark: SparkSession, settings: Settings, feed: FeedSpec, files: Sequence[FeedFile], ds: date | None = None
 ) -> Iterator[DataFrame]:
     """The feed's lines with a column per field, `feed_date`, `file`, `is_good`, `is_erased`.
 
@@ -67,16 +67,6 @@ def parsed_lines(
         yield kept
 
 
-@contextmanager
-def kept_on_disk(rows: DataFrame) -> Iterator[DataFrame]:
-    """`rows`, computed once however often they are read, until the block ends."""
-    kept = rows.persist(StorageLevel.DISK_ONLY)
-    try:
-        yield kept
-    finally:
-        kept.unpersist()
-
-
 def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, person_column: str | None) -> DataFrame:
     erased = erasures.read_erased(spark, settings) if person_column else None
     if erased is None:
@@ -86,7 +76,7 @@ def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, per
     return marked.withColumn("is_erased", F.col("user_hash").isNotNull()).drop("user_hash")
 
 
-def count_days(parsed: DataFrame, feed: Feed) -> dict[date, DayCounts]:
+def count_days(parsed: DataFrame, feed: FeedSpec) -> dict[date, DayCounts]:
     """Counts per feed day that has lines, duplicates not yet among them."""
     required = [field.name for field in feed.fields if field.is_required]
     unknown = F.array_sort(F.array_distinct(F.flatten(F.collect_set("unknown_fields"))))
@@ -112,7 +102,7 @@ def count_days(parsed: DataFrame, feed: Feed) -> dict[date, DayCounts]:
     return counts
 
 
-def refused_days(settings: Settings, feed: Feed, counts: Mapping[date, DayCounts]) -> dict[date, str]:
+def refused_days(settings: Settings, feed: FeedSpec, counts: Mapping[date, DayCounts]) -> dict[date, str]:
     """Why a day can't be loaded: a required field that no line has, or too large a share of rejected lines."""
     limit = settings.staging.max_rejected_share
     refused = {}
@@ -134,7 +124,7 @@ def refused_days(settings: Settings, feed: Feed, counts: Mapping[date, DayCounts
 
 
 def lost_days(
-    spark: SparkSession, settings: Settings, feed: Feed, days: Iterable[date], files: Sequence[FeedFile]
+    spark: SparkSession, settings: Settings, feed: FeedSpec, days: Iterable[date], files: Sequence[FeedFile]
 ) -> dict[date, str]:
     """Why a day can't be loaded again: it has rows, and the files they came from are gone."""
     empty = set(days) - {file.day for file in files}
@@ -157,20 +147,20 @@ def raise_refused(refused: Mapping[date, str]) -> None:
         raise JobError(f"{first}. Nothing of it was loaded{others}")
 
 
-def explain_rejects(parsed: DataFrame, settings: Settings, feed: Feed) -> DataFrame:
+def explain_rejects(parsed: DataFrame, settings: Settings, feed: FeedSpec) -> DataFrame:
     """The rejected lines: `feed_date`, `file`, `reason`, `line`."""
     bad = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
     explained = parsing.explain(bad, feed.fields, parsing.MAX_LINE_BYTES)
     return explained.select("feed_date", "file", "reason", "line")
 
 
-def good_rows(parsed: DataFrame, feed: Feed) -> DataFrame:
+def good_rows(parsed: DataFrame, feed: FeedSpec) -> DataFrame:
     """The rows that are good: the fields, `feed_date`, and `file` and `line` they came from."""
     names = [field.name for field in feed.fields]
     return parsed.where(F.col("is_good") & ~F.col("is_erased")).select(*names, "feed_date", "file", "line")
 
 
-def replace_rejects(rejects: DataFrame, settings: Settings, feed: Feed, days: Iterable[date]) -> None:
+def replace_rejects(rejects: DataFrame, settings: Settings, feed: FeedSpec, days: Iterable[date]) -> None:
     """Put `rejects` (as of `explain_rejects`) in place of what rejected_rows has of these feed days."""
     rows = rejects.select(
         F.lit(feed.name).alias("feed"),
@@ -185,7 +175,7 @@ def replace_rejects(rejects: DataFrame, settings: Settings, feed: Feed, days: It
 def record_loads(
     spark: SparkSession,
     settings: Settings,
-    feed: Feed,
+    feed: FeedSpec,
     files: Mapping[date, Sequence[FeedFile]],
     counts: Mapping[date, DayCounts],
 ) -> None:
@@ -208,7 +198,9 @@ def record_loads(
     _replace_days(frame, settings, feed_loads.TABLE, feed, files)
 
 
-def _replace_days(rows: DataFrame, settings: Settings, table: tables.Table, feed: Feed, days: Iterable[date]) -> None:
+def _replace_days(
+    rows: DataFrame, settings: Settings, table: tables.Table, feed: FeedSpec, days: Iterable[date]
+) -> None:
     tables.ensure(rows.sparkSession, settings, table)
     where = f"feed = '{feed.name}' AND ({tables.is_one_of('ds', days)})"
     tables.retry_conflicts(table, lambda: tables.replace(rows, settings, table, where))
@@ -220,7 +212,7 @@ def with_duplicates(counts: Mapping[date, DayCounts], duplicates: DataFrame) -> 
     return {ds: replace(count, duplicates=per_day.get(ds, 0)) for ds, count in counts.items()}
 
 
-def check_rows_written(feed: Feed, counts: Mapping[date, DayCounts], rows_written: int) -> None:
+def check_rows_written(feed: FeedSpec, counts: Mapping[date, DayCounts], rows_written: int) -> None:
     """Raise JobError unless exactly the lines counted as loaded were written."""
     expected = sum(count.loaded for count in counts.values())
     if rows_written != expected:
