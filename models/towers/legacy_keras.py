@@ -1,12 +1,12 @@
-"""TensorFlow with Keras 2, which `tensorflow-recommenders` is written for.
+"""TensorFlow with Keras 2, which `tensorflow-recommenders` and the TF classes of `transformers` are written for.
 
-The one place where models import TensorFlow from, since the choice must be made before anything imports it.
+Every other module imports TensorFlow from here: the environment variable must be set before anything imports it.
 """
 
 import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
-# What it says of the machine at every start would bury what a command says.
+# TensorFlow's messages about the machine would bury those of a command.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf

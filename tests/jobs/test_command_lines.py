@@ -39,7 +39,7 @@ def test_bare_spark_submit_runs_a_job(settings: Settings, write_feed: Callable[.
     write_feed(settings, "events/event_date=2024-05-01/a.jsonl.gz", line)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    job = str(ROOT / "jobs" / "clean_events.py")
+    job = str(ROOT / "jobs" / "stg_events.py")
     roots = ["--set", f"feeds.root={settings.feeds.root}", "--set", f"lake.root={settings.lake.root}"]
 
     done = subprocess.run(

@@ -471,7 +471,7 @@ def test_gap_is_named_with_the_command_that_fills_it(
     with pytest.raises(JobError, match=r"interactions for ds=2024-05-03: stg_events has no such feed day; .*clean_ev"):
         interactions.plan(settings, DAYS[:1], True)
     deliver(spark, settings, world, DAYS[:4])
-    command = r"python -m jobs\.clean_events --ds 2024-05-07"
+    command = r"python -m jobs\.stg_events --ds 2024-05-07"
     with pytest.raises(JobError, match=rf"interactions for ds=2024-05-07: .*run {command}"):
         interactions.plan(settings, DAYS[:5], False)
     with pytest.raises(JobError, match=r"ds=2024-05-04: its inputs are not built; run python -m jobs\.backfill"):

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from jobs.features.encoders.errors import EncoderError
-from jobs.features.encoders.legacy_keras import keras
 from jobs.features.encoders.unit import unit_rows
+from models.towers.legacy_keras import keras
 
 
 class KerasPosterEncoder:

@@ -17,8 +17,8 @@ import transformers  # only its attributes import TensorFlow, when they are aske
 from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
 
 from jobs.features.encoders.errors import EncoderError
-from jobs.features.encoders.legacy_keras import tf
 from jobs.features.encoders.unit import unit_rows
+from models.towers.legacy_keras import tf
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _STEPS = ("Transformer", "Pooling", "Normalize")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from jobs.features.encoders.errors import EncoderError
 from jobs.features.encoders.keras_poster import KerasPosterEncoder
-from jobs.features.encoders.legacy_keras import keras
+from models.towers.legacy_keras import keras
 
 SIZE = 48
 
