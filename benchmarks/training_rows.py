@@ -54,7 +54,6 @@ def _rows(
     columns = {
         "title_id": pa.array(title_ids[liked]),
         "country": pa.array(_COUNTRIES[random.integers(0, len(_COUNTRIES), count)]),
-        "weight": pa.array(np.ones(count, dtype=np.float32)),
         "sampling_probability": pa.array(shares[liked].astype(np.float32)),
         "history_title_ids": _lists(history),
         "history_weights": _lists(is_title.astype(np.float32)),

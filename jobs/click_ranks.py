@@ -34,6 +34,7 @@ TABLE = Table(
     primary_key=("title_id", "ds", "is_random", "rank"),
     stats_columns=("ds",),
     checks={"ranks_begin_at_1": "rank >= 1"},
+    is_derived=True,
 )
 
 

@@ -54,6 +54,7 @@ TABLE = Table(
     stats_columns=("ds", "known_ds"),
     checks={"known_after_it_happened": "known_ds >= ds", "times_in_order": "first_event_time <= last_event_time"},
     person_column="user_id",
+    is_derived=True,
 )
 
 _OPINIONS = ("like", "dislike", "rating")

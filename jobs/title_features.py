@@ -75,7 +75,6 @@ TABLE = Table(
             StructField("director_ids", _IDS, False, {"comment": "likewise; persons"}),
             StructField("release_date", DateType(), True, {"comment": "may lie ahead"}),
             StructField("release_year", IntegerType(), True),
-            StructField("runtime_minutes", IntegerType(), True),
             StructField("has_title", BooleanType(), False, {"comment": "whether it is to be encoded by itself"}),
             *_embedding_fields("title", "title and encoder"),
             StructField("has_plot", BooleanType(), False, {"comment": "whether there is a text to encode"}),
@@ -95,6 +94,7 @@ TABLE = Table(
         f"{kind}_embedding IS NULL AND {kind}_problem IS NULL)"
         for kind in ENCODED
     },
+    is_derived=True,
 )
 
 _COUNTS = ("count_positives_28d", "count_positives_ever")

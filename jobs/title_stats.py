@@ -1,13 +1,15 @@
 """title_stats: one row per title_id, country and ds: how often a title was interacted with, as of the end of `ds`.
 
 Reads interactions and title_stats as of the day before, writes title_stats. Country '*' is all countries together. An
-interaction counts on the day from which it is known. A table of change rows: there is a row on days on which a count
-changed (something came in, or fell out of a window), and for every title and country on a checkpoint day.
+interaction counts from the day on which it is known. A table of change rows: a row is written on days on which a count
+changed (an interaction came in, or a positive left a window), and for every title and country on a checkpoint day.
 """
 
 import sys
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -20,10 +22,8 @@ from jobs.store.tables import Table
 
 ALL_COUNTRIES = "*"
 KEYS = ("title_id", "country")
-# Days over which is counted; the count of all days is `ever`.
-WINDOWS = {"1d": 1, "7d": 7, "28d": 28}
-_KINDS = ("interactions", "positives")
-COUNTS = tuple(f"count_{kind}_{window}" for kind in _KINDS for window in (*WINDOWS, "ever"))
+WINDOWS = {"1d": 1, "28d": 28}  # days over which positives are counted, beside `ever`
+COUNTS = ("count_interactions_ever", *[f"count_positives_{window}" for window in (*WINDOWS, "ever")])
 
 TABLE = Table(
     name="title_stats",
@@ -39,13 +39,11 @@ TABLE = Table(
     primary_key=("title_id", "country", "ds"),
     stats_columns=("title_id", "ds"),
     checks={
-        f"windows_of_{kind}_nest": " AND ".join(
-            f"count_{kind}_{shorter} <= count_{kind}_{longer}"
-            for shorter, longer in zip(("1d", "7d", "28d"), ("7d", "28d", "ever"), strict=True)
-        )
-        + f" AND count_{kind}_1d >= 0"
-        for kind in _KINDS
+        "windows_nest": "count_positives_1d >= 0 AND count_positives_1d <= count_positives_28d"
+        " AND count_positives_28d <= count_positives_ever",
+        "positives_are_interactions": "count_positives_ever <= count_interactions_ever",
     },
+    is_derived=True,
 )
 
 
@@ -55,32 +53,34 @@ def daily_counts(rows: DataFrame, positive_min_weight: float) -> DataFrame:
     counts = [F.count("*").alias("interactions"), F.count_if(is_positive).alias("positives")]
     per_country = rows.groupBy("title_id", "country", F.col("known_ds").alias("ds")).agg(*counts)
     overall = per_country.groupBy("title_id", F.lit(ALL_COUNTRIES).alias("country"), "ds").agg(
-        *[F.sum(kind).alias(kind) for kind in _KINDS]
+        F.sum("interactions").alias("interactions"), F.sum("positives").alias("positives")
     )
     return per_country.unionByName(overall)
 
 
 def changes(daily: DataFrame, first: date, last: date) -> DataFrame:
-    """By how much each count changes, per key and day from `first` to `last`.
+    """By how much each count changes, per key and day from `first` to `last` on which one does.
 
-    What comes in on a day adds to every count, and leaves a window of n days n days later.
+    A positive adds to every count of positives on its day, and leaves a window of n days n days later.
     """
     steps = []
     for lag in (0, *WINDOWS.values()):
-        added = {window: (lag == 0) - (lag == length) for window, length in WINDOWS.items()} | {"ever": int(lag == 0)}
-        amounts = [
-            (F.col(kind) * added[window]).alias(f"count_{kind}_{window}")
-            for kind in _KINDS
-            for window in (*WINDOWS, "ever")
-        ]
-        steps.append(F.struct(F.date_add("ds", lag).alias("ds"), *amounts))
+        added = {window: int(lag == 0) - int(lag == length) for window, length in WINDOWS.items()}
+        amounts = {
+            "count_interactions_ever": F.col("interactions") * int(lag == 0),
+            **{f"count_positives_{window}": F.col("positives") * sign for window, sign in added.items()},
+            "count_positives_ever": F.col("positives") * int(lag == 0),
+        }
+        columns = [amount.alias(name) for name, amount in amounts.items()]
+        steps.append(F.struct(F.date_add("ds", lag).alias("ds"), *columns))
     moved = daily.select(*KEYS, F.explode(F.array(*steps)).alias("step")).select(*KEYS, "step.*")
-    due = moved.where(change_rows.between("ds", first, last))
+    is_change = reduce(or_, [F.col(name) != 0 for name in COUNTS])
+    due = moved.where(change_rows.between("ds", first, last) & is_change)
     return due.groupBy(*KEYS, "ds").agg(*[F.sum(name).alias(name) for name in COUNTS])
 
 
 def build_stats(daily: DataFrame, before: DataFrame, days: Sequence[date], checkpoint_days: int) -> DataFrame:
-    """Rows of the table for `days`, which follow each other.
+    """Rows of the table for `days`, which are consecutive.
 
     `daily` (of `daily_counts`) reaches 28 days further back; `before` is the table as of the day before the first.
     """
@@ -95,7 +95,7 @@ def build_stats(daily: DataFrame, before: DataFrame, days: Sequence[date], check
     start = before.withColumn("ds", F.lit(first - timedelta(days=1))).select(*steps.columns)
     so_far = Window.partitionBy(*KEYS).orderBy("ds").rowsBetween(Window.unboundedPreceding, 0)
     totals = start.unionByName(steps).withColumns({name: F.sum(name).over(so_far) for name in COUNTS})
-    # A checkpoint day has no row for a title that nobody had met by then.
+    # A checkpoint day has no row for a title without interactions by then.
     return totals.where(change_rows.between("ds", first, last) & (F.col("count_interactions_ever") > 0))
 
 
@@ -115,7 +115,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     tables.ensure(spark, settings, TABLE)
     expected = inputs(settings)
     first = days[0]
-    # Of the days before the first only those are read on which something leaves a window today.
+    # Of the days before the first only those are read whose positives leave a window on one of `days`.
     leaving = [first - timedelta(days=n) for n in range(1, max(WINDOWS.values()) + 1)]
     if len(days) == 1:
         leaving = [first - timedelta(days=n) for n in WINDOWS.values()]

@@ -60,10 +60,7 @@ TABLE = Table(
             StructField("ds", DateType(), False, {"comment": "UTC day it happened"}),
             StructField("known_ds", DateType(), False, {"comment": "day from which it is known"}),
             StructField("event_time", TimestampType(), False, {"comment": "the moment: its first event of the day"}),
-            StructField("hour", IntegerType(), False, {"comment": "of the moment, UTC, 0 to 23"}),
-            StructField("weekday", IntegerType(), False, {"comment": "of the moment, UTC, Monday is 0"}),
             StructField("country", StringType(), False, {"comment": "of the user at the moment"}),
-            StructField("weight", FloatType(), False, {"comment": "of the positive, 1 is a like"}),
             StructField("sampling_probability", FloatType(), False, {"comment": "title's share of earlier positives"}),
             *HISTORY_FIELDS,
             StructField("split", StringType(), False, {"comment": ", ".join(SPLITS)}),
@@ -78,6 +75,7 @@ TABLE = Table(
     },
     person_column="user_id",
     is_for_training=True,
+    is_derived=True,
 )
 
 
@@ -167,9 +165,7 @@ def build_examples(positives: DataFrame, options: Examples, positive_min_weight:
     moment = F.col("first_event_time")
     return ordered.select(
         *("user_id", "title_id", "ds", "known_ds", moment.alias("event_time")),
-        F.hour(moment).alias("hour"),
-        F.weekday(moment).alias("weekday"),
-        *("country", "weight", "sampling_probability"),
+        *("country", "sampling_probability"),
         *[
             value.alias(name)
             for name, value in history_entries.pad(F.col("entries"), moment, options.history_titles).items()

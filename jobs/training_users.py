@@ -41,6 +41,7 @@ TABLE = Table(
     checks={"has_a_title": "history_length > 0"},
     person_column="user_id",
     is_for_training=True,
+    is_derived=True,
 )
 
 

@@ -37,6 +37,7 @@ TABLE = Table(
     stats_columns=("ds",),
     checks={"has_a_title": "size(entries) > 0"},
     person_column="user_id",
+    is_derived=True,
 )
 
 _STATE = StructType(

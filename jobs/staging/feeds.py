@@ -18,8 +18,6 @@ _FEED_FILE = re.compile(r"\.jsonl(\.gz)?$")
 # Up to so many days are listed folder by folder; beyond, one listing of the whole feed is cheaper.
 _MAX_LISTED_DAYS = 100
 
-LINE_COLUMNS = ("line", "feed_date", "file")
-
 
 @dataclass(frozen=True)
 class FeedFile:

@@ -70,6 +70,7 @@ class Table:
     checks: Mapping[str, str] = field(default_factory=dict)
     person_column: str | None = None
     is_for_training: bool = False
+    is_derived: bool = False  # jobs.backfill builds all of it again from other tables
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
     found = StructType.fromJson(json.loads(delta_log.load(path).schema().to_json())).simpleString()
     expected = table.schema.simpleString()
     if found != expected:
-        raise JobError(f"{path}: expected {expected}, found {found}; move the table away or migrate it")
+        remedy = "move the table away or migrate it"
+        if table.is_derived:
+            remedy = "remove this folder and run python -m jobs.backfill, which builds the table again"
+        raise JobError(f"{path}: expected {expected}, found {found}; {remedy}")
 
 
 def _create(spark: SparkSession, path: str, table: Table) -> None:

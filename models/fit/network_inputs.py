@@ -10,7 +10,7 @@ from models.towers.legacy_keras import tf
 
 _HISTORY = ("history_title_ids", "history_weights", "history_ages_days", "country")
 USER_COLUMNS = _HISTORY
-EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "weight", "sampling_probability")
+EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "sampling_probability")
 FIRST_COUNTRY_ID = 2  # of the vocabulary; 0 is not known, 1 any other
 
 
@@ -41,7 +41,6 @@ class InputMaker:
         if "title_id" in batch:
             found["title_row"] = self.rows(batch["title_id"])
             found["sampling_probability"] = batch["sampling_probability"]
-            found["weight"] = batch["weight"]
         return found
 
     def rows(self, title_ids: tf.Tensor) -> tf.Tensor:

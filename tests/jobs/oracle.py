@@ -98,23 +98,22 @@ def is_positive(interaction: Interaction | Entry, rules: Rules) -> bool:
 
 
 def title_counts(met: Sequence[Interaction], as_of: date, rules: Rules) -> dict[tuple[int, str], tuple[int, ...]]:
-    """Per title and country the eight counts of title_stats, of titles that somebody had met by the end of `as_of`."""
+    """Per title and country the counts of title_stats, of titles that somebody had met by the end of `as_of`."""
     counts = {}
     keys = {(row.title_id, country) for row in met if row.known_ds <= as_of for country in (row.country, ALL)}
     for title_id, country in keys:
         values = []
-        for only_positives in (False, True):
-            for window_days in (1, 7, 28, 10_000):
-                values.append(
-                    sum(
-                        1
-                        for row in met
-                        if row.title_id == title_id
-                        and country in (row.country, ALL)
-                        and as_of - timedelta(days=window_days) < row.known_ds <= as_of
-                        and (is_positive(row, rules) or not only_positives)
-                    )
+        for only_positives, window_days in ((False, 10_000), (True, 1), (True, 28), (True, 10_000)):
+            values.append(
+                sum(
+                    1
+                    for row in met
+                    if row.title_id == title_id
+                    and country in (row.country, ALL)
+                    and as_of - timedelta(days=window_days) < row.known_ds <= as_of
+                    and (is_positive(row, rules) or not only_positives)
                 )
+            )
         counts[title_id, country] = tuple(values)
     return counts
 
@@ -200,8 +199,7 @@ def examples(
         rows.append(
             {
                 **{"user_id": row.user_id, "title_id": row.title_id, "ds": row.ds, "known_ds": row.known_ds},
-                **{"event_time": moment, "hour": moment.hour, "weekday": moment.weekday()},
-                **{"country": row.country, "weight": row.weight},
+                **{"event_time": moment, "country": row.country},
                 "sampling_probability": sampling_probability(row, met, rules),
                 **padded_history(kept, moment, rules.history_titles),
             }

@@ -11,8 +11,8 @@ from jobs.store import change_rows
 POSITIVE_MIN_WEIGHT = 0.25
 NEVER = 100_000  # days to a checkpoint
 FIRST = date(2024, 5, 3)  # day 19846 since 1970
-# (title_id, country, day, interactions of 1, 7 and 28 days and ever, the same of positives); day 1 is the first.
-Stats = tuple[int, str, int, tuple[int, ...], tuple[int, ...]]
+# (title_id, country, day, interactions ever, positives of 1 and 28 days and ever); day 1 is the first.
+Stats = tuple[int, str, int, int, tuple[int, ...]]
 
 
 def _day(day: int) -> date:
@@ -49,33 +49,35 @@ def _collect(stats: DataFrame, country: str | None = None) -> list[Stats]:
     for row in stats.collect():
         counts = [row[name] for name in title_stats.COUNTS]
         day = (row["ds"] - FIRST).days + 1
-        found.append((row["title_id"], row["country"], day, tuple(counts[:4]), tuple(counts[4:])))
+        found.append((row["title_id"], row["country"], day, counts[0], tuple(counts[1:])))
     return sorted(row for row in found if country in (None, row[1]))
 
 
-def test_counts_leave_their_windows(spark: SparkSession) -> None:
-    # Known from day 1: out of 1 day on day 2, out of 7 on day 8, out of 28 on day 29, and no row between.
+def test_positives_leave_their_windows(spark: SparkSession) -> None:
+    # Known from day 1: out of 1 day on day 2, out of 28 on day 29, and no row between.
     daily = _daily(spark, (1, "DE", 1, 1.0))
-    per_country = [
-        (1, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (2, (0, 1, 1, 1), (0, 1, 1, 1)),
-        (8, (0, 0, 1, 1), (0, 0, 1, 1)),
-        (29, (0, 0, 0, 1), (0, 0, 0, 1)),
-    ]
+    per_country = [(1, 1, (1, 1, 1)), (2, 1, (0, 1, 1)), (29, 1, (0, 0, 1))]
     expected = [(1, country, *row) for country in ("*", "DE") for row in per_country]
     assert _collect(_build(daily, _days(1, 40))) == expected
 
 
+def test_interaction_without_a_positive_has_one_row(spark: SparkSession) -> None:
+    # It is in no window, so that nothing changes on days 2 and 29.
+    daily = _daily(spark, (1, "DE", 1, 0.0))
+    assert _collect(_build(daily, _days(1, 40)), "DE") == [(1, "DE", 1, 1, (0, 0, 0))]
+
+
 def test_what_comes_in_makes_up_for_what_leaves(spark: SparkSession) -> None:
-    daily = _daily(spark, (1, "DE", 1, 1.0), (1, "DE", 2, 1.0), (1, "DE", 2, 0.0), (1, "DE", 8, 1.0))
-    assert _collect(_build(daily, _days(1, 9)), "DE") == [
-        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (1, "DE", 2, (2, 3, 3, 3), (1, 2, 2, 2)),
-        (1, "DE", 3, (0, 3, 3, 3), (0, 2, 2, 2)),
-        # Day 1 leaves the 7 days as one comes in: 3 - 1 + 1.
-        (1, "DE", 8, (1, 3, 4, 4), (1, 2, 3, 3)),
+    daily = _daily(spark, (1, "DE", 1, 1.0), (1, "DE", 2, 1.0), (1, "DE", 2, 0.0), (1, "DE", 29, 1.0))
+    assert _collect(_build(daily, _days(1, 30)), "DE") == [
+        (1, "DE", 1, 1, (1, 1, 1)),
+        # Day 1 leaves the 1 day as one comes in: 1 - 1 + 1.
+        (1, "DE", 2, 3, (1, 2, 2)),
+        (1, "DE", 3, 3, (0, 2, 2)),
+        # Day 1 leaves the 28 days as one comes in: 2 - 1 + 1.
+        (1, "DE", 29, 4, (1, 2, 3)),
         # Day 2 leaves, two interactions of which one is a positive.
-        (1, "DE", 9, (0, 1, 4, 4), (0, 1, 3, 3)),
+        (1, "DE", 30, 4, (0, 1, 3)),
     ]
 
 
@@ -83,52 +85,52 @@ def test_positives_begin_at_their_least_weight(spark: SparkSession) -> None:
     weights = (-1.0, 0.0, 0.2, 0.25, 1.0)
     daily = _daily(spark, *[(1, "DE", 1, weight) for weight in weights])
     # All five are interactions, the last two are positives.
-    assert _collect(_build(daily, _days(1, 1)), "DE") == [(1, "DE", 1, (5, 5, 5, 5), (2, 2, 2, 2))]
+    assert _collect(_build(daily, _days(1, 1)), "DE") == [(1, "DE", 1, 5, (2, 2, 2))]
 
 
 def test_all_countries_are_the_sum_of_each(spark: SparkSession) -> None:
     daily = _daily(spark, (1, "DE", 1, 1.0), (1, "FR", 1, 0.0), (1, "FR", 2, 1.0), (2, "FR", 2, 1.0))
     stats = _build(daily, _days(1, 2))
     assert _collect(stats) == [
-        (1, "*", 1, (2, 2, 2, 2), (1, 1, 1, 1)),
-        (1, "*", 2, (1, 3, 3, 3), (1, 2, 2, 2)),
-        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (1, "DE", 2, (0, 1, 1, 1), (0, 1, 1, 1)),
-        (1, "FR", 1, (1, 1, 1, 1), (0, 0, 0, 0)),
-        (1, "FR", 2, (1, 2, 2, 2), (1, 1, 1, 1)),
-        (2, "*", 2, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (2, "FR", 2, (1, 1, 1, 1), (1, 1, 1, 1)),
+        (1, "*", 1, 2, (1, 1, 1)),
+        (1, "*", 2, 3, (1, 2, 2)),
+        (1, "DE", 1, 1, (1, 1, 1)),
+        (1, "DE", 2, 1, (0, 1, 1)),
+        (1, "FR", 1, 1, (0, 0, 0)),
+        (1, "FR", 2, 2, (1, 1, 1)),
+        (2, "*", 2, 1, (1, 1, 1)),
+        (2, "FR", 2, 1, (1, 1, 1)),
     ]
 
 
 def test_checkpoint_day_has_a_row_for_every_title(spark: SparkSession) -> None:
-    # Every 5 days: days 5 (19850 = 5 * 3970) and 10. Title 2 is met on day 6, after the first of them.
+    # Every 5 days: days 5 (19850 = 5 * 3970) and 10. Title 2 has its first interaction on day 6, after day 5.
     daily = _daily(spark, (1, "DE", 1, 1.0), (2, "DE", 6, 1.0))
     stats = _build(daily, _days(1, 10), checkpoint_days=5)
     assert _collect(stats, "DE") == [
-        (1, "DE", 1, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (1, "DE", 2, (0, 1, 1, 1), (0, 1, 1, 1)),
-        (1, "DE", 5, (0, 1, 1, 1), (0, 1, 1, 1)),
-        (1, "DE", 8, (0, 0, 1, 1), (0, 0, 1, 1)),
-        (1, "DE", 10, (0, 0, 1, 1), (0, 0, 1, 1)),
-        (2, "DE", 6, (1, 1, 1, 1), (1, 1, 1, 1)),
-        (2, "DE", 7, (0, 1, 1, 1), (0, 1, 1, 1)),
-        (2, "DE", 10, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (1, "DE", 1, 1, (1, 1, 1)),
+        (1, "DE", 2, 1, (0, 1, 1)),
+        (1, "DE", 5, 1, (0, 1, 1)),
+        (1, "DE", 10, 1, (0, 1, 1)),
+        (2, "DE", 6, 1, (1, 1, 1)),
+        (2, "DE", 7, 1, (0, 1, 1)),
+        (2, "DE", 10, 1, (0, 1, 1)),
     ]
-    # Day 9 is read back to day 5, which has all who were there by then.
+    # Day 9 is read back to day 5, which has all titles with interactions by then.
     assert _collect(change_rows.as_of(stats, title_stats.KEYS, _day(9), 5), "DE") == [
-        (1, "DE", 8, (0, 0, 1, 1), (0, 0, 1, 1)),
-        (2, "DE", 7, (0, 1, 1, 1), (0, 1, 1, 1)),
+        (1, "DE", 5, 1, (0, 1, 1)),
+        (2, "DE", 7, 1, (0, 1, 1)),
     ]
 
 
 def test_build_goes_on_from_the_day_before(spark: SparkSession) -> None:
-    daily = _daily(spark, (1, "DE", 1, 1.0), (2, "FR", 2, 1.0), (1, "DE", 7, 1.0))
+    # What was known on day 6 leaves the 1 day on day 7, the first of the second build.
+    daily = _daily(spark, (1, "DE", 1, 1.0), (2, "FR", 2, 1.0), (1, "DE", 6, 1.0))
     for checkpoint_days in (5, NEVER):
-        whole = _build(daily, _days(1, 12), checkpoint_days=checkpoint_days)
+        whole = _build(daily, _days(1, 30), checkpoint_days=checkpoint_days)
         first = _build(daily, _days(1, 6), checkpoint_days=checkpoint_days)
         before = change_rows.as_of(first, title_stats.KEYS, _day(6), checkpoint_days)
-        second = _build(daily, _days(7, 12), before, checkpoint_days)
+        second = _build(daily, _days(7, 30), before, checkpoint_days)
         assert sorted(_collect(first) + _collect(second)) == _collect(whole)
-    # Nothing comes in or leaves on days 4 to 6.
-    assert _collect(_build(daily, _days(4, 6), change_rows.as_of(whole, title_stats.KEYS, _day(3), NEVER))) == []
+    # Nothing comes in or leaves on days 4 and 5.
+    assert _collect(_build(daily, _days(4, 5), change_rows.as_of(whole, title_stats.KEYS, _day(3), NEVER))) == []

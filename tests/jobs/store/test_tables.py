@@ -1,6 +1,7 @@
 """Tables: what is declared holds, a write replaces what it says, and of two writers none overwrites the other."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,10 @@ def test_table_that_declares_something_else_is_refused(spark: SparkSession, sett
         f"{settings.lake.root}/visits: expected struct<user_id:string,count_visits:bigint,ds:date>, found "
         "struct<user_id:string,count_visits:int,ds:date>; move the table away or migrate it"
     )
+    with pytest.raises(
+        JobError, match=r"; remove this folder and run python -m jobs\.backfill, which builds the table"
+    ):
+        tables.ensure(spark, settings, replace(_table(LongType()), is_derived=True))
 
 
 def test_write_replaces_exactly_what_it_names(spark: SparkSession, settings: Settings, read_rows: ReadRows) -> None:

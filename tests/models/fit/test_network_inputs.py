@@ -46,13 +46,11 @@ def test_countries_are_ids_of_the_vocabulary_and_1_where_it_lacks_them(maker: In
 def test_examples_bring_the_liked_title(maker: InputMaker) -> None:
     more = {
         "title_id": tf.constant([20, 77], tf.int64),
-        "weight": tf.constant([1.0, 0.5]),
         "sampling_probability": tf.constant([0.2, 0.1]),
     }
     found = maker.inputs(batch([[10], [30]], ["DE", "DE"], **more))
     assert found["title_row"].numpy().tolist() == [3, 0]
     np.testing.assert_allclose(found["sampling_probability"], [0.2, 0.1])
-    np.testing.assert_allclose(found["weight"], [1.0, 0.5])
 
 
 def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(

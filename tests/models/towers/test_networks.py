@@ -136,7 +136,6 @@ EXAMPLES = {
     "country": np.array([2, 0, 3, 1]),
     # Title 1 is liked by two: for each the other one is no negative; for the last it is in the history besides.
     "title_row": np.array([1, 5, 1, 7]),
-    "weight": np.ones(4, dtype=np.float32),
     "sampling_probability": POPULARITY[[0, 4, 0, 6]],
 }
 UNIFORM = 6
