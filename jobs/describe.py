@@ -114,15 +114,16 @@ def print_coverage(found: Sequence[title_content.Coverage]) -> None:
 
 
 def print_neighbours(settings: Settings, names: Sequence[str], count: int) -> None:
-    """Show the titles nearest to each named one. Raises JobError for a name that no title has."""
-    catalogue = title_content.Catalogue(settings)
-    for name in names:
-        position = catalogue.find(name)
-        shown = RichTable(title=f"Nearest to {catalogue.name(position)}")
+    """Show the titles nearest to each named one. Raises UnknownTitleError for a name that no title has."""
+    titles = title_content.EncodedTitles(settings)
+    for match in [titles.names.find(name) for name in names]:  # all of them, before anything is shown
+        if match.note:
+            print(match.note)
+        shown = RichTable(title=f"Nearest to {titles.names.label(match.row)}")
         columns = []
         for embedding in title_content.EMBEDDINGS:
             shown.add_column(f"by {embedding.removesuffix('_embedding')}")
-            near = catalogue.neighbours(position, embedding, count)
+            near = titles.neighbours(match.row, embedding, count)
             columns.append(["it has none"] if near is None else [f"{n.similarity:.2f}  {n.title}" for n in near])
         for row in zip_longest(*columns, fillvalue=""):
             shown.add_row(*row)

@@ -34,13 +34,14 @@ from conf.settings import Settings
 from lake.arrays import NO_TITLE
 from lake.model_names import ALS_BASELINE
 from lake.snapshot import LakeSnapshot
+from lake.title_names import TitleNames
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.catalogue import Catalogue, read_catalogue
 from models.data.model_tables import EVALUATION_TABLES
 from models.data.padded_histories import PaddedHistories, pad_newest_first
 from models.data.positives import Positives, read_positives
-from models.data.title_names import TitleNames, read_names
+from models.data.title_names import read_names
 from models.evaluation import segments
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
@@ -199,7 +200,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     for match in [names.find(wanted) for wanted in arguments.titles]:  # all of them, before anything is shown
         if match.note:
             print(match.note)
-        print_neighbours(beside.near, names, match.position, arguments.count)
+        print_neighbours(beside.near, names, match.row, arguments.count)
     if arguments.measure:
         evaluation_set = read_evaluation_set(beside.snapshot, arguments, beside.train, beside.catalogue)
         options, k = settings.evaluation, settings.evaluation.k[0]

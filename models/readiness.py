@@ -26,11 +26,12 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from lake.snapshot import LakeSnapshot
+from lake.title_names import TitleNames
 from models.blend.two_tower import TwoTower
 from models.data.catalogue import Catalogue, read_catalogue
 from models.data.model_tables import EVALUATION_TABLES
 from models.data.positives import read_positives
-from models.data.title_names import TitleNames, read_names
+from models.data.title_names import read_names
 from models.errors import ModelError
 from models.evaluation import comparison
 from models.studies.content_evidence import Evidence, Fields, Readiness, check, gather_evidence, judge

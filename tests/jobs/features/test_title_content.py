@@ -1,4 +1,4 @@
-"""What a person is told of plots and posters: how many there are, and which titles lie near another."""
+"""Coverage and neighbours of plots and posters, as jobs.describe prints them."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from deltalake import write_deltalake
 
 from conf.settings import Settings
 from jobs import describe, stg_titles, title_features
-from jobs.errors import JobError
 from jobs.features import title_content
-from jobs.features.title_content import Catalogue, Coverage, Neighbour
+from jobs.features.title_content import Coverage, EncodedTitles, Neighbour
 from jobs.store import tables
+from lake.title_names import UnknownTitleError
 
 # Vectors of length one, so that cosines can be read off: (1, 0), (.8, .6), (0, 1).
 EAST, NORTH_EAST, NORTH = [1.0, 0.0], [0.8, 0.6], [0.0, 1.0]
@@ -55,30 +55,34 @@ def test_no_features_cover_nothing(settings: Settings) -> None:
 
 
 def test_nearest_come_first_without_the_title_itself(lake: Settings) -> None:
-    catalogue = Catalogue(lake)
-    near = catalogue.neighbours(catalogue.find("Ronin"), "plot_embedding", 5)
+    titles = EncodedTitles(lake)
+    near = titles.neighbours(titles.names.find("Ronin").row, "plot_embedding", 5)
     # Of (.8, .6): .8 with (1, 0) and .6 with (0, 1); Thief has no plot.
     assert near is not None
     assert [(n.title, round(n.similarity, 5)) for n in near] == [("Heat (1995)", 0.8), ("Heat (1986)", 0.6)]
-    assert catalogue.neighbours(catalogue.find("Thief"), "poster_embedding", 1) == [Neighbour("Heat (1995)", 1.0)]
+    assert titles.neighbours(titles.names.find("Thief").row, "poster_embedding", 1) == [Neighbour("Heat (1995)", 1.0)]
 
 
 def test_title_without_an_embedding_has_no_neighbours(lake: Settings) -> None:
-    catalogue = Catalogue(lake)
-    assert catalogue.neighbours(catalogue.find("Thief"), "plot_embedding", 3) is None
-    assert catalogue.neighbours(catalogue.find("Ronin"), "poster_embedding", 3) is None
+    titles = EncodedTitles(lake)
+    assert titles.neighbours(titles.names.find("Thief").row, "plot_embedding", 3) is None
+    assert titles.neighbours(titles.names.find("Ronin").row, "poster_embedding", 3) is None
+
+
+def _label(titles: EncodedTitles, name: str) -> str:
+    return titles.names.label(titles.names.find(name).row)
 
 
 def test_of_titles_of_one_name_the_one_liked_most_is_meant_unless_the_year_is_given(lake: Settings) -> None:
-    catalogue = Catalogue(lake)
-    assert catalogue.name(catalogue.find("HEAT")) == "Heat (1995)"
-    assert catalogue.name(catalogue.find("heat (1986)")) == "Heat (1986)"
-    assert catalogue.name(catalogue.find("Thief")) == "Thief"
+    titles = EncodedTitles(lake)
+    assert _label(titles, "HEAT") == "Heat (1995)"
+    assert _label(titles, "heat (1986)") == "Heat (1986)"
+    assert _label(titles, "Thief") == "Thief"
 
 
-def test_unknown_name_ends_with_those_that_come_near(lake: Settings) -> None:
-    with pytest.raises(JobError, match=r"^no title 'Rohin'; near are: Ronin \(1998\)"):
-        Catalogue(lake).find("Rohin")
+def test_unknown_name_is_refused_with_names_that_are_near(lake: Settings) -> None:
+    with pytest.raises(UnknownTitleError, match=r"^no title is called 'Rohin'; near are Ronin \(1998\)"):
+        describe.print_neighbours(lake, ["Rohin"], 1)
 
 
 def test_neighbours_are_printed_by_plot_and_by_poster(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
