@@ -1,7 +1,7 @@
-"""A user's history as a list of entries, the latest first, one per title: how it is merged, cut and padded.
+"""User histories as lists of entries, one per title: collect, merge, cut and pad them.
 
-An entry is (event_time, title_id, weight, is_opinion, country, opinion_time): the last time the user met the title, and
-the weight of the last opinion, or, while there is none, of the strongest event.
+An entry is (event_time, title_id, weight, is_opinion, country, opinion_time): the time of the last interaction, and the
+weight of the last opinion, or, without an opinion, of the strongest event.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from pyspark.sql.types import (
     ArrayType,
     BooleanType,
     FloatType,
+    IntegerType,
     LongType,
     StringType,
     StructField,
@@ -21,7 +22,7 @@ from pyspark.sql.types import (
 
 from lake.arrays import NO_TITLE
 
-# Time and title come first, since that is what entries are sorted by.
+# Time and title come first: entries are sorted by their fields in order.
 ENTRY = StructType(
     [
         StructField("event_time", TimestampType(), True),
@@ -34,6 +35,14 @@ ENTRY = StructType(
     ]
 )
 ENTRIES = ArrayType(ENTRY, True)
+
+# The columns that `pad` makes, for the tables that have them.
+PADDED_FIELDS = (
+    StructField("history_title_ids", ArrayType(LongType()), False, {"comment": "the latest first; padded with -1"}),
+    StructField("history_weights", ArrayType(FloatType()), False, {"comment": "padded with 0"}),
+    StructField("history_ages_days", ArrayType(FloatType()), False, {"comment": "before the moment; padded with 0"}),
+    StructField("history_length", IntegerType(), False, {"comment": "titles in the lists"}),
+)
 
 
 def no_entries() -> Column:
@@ -64,8 +73,8 @@ def collect_entries(interactions: DataFrame, keys: tuple[str, ...]) -> DataFrame
 def merge(older: Column, newer: Column) -> Column:
     """The entries of both lists, one per title, in no order.
 
-    Neither list holds a title twice. Of two opinions on a title the later stays, whichever list it is in: an event may
-    have become known late.
+    Neither list holds a title twice. Of two opinions on a title the later stays, whichever list holds it: an event may
+    become known late.
     """
     return _let(
         F.transform(newer, lambda entry: entry["title_id"]),
@@ -73,7 +82,9 @@ def merge(older: Column, newer: Column) -> Column:
             F.filter(older, lambda entry: ~F.array_contains(titles, entry["title_id"])),
             _let(
                 F.filter(older, lambda entry: F.array_contains(titles, entry["title_id"])),
-                lambda met: F.transform(newer, lambda entry: _merge_entry(_of_title(met, entry["title_id"]), entry)),
+                lambda known: F.transform(
+                    newer, lambda entry: _merge_entry(_of_title(known, entry["title_id"]), entry)
+                ),
             ),
         ),
     )
@@ -85,7 +96,7 @@ def latest(entries: Column, count: int) -> Column:
 
 
 def _merge_entry(known: Column, entry: Column) -> Column:
-    """One entry of two for the same title; `known` is null where there is but one."""
+    """`known` and `entry`, of one title, as one entry; `known` may be null."""
     is_known_later = known["event_time"] > entry["event_time"]
     is_known_newer = known["opinion_time"] > entry["opinion_time"]
     by_time = F.when(is_known_newer, known["weight"]).otherwise(entry["weight"])
@@ -111,12 +122,12 @@ def _of_title(entries: Column, title_id: Column) -> Column:
 
 
 def _let(value: Column, body: Callable[[Column], Column]) -> Column:
-    """`body` of `value`, which is computed once however often `body` uses it: Spark's SQL has no LET."""
+    """`body(value)` with `value` computed once, however often `body` uses it: Spark's SQL has no LET."""
     return F.get(F.transform(F.array(value), body), F.lit(0))
 
 
 def pad(entries: Column, moment: Column, length: int) -> dict[str, Column]:
-    """The columns that training reads of `entries` (the latest first), each list `length` long.
+    """The values of PADDED_FIELDS from `entries` (the latest first), each list `length` long.
 
     Ids are padded with NO_TITLE, the other lists with 0. Ages are days before `moment`.
     """

@@ -22,6 +22,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from conf.settings import Settings, with_changes
 from jobs import interactions, stg_events, stg_titles, title_stats, training_examples, training_users, user_histories
 from jobs.errors import JobError
+from jobs.features import splits
 from jobs.staging import feed_loads
 from jobs.store import built_days, change_rows, tables
 from jobs.store.tables import Table
@@ -639,7 +640,7 @@ def test_history_before_ones_own_split_has_the_part_of_its_moment_that_is_traine
     splits = dict.fromkeys((9, 1, 2), "train") | {3: "validation", 5: "test"}
     labelled = [("ann", title, moments[title], split) for title, split in splits.items()]
     examples = spark.createDataFrame(labelled, "user_id string, title_id long, event_time timestamp, split string")
-    found = training_users.entries_before_own_split(met, examples)
+    found = training_users.entries_before_cut(met, examples)
     titles = {row["user_id"]: sorted(entry["title_id"] for entry in row["entries"]) for row in found.collect()}
     # 4 was met in that second too, without liking.
     assert titles == {"ann": [1, 2, 4, 9], "bob": [9]}
@@ -665,7 +666,7 @@ def test_no_split_trains_on_everything(
 
 def _held_out(spark: SparkSession, titles: Sequence[int], share: float, seed: int) -> set[int]:
     ids = spark.range(min(titles), max(titles) + 1).withColumnRenamed("id", "title_id")
-    kept_out = ids.where(training_examples.is_held_out(F.col("title_id"), share, seed))
+    kept_out = ids.where(splits.is_held_out(F.col("title_id"), share, seed))
     return {row["title_id"] for row in kept_out.collect()}
 
 
