@@ -1,9 +1,9 @@
-"""title_features: one row per title_id: what models know of a title, as of the newest night.
+"""title_features: one row per title_id: the features that models read of a title, as of the newest night.
 
 Reads stg_titles, vocabularies, title_stats and the poster files in `feeds.posters_dir`; writes title_features,
-text_encoder_terms where an encoder is fitted, and rejected_rows. A plot or poster is encoded again only when it, or its
-encoder, changed. A title without a plot or poster has no embedding, and says so: a zero would look like a value. A
-poster that can't be used is in rejected_rows, feed `posters`, with the reason.
+text_encoder_terms where an encoder is fitted, and rejected_rows. A plot or poster is encoded again only when it or its
+encoder changed. A title without a plot or poster has a null embedding: zeros would look like a value. A poster that
+can't be used goes to rejected_rows, feed `posters`, with the reason.
 """
 
 import logging
@@ -27,16 +27,15 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from conf.settings import Settings, Text, TextField, TitleFeatures
+from conf.settings import Settings, TitleFeatures
 from jobs import command, stg_titles, title_stats, vocabularies
 from jobs.errors import JobError
-from jobs.features import text_encoder_terms, title_encoding
+from jobs.features import encoder_inputs, text_encoder_terms, title_encoding
 from jobs.features.encoders.errors import EncoderError
 from jobs.staging import feed_staging
 from jobs.staging.feed_staging import FeedSpec
 from jobs.store import built_days, change_rows, tables
 from jobs.store.disk_cache import kept_on_disk
-from jobs.store.session import hadoop_path
 from jobs.store.tables import Table
 
 log = logging.getLogger("marquee")
@@ -116,11 +115,11 @@ def with_ids(titles: DataFrame, vocabulary: DataFrame, options: TitleFeatures) -
         _mention("title", "title_index", F.col("title_id").cast("string")),
         _mention("language", "language_id", F.col("original_language")),
     )
-    mentions = titles.select("title_id", F.posexplode(F.concat(*lists, single)).alias("position", "mention"))
-    mentions = mentions.select("title_id", "position", "mention.*")
+    mentions = titles.select("title_id", F.posexplode(F.concat(*lists, single)).alias("order", "mention"))
+    mentions = mentions.select("title_id", "order", "mention.*")
     known = mentions.join(vocabulary.select("kind", "token", "id"), on=["kind", "token"], how="left")
     id_of = F.coalesce("id", F.lit(vocabularies.UNKNOWN_ID))
-    in_order = F.sort_array(F.collect_list(F.struct("position", id_of.alias("id"))))
+    in_order = F.sort_array(F.collect_list(F.struct("order", id_of.alias("id"))))
     per_list = known.groupBy("title_id", "name").agg(F.array_distinct(in_order["id"]).alias("ids"))
     per_title = per_list.groupBy("title_id").agg(
         F.map_from_entries(F.collect_list(F.struct("name", "ids"))).alias("ids")
@@ -139,84 +138,22 @@ def _padded(ids: Column, length: int) -> Column:
     return F.slice(F.concat(F.coalesce(ids, F.array().cast(_IDS)), padding), 1, length).cast(_IDS)
 
 
-def text_of(options: Text) -> Column:
-    """What the text encoder reads of a row of stg_titles; null where that is nothing, or a wanted plot is missing."""
-    text = F.substring(
-        F.concat_ws(". ", *[_sentence(field) for field in options.fields]), 1, text_encoder_terms.MAX_CHARS
-    )
-    is_there = F.trim(text) != ""
-    if "plot" in options.fields:
-        is_there &= F.trim(F.coalesce("plot", F.lit(""))) != ""
-    return F.when(is_there, text)
-
-
-def _sentence(field: TextField) -> Column:
-    """What a field says; null where a title lacks it."""
-    match field:
-        case "title" | "plot":
-            said = F.trim(field)
-        case "title_and_year":
-            year = F.concat(F.lit(" ("), "release_year", F.lit(")"))
-            said = F.concat(_sentence("title"), F.coalesce(year, F.lit("")))
-        case "directed_by":
-            said = F.concat(F.lit("Directed by "), _sentence("directors"))
-        case "starring":
-            said = F.concat(F.lit("Starring "), _sentence("cast"))
-        case _:
-            said = F.concat_ws(", ", field)
-    return F.nullif(said, F.lit(""))
-
-
-def poster_files(spark: SparkSession, folder: str) -> DataFrame:
-    """`poster, uri, size_bytes, changed_at` of the files in a folder; none where there is no such folder."""
-    schema = "poster string, uri string, size_bytes long, changed_at timestamp"
-    filesystem, path = hadoop_path(spark, folder)
-    if not filesystem.exists(path):
-        log.warning("feeds.posters_dir: no folder %s; no title has a poster", folder)
-        return spark.createDataFrame([], schema)
-    # Its contents are not read: no column of them is asked for.
-    files = spark.read.format("binaryFile").load(folder)
-    uri = F.regexp_replace("path", "^(file:)/+", "file:///")
-    return files.select(
-        F.element_at(F.split("path", "/"), -1).alias("poster"),
-        F.regexp_replace(uri, "^s3a:", "s3:").alias("uri"),
-        F.col("length").alias("size_bytes"),
-        F.col("modificationTime").alias("changed_at"),
-    )
-
-
-def texts_to_encode(titles: DataFrame, text: Column, version: str) -> DataFrame:
-    """`title_id, hash, text` of the titles that have a text."""
-    texts = titles.select("title_id", text.alias("text")).where("text IS NOT NULL")
-    return texts.withColumn("hash", F.sha2(F.concat_ws("\n", F.lit(version), "text"), 256))
-
-
-def posters_to_encode(titles: DataFrame, files: DataFrame, version: str) -> DataFrame:
-    """`title_id, hash, uri, size_bytes` of the titles that name a poster; the last two null where no file has the name.
-
-    `files` are of `poster_files`.
-    """
-    named = titles.where("poster IS NOT NULL").select("title_id", "poster").join(files, on="poster", how="left")
-    parts = ("poster", "size_bytes", F.unix_micros("changed_at"), F.lit(version))
-    return named.select("title_id", F.sha2(F.to_json(F.struct(*parts)), 256).alias("hash"), "uri", "size_bytes")
-
-
 def with_embeddings(titles: DataFrame, kind: str, embedded: DataFrame, version: str) -> DataFrame:
-    """`titles` with the columns of a kind (plot, poster); `embedded` is of `title_encoding.encode_changed`."""
+    """`titles` with the columns of a kind of content; `embedded` comes from `title_encoding.encode_changed`."""
     columns = {name: f"{kind}_{name}" for name in title_encoding.RESULT}
     joined = titles.join(embedded.withColumnsRenamed(columns), on="title_id", how="left")
-    has_it = F.col(f"{kind}_hash").isNotNull()
-    return joined.withColumns({f"has_{kind}": has_it, f"{kind}_encoder": F.when(has_it, F.lit(version))})
+    is_present = F.col(f"{kind}_hash").isNotNull()
+    return joined.withColumns({f"has_{kind}": is_present, f"{kind}_encoder": F.when(is_present, F.lit(version))})
 
 
 def without_embeddings(titles: DataFrame, kind: str) -> DataFrame:
-    """`titles` with the columns of a kind that is not to be encoded."""
+    """`titles` with the columns of a kind that is not encoded, all null."""
     nothing = {field.name: F.lit(None).cast(field.dataType) for field in _embedding_fields(kind, "")}
     return titles.withColumns({f"has_{kind}": F.lit(False), **nothing})
 
 
 def build_features(titles: DataFrame, stats: DataFrame) -> DataFrame:
-    """Rows of the table, but for `updated_ds`, from titles that have ids and embeddings; `stats` as of one day."""
+    """Rows of the table without `updated_ds`, from titles that have ids and embeddings; `stats` as of one day."""
     overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
     joined = titles.join(overall.select("title_id", *_COUNTS), on="title_id", how="left")
     object_type_id = F.lit(vocabularies.UNKNOWN_ID)
@@ -236,9 +173,9 @@ def build_features(titles: DataFrame, stats: DataFrame) -> DataFrame:
 
 
 def unusable_posters(features: DataFrame, titles: DataFrame, ds: date) -> DataFrame:
-    """The posters that were looked at on `ds` and can't be used, as rejected lines."""
-    new = features.where(F.col("poster_problem").isNotNull() & (F.col("poster_ds") == F.lit(ds)))
-    return new.join(titles.select("title_id", "poster"), on="title_id").select(
+    """Posters that were read on `ds` and can't be used, as rejected lines."""
+    unusable = features.where(F.col("poster_problem").isNotNull() & (F.col("poster_ds") == F.lit(ds)))
+    return unusable.join(titles.select("title_id", "poster"), on="title_id").select(
         F.lit(ds).alias("feed_date"),
         F.concat(F.lit("posters/"), "poster").alias("file"),
         F.col("poster_problem").alias("reason"),
@@ -249,12 +186,13 @@ def unusable_posters(features: DataFrame, titles: DataFrame, ds: date) -> DataFr
 def _embed(
     spark: SparkSession, settings: Settings, titles: DataFrame, known: DataFrame, ds: date
 ) -> Iterator[tuple[str, DataFrame, str]]:
-    """Per kind its name, the embeddings of all titles, and the version of the encoder.
+    """For each kind of content its name, the embeddings of all titles, and the version of the encoder.
 
     Raises JobError for an encoder that can't be loaded.
     """
     options = settings.title_features
-    texts = texts_to_encode(titles, text_of(options.text), "").select("title_id", "text")
+    plot_text = encoder_inputs.text_of(options.text)
+    texts = encoder_inputs.texts_to_encode(titles, plot_text, "").select("title_id", "text")
     fitted = text_encoder_terms.load_or_fit(spark, settings, texts, ds) if options.text.encoder == "tfidf" else None
     text_source = title_encoding.text_source(options.text, fitted)
     poster_source = title_encoding.poster_source(options.posters)
@@ -264,14 +202,15 @@ def _embed(
         raise JobError(f"{TABLE.name}: {error}") from None
 
     encode_texts = partial(title_encoding.encode_texts, source=text_source)
-    texts_by_kind = {"plot": text_of(options.text)}
+    texts_by_kind = {"plot": plot_text}
     if options.text.encodes_titles:
         texts_by_kind["title"] = F.trim("title")
     for kind, text in texts_by_kind.items():
-        wanted = texts_to_encode(titles, text, text_version)
-        yield kind, title_encoding.encode_changed(wanted, known, kind, encode_texts, ds), text_version
+        texts = encoder_inputs.texts_to_encode(titles, text, text_version)
+        yield kind, title_encoding.encode_changed(texts, known, kind, encode_texts, ds), text_version
 
-    posters = posters_to_encode(titles, poster_files(spark, settings.feeds.posters_dir), poster_version)
+    files = encoder_inputs.poster_files(spark, settings.feeds.posters_dir)
+    posters = encoder_inputs.posters_to_encode(titles, files, poster_version)
     encode_posters = partial(
         title_encoding.encode_posters,
         source=poster_source,
@@ -294,13 +233,13 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     stats = change_rows.as_of(
         tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, settings.change_rows.checkpoint_days
     )
-    with_everything = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE), options)
+    features = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE), options)
     if not options.text.encodes_titles:
-        with_everything = without_embeddings(with_everything, "title")
+        features = without_embeddings(features, "title")
     for kind, embedded, version in _embed(spark, settings, titles, known, ds):
-        with_everything = with_embeddings(with_everything, kind, embedded, version)
+        features = with_embeddings(features, kind, embedded, version)
     # Encoded once: what follows reads the rows several times.
-    with kept_on_disk(build_features(with_everything, stats)) as rows:
+    with kept_on_disk(build_features(features, stats)) as rows:
         feed_staging.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
         changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
         tables.retry_conflicts(

@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, with_changes
 from jobs import stg_titles, title_features, vocabularies
 from jobs.errors import JobError
-from jobs.features import text_encoder_terms
+from jobs.features import encoder_inputs, text_encoder_terms
 from jobs.staging import rejected_rows
 from jobs.store import tables
 
@@ -101,10 +101,10 @@ def test_text_is_a_sentence_for_each_field_that_a_title_has(spark: SparkSession,
         schema,
     )
     fields = ["title_and_year", "genres", "directed_by", "starring", "plot"]
-    text = title_features.text_of(with_changes(settings, {"title_features.text.fields": fields}).title_features.text)
+    text = encoder_inputs.text_of(with_changes(settings, {"title_features.text.fields": fields}).title_features.text)
     plain = ["title", "cast", "directors"]
     without_plot = with_changes(settings, {"title_features.text.fields": plain}).title_features.text
-    rows = titles.select(text, title_features.text_of(without_plot)).collect()
+    rows = titles.select(text, encoder_inputs.text_of(without_plot)).collect()
     assert [tuple(row) for row in rows] == [
         (
             "Up (2009). Family, Comedy. Directed by Pete Docter, Bob Peterson. Starring Ed Asner. A house flies.",
