@@ -1,14 +1,14 @@
-"""Backfill: run the jobs for a range of days, in order of dependency, side by side where they are independent.
+"""Backfill: run the jobs for a range of days, in order of dependency, in parallel where they are independent.
 
 Reads the raw feeds; writes the tables named by --only, or all. Days are taken in chunks of `backfill.max_chunk_days`
 and `backfill.max_chunk_bytes`, one Spark run each: thousands of nearly empty days are a few runs. A chunk is written
 whole or not at all, so a backfill that was killed is run again, and with --skip-complete goes on where it was: it
-leaves out days whose files, and whatever else they are made of, have not changed since they were built.
+leaves out days whose files and other inputs have not changed since they were built.
 
-Where a day changes what tables say of the days after it, those are built again too. Tables that say how things stand
-are made as of the newest day of the lake.
+Where a day changes the rows of later days, those are built again too. Tables without days of their own, such as
+title_features, are built as of the newest day of the lake.
 
-Ends with the lines of each feed and where they went, counted in the tables themselves.
+At the end it prints the lines of each feed and where they went, counted in the tables.
 """
 
 import logging
@@ -57,13 +57,13 @@ def chunks(days: Sequence[date], size_bytes: Mapping[date, int], max_bytes: int,
 def incomplete_days(
     spark: SparkSession, settings: Settings, feed: str, days: Sequence[date], files: Sequence[FeedFile]
 ) -> list[date]:
-    """The days that were never loaded, or whose files have changed since."""
+    """The days that were never loaded, or whose files have changed since their load."""
     tables.ensure(spark, settings, feed_loads.TABLE)
     loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed)
     loaded = loads.where(tables.is_one_of("ds", days)).select("ds", "fingerprint").collect()
     fingerprints = {row["ds"]: row["fingerprint"] for row in loaded}
-    files_of_day = feeds.by_day(files, days)
-    return [day for day, own in files_of_day.items() if fingerprints.get(day) != feeds.fingerprint(own)]
+    by_day = feeds.by_day(files, days)
+    return [day for day, day_files in by_day.items() if fingerprints.get(day) != feeds.fingerprint(day_files)]
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
     """Run the jobs of the tables `only` (all where empty) over `days`.
 
     A staging job that fails stops neither the others nor, for a refused day, the chunks after it; then JobError is
-    raised with the first failure, and no table is derived from half of the feeds.
+    raised with the first failure, and no derived table is built from incomplete feeds.
     """
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -99,8 +99,8 @@ def _run_staging(
             futures.append(pool.submit(run_job, spark, settings, job, days, skip_complete, report))
         failures = [failure for future in futures for failure in future.result()]
     if failures:
-        others = f" ({len(failures) - 1} more runs failed; see above)" if len(failures) > 1 else ""
-        raise JobError(f"{failures[0]}{others}")
+        more = f" ({len(failures) - 1} more runs failed; see above)" if len(failures) > 1 else ""
+        raise JobError(f"{failures[0]}{more}")
 
 
 def _run_derived(
@@ -111,7 +111,7 @@ def _run_derived(
     skip_complete: bool,
     progress: Progress,
 ) -> None:
-    """One after the other, since each reads what the one before it wrote."""
+    """Run the jobs of derived tables one after the other, since each reads what the one before it wrote."""
     for job in catalog.DERIVED_JOBS:
         if only and job.table.name not in only:
             continue
@@ -158,7 +158,7 @@ def _run_job(
     skip_complete: bool,
     report: _Report,
 ) -> list[JobError]:
-    """Run one job over `days`, step by step; returns the failures, each of which is in the log."""
+    """Run one job over `days`, step by step; returns the failures, which are logged too."""
     failures = []
     try:
         steps = _steps(spark, settings, job, days, skip_complete)
@@ -178,7 +178,7 @@ def _run_job(
 def _steps(
     spark: SparkSession, settings: Settings, job: DailyJob | SnapshotJob, days: Sequence[date], skip_complete: bool
 ) -> list[_Step]:
-    """The Spark runs that `days` need: one per chunk, or one for the last day where the feed is whole every time."""
+    """The Spark runs that `days` need: one per chunk, or, for a snapshot feed, one for the last day."""
     name = job.table.name
     if isinstance(job, SnapshotJob):
         return [_Step(f"{name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
@@ -187,14 +187,16 @@ def _steps(
     wanted = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
     log.info("%s: %d of %d days to load", name, len(wanted), len(days))
     limits = settings.backfill
-    size_bytes = {day: sum(file.size_bytes for file in own) for day, own in feeds.by_day(files, wanted).items()}
+    size_bytes = {
+        day: sum(file.size_bytes for file in day_files) for day, day_files in feeds.by_day(files, wanted).items()
+    }
     parts = chunks(wanted, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
     return [_Step(f"{name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part)) for part in parts]
 
 
 @dataclass(frozen=True)
 class FeedAccount:
-    """The lines of a feed over some days, and where they are, counted in the tables."""
+    """The lines of a feed over some days and where they went, counted in the tables."""
 
     feed: str
     lines: int
@@ -209,30 +211,31 @@ class FeedAccount:
 
 
 def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> list[FeedAccount]:
-    """Add up what came in on `days` and what stands in the tables, per feed that was loaded.
+    """Count the lines that came in on `days` and the rows that the tables have of them, per feed that was loaded.
 
     Lines are those that the loads counted; rows and rejected lines are counted anew in their tables. A snapshot feed
-    stands with its newest load, if that lies in `days`.
+    is counted by its newest load within `days`.
     """
     for table in (feed_loads.TABLE, rejected_rows.TABLE):
-        tables.ensure(spark, settings, table)  # no feed at all makes neither
+        tables.ensure(spark, settings, table)  # without any feed neither was made
     is_wanted = F.expr(tables.is_one_of("ds", days))
     loads = tables.read(spark, settings, feed_loads.TABLE).where(is_wanted)
     rejects = tables.read(spark, settings, rejected_rows.TABLE).where(is_wanted)
     accounts = []
     for job in catalog.STAGING_JOBS:
-        own = loads.where(F.col("feed") == job.feed)
-        bad = rejects.where(F.col("feed") == job.feed)
-        newest = own.agg(F.max("ds")).collect()[0][0]
+        feed_days = loads.where(F.col("feed") == job.feed)
+        rejected = rejects.where(F.col("feed") == job.feed)
+        newest = feed_days.agg(F.max("ds")).collect()[0][0]
         if newest is None:
             continue
         rows = tables.read(spark, settings, job.table)
         if isinstance(job, DailyJob):
             rows = rows.where(tables.is_one_of("feed_date", days))
         else:
-            own, bad, rows = own.where(F.col("ds") == newest), bad.where(F.col("ds") == newest), _listed(rows)
-        sums = own.agg(F.sum("count_lines"), F.sum("count_duplicates"), F.sum("count_erased")).collect()[0]
-        accounts.append(FeedAccount(job.feed, sums[0], rows.count(), bad.count(), sums[1], sums[2]))
+            is_newest = F.col("ds") == newest
+            feed_days, rejected, rows = feed_days.where(is_newest), rejected.where(is_newest), _listed(rows)
+        sums = feed_days.agg(F.sum("count_lines"), F.sum("count_duplicates"), F.sum("count_erased")).collect()[0]
+        accounts.append(FeedAccount(job.feed, sums[0], rows.count(), rejected.count(), sums[1], sums[2]))
     return accounts
 
 
@@ -241,7 +244,7 @@ def _listed(rows: DataFrame) -> DataFrame:
 
 
 def print_accounts(accounts: Sequence[FeedAccount], days: Sequence[date]) -> None:
-    """Show where the lines went. Raises JobError where they do not add up."""
+    """Print where the lines went. Raises JobError where they do not add up."""
     shown = RichTable(title=f"Lines that came in, {days[0]} to {days[-1]}, and where they are")
     for heading in ("feed", "lines", "rows in the table", "in rejected_rows", "of these copies", "erased", "adds up"):
         shown.add_column(heading, justify="left" if heading in ("feed", "adds up") else "right")
@@ -255,7 +258,7 @@ def print_accounts(accounts: Sequence[FeedAccount], days: Sequence[date]) -> Non
 
 
 def _days(spark: SparkSession, settings: Settings, first: date | None, last: date | None) -> list[date]:
-    """The days asked for; what was left open is where the feed begins or ends."""
+    """The days of the arguments; an omitted end is that of the events feed."""
     if not (first and last):
         begins, ends = feeds.first_and_last_day(spark, settings.feeds.root)
         first, last = first or begins, last or ends

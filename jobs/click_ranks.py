@@ -1,8 +1,8 @@
 """click_ranks: one row per title, day it was known, kind of order and rank: how often it was shown there, and clicked.
 
-Reads stg_events, writes click_ranks. A click is a `detail_view` with a rank. Where titles stand in random order
-(`position_bias.random_variant`), how often each rank is clicked says how much the rank decides: see
-models/debiasing. `ds` is the day from which events are known, as in jobs/interactions.py.
+Reads stg_events, writes click_ranks. A click is a `detail_view` with a rank. Clicks per rank of titles in random order
+(`position_bias.random_variant`) measure the position bias: see models/debiasing. `ds` is the day from which
+events are known, as in jobs/interactions.py.
 """
 
 import sys
@@ -40,9 +40,9 @@ TABLE = Table(
 
 def build_click_ranks(events: DataFrame, random_variant: str) -> DataFrame:
     """Rows of the table from `stg_events` rows that have `known_ds`."""
-    placed = events.where("rank >= 1 AND event_type IN ('impression', 'detail_view')")
+    ranked = events.where("rank >= 1 AND event_type IN ('impression', 'detail_view')")
     is_random = F.coalesce(F.col("variant") == random_variant, F.lit(False))
-    counted = placed.groupBy("title_id", F.col("known_ds").alias("ds"), is_random.alias("is_random"), "rank").agg(
+    counted = ranked.groupBy("title_id", F.col("known_ds").alias("ds"), is_random.alias("is_random"), "rank").agg(
         F.count_if(F.col("event_type") == "impression").alias("count_impressions"),
         F.count_if(F.col("event_type") == "detail_view").alias("count_clicks"),
     )
@@ -50,7 +50,7 @@ def build_click_ranks(events: DataFrame, random_variant: str) -> DataFrame:
 
 
 def inputs(settings: Settings) -> dict[date, str]:
-    """Per loaded feed day a hash of what its rows are made of."""
+    """A hash of the inputs of a day's rows, per loaded feed day."""
     start = built_days.hash_inputs(TABLE, settings.position_bias.random_variant)
     return interactions.inputs_of_events(settings, start)
 

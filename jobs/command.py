@@ -1,4 +1,4 @@
-"""The command lines of jobs: days, Spark's errors, and the two usual kinds of job."""
+"""Command lines of jobs: arguments for days, short Spark errors, and the two usual kinds of job."""
 
 import argparse
 import logging
@@ -39,7 +39,7 @@ def add_days(command: argparse.ArgumentParser) -> None:
 
 
 def parse_days(command: argparse.ArgumentParser, arguments: Namespace) -> tuple[date, date]:
-    """First and last day asked for; ends with code 2 where they make no range."""
+    """First and last day of the arguments; exits with code 2 where they make no range."""
     if arguments.ds and not (arguments.first or arguments.last):
         return arguments.ds, arguments.ds
     if arguments.ds or not (arguments.first and arguments.last):
@@ -67,7 +67,7 @@ def run(
     work: Callable[[Settings, Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """`command_line.run` for a job: what Spark raises becomes one line too."""
+    """`command_line.run` for a job: Spark's errors too become one line."""
 
     def with_short_errors(settings: Settings, arguments: Namespace) -> int | None:
         try:
@@ -79,7 +79,7 @@ def run(
 
 
 def _first_line(error: PySparkException | Py4JJavaError) -> str:
-    """What Spark said, with the innermost cause: its traces run over hundreds of lines."""
+    """Spark's message with its innermost cause: its traces run over hundreds of lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return " <- ".join(dict.fromkeys([lines[0] if lines else type(error).__name__, *causes[-1:]]))
@@ -88,16 +88,16 @@ def _first_line(error: PySparkException | Py4JJavaError) -> str:
 def run_snapshot_job(
     doc: str | None, name: str, work: Callable[[SparkSession, Settings, date], None], argv: Sequence[str] | None
 ) -> int:
-    """The command line of a job whose feed is whole every time: it works once, as of the last day asked for."""
+    """Command line of a job that reads a whole snapshot: it runs once, as of the last day of the arguments."""
     parse = parser(doc)
     add_days(parse)
 
-    def staged(settings: Settings, arguments: Namespace) -> None:
+    def run_last_day(settings: Settings, arguments: Namespace) -> None:
         _, last = parse_days(parse, arguments)
         with spark_session(settings, name) as spark:
             work(spark, settings, last)
 
-    return run(parse, staged, argv)
+    return run(parse, run_last_day, argv)
 
 
 def run_day_job(
@@ -107,7 +107,7 @@ def run_day_job(
     work: Callable[[SparkSession, Settings, Sequence[date]], None],
     argv: Sequence[str] | None,
 ) -> int:
-    """The command line of a derived table's job: `plan` says which days a request for days builds, `work` does it."""
+    """Command line of a derived table's job: `plan` gives the days to build for those requested, `work` builds them."""
     parse = parser(doc)
     add_days(parse)
     parse.add_argument("--skip-complete", action="store_true", help="leave out days that are built and not stale")

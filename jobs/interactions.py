@@ -1,11 +1,11 @@
-"""interactions: one row per user_id, title_id, ds and known_ds: what a user's events of a day say of a title.
+"""interactions: one row per user_id, title_id, ds and known_ds: a user's events of a day with a title, as one weight.
 
 Reads stg_events, writes interactions. `known_ds` is the day from which the row is known: the later of `ds`, the day it
-happened, and the feed day that delivered it. What is made of interactions goes by `known_ds`, so that a late event
-changes the days from which it is known and none before.
+happened, and the feed day that delivered it. Derived tables go by `known_ds`, so that a late event changes no day
+before it was known.
 
-A row's weight is that of the day's last opinion (like, dislike, rating), and where there is none that of the strongest
-other event. A rating weighs (rating - rating_neutral) / (max_rating - rating_neutral), so a low one is a negative.
+The weight is that of the day's last opinion (like, dislike, rating), or, without an opinion, that of the strongest
+event. A rating weighs (rating - rating_neutral) / (max_rating - rating_neutral), so a low one is a negative.
 """
 
 import sys
@@ -75,7 +75,7 @@ def build_interactions(events: DataFrame, weights: Interactions, max_rating: flo
     """Rows of the table from `stg_events` rows that have `known_ds`."""
     weighted = events.withColumn("weight", event_weight(weights, max_rating)).where("weight IS NOT NULL")
     is_opinion = F.col("event_type").isin(*_OPINIONS)
-    # The id decides between two events of one moment, so that any order of rows gives the same.
+    # Of two events of one moment the id decides, so that the order of rows does not matter.
     moment = F.struct("event_time", "event_id")
     rows = weighted.groupBy("user_id", "title_id", "ds", "known_ds").agg(
         F.max_by("weight", F.when(is_opinion, moment)).alias("opinion"),
@@ -93,21 +93,21 @@ def build_interactions(events: DataFrame, weights: Interactions, max_rating: flo
 def with_known_ds(events: DataFrame) -> DataFrame:
     """`stg_events` rows with the day from which they are known.
 
-    A clock that is ahead may date an event after its feed day; it counts from the day it claims.
+    Where a clock is ahead, an event is dated after its feed day, and is known from that date.
     """
     return events.withColumn("known_ds", F.greatest("ds", "feed_date"))
 
 
 def inputs(settings: Settings) -> dict[date, str]:
-    """Per loaded feed day a hash of what its interactions are made of."""
+    """A hash of the inputs of a day's interactions, per loaded feed day."""
     return inputs_of_events(settings, built_days.hash_inputs(TABLE, settings.interactions, settings.staging.max_rating))
 
 
 def inputs_of_events(settings: Settings, start: str) -> dict[date, str]:
-    """Per loaded feed day a hash of `start` and the events that are known from it.
+    """A hash of `start` and the files of the events known from a day, per loaded feed day.
 
-    Events of one day are delivered before or on it, and an earlier feed day within the copy window may take a copy
-    away from it, so the files of that window count.
+    Events known from a day were delivered on it or before, and an earlier feed day within the copy window may hold the
+    copy that is kept, so the files of that window count.
     """
     fingerprints = feed_loads.fingerprints(settings, "events")
     window = settings.staging.copy_window_days + stg_events.MAX_DAYS_AHEAD

@@ -1,7 +1,7 @@
 """stg_consents: one row per user_id. Source: the raw feed `consents`, all consents as of today.
 
-Reads <feeds.root>/consents/*.jsonl[.gz]; writes stg_consents, rejected_rows and feed_loads. Who is no longer in the
-feed has given no consent and is deleted. Of several lines for one person a refusal stays before a consent.
+Reads <feeds.root>/consents/*.jsonl[.gz]; writes stg_consents, rejected_rows and feed_loads. A user who is no
+longer in the feed has given no consent and is deleted. Of several lines of one user a refusal is kept over a consent.
 """
 
 import sys

@@ -1,11 +1,11 @@
 """stg_events: one row per event_id, in the partition of its UTC day. Source: the raw feed `events`.
 
 Reads <feeds.root>/events/event_date=<ds>/*.jsonl[.gz]; writes stg_events, rejected_rows and feed_loads of that feed
-day. An event that is delivered late lands in the partition of its own day, beside the feed day it became known on.
+day. A late event goes to the partition of the day it happened, under the feed day that delivered it.
 
-Copies of an event: the one of the earliest feed day stays; within a feed day the one with the earliest event_time,
-then the one whose line sorts first. The others stand in rejected_rows. Copies are looked for in the partitions of the
-incoming events' own days, and of the `staging.copy_window_days` around their feed day.
+Of several copies of an event the one of the earliest feed day is kept; within a feed day the one with the earliest
+event_time, then the one whose line sorts first. The others go to rejected_rows. Copies are looked for in the partitions
+of the days on which the incoming events happened, and of the `staging.copy_window_days` around their feed day.
 """
 
 import sys
@@ -127,10 +127,10 @@ def feed_spec(settings: Staging) -> FeedSpec:
 
 
 def rank_copies(events: DataFrame, known: DataFrame) -> DataFrame:
-    """The events that exist more than once, ranked: `copy_rank` 1 stays.
+    """Events that exist more than once, ranked: `copy_rank` 1 is kept.
 
-    `events` are incoming, `known` (event_id, feed_date) are those of other feed days that the table holds. Rows come
-    out with the columns of `events`, `is_known`, `copy_rank` and `first_feed_date`, the day of the one that stays.
+    `events` are incoming, `known` (event_id, feed_date) are those of other feed days that the table holds. Rows have
+    the columns of `events`, `is_known`, `copy_rank` and `first_feed_date`, the feed day of the copy that is kept.
     """
     ids = events.select("event_id").unionAll(known.select("event_id"))
     copied = ids.groupBy("event_id").count().where("count > 1").select("event_id")
@@ -144,14 +144,14 @@ def rank_copies(events: DataFrame, known: DataFrame) -> DataFrame:
 
 
 def keep_first(events: DataFrame, copies: DataFrame) -> DataFrame:
-    """`events` with one row per event_id; `copies` as of `rank_copies`."""
+    """`events` with one row per event_id; `copies` come from `rank_copies`."""
     single = events.join(copies.select("event_id").distinct(), on="event_id", how="left_anti")
     first = copies.where(~F.col("is_known") & (F.col("copy_rank") == 1)).select(*events.columns)
     return single.unionByName(first)
 
 
 def explain_copies(copies: DataFrame) -> DataFrame:
-    """The incoming copies that do not stay: `feed_date`, `file`, `reason`, `line`."""
+    """Incoming copies that are not kept: `feed_date`, `file`, `reason`, `line`."""
     reason = F.concat(F.lit(f"event_id{feed_staging.COPY} an event of feed day "), F.col("first_feed_date"))
     later = copies.where(~F.col("is_known") & (F.col("copy_rank") > 1))
     return later.select("feed_date", "file", reason.alias("reason"), "line")
@@ -160,9 +160,8 @@ def explain_copies(copies: DataFrame) -> DataFrame:
 def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     """Stage the feed days `days`. A day without files is an empty day, unless rows were loaded from it before.
 
-    A day that comes after one that is already loaded, but was delivered before it, takes with it the loaded days that
-    hold copies of its events, so that the order of runs does not matter. Raises JobError for refused days, after the
-    others were written.
+    Later feed days that are already loaded and hold copies of the events of `days` are staged again with them, so that
+    the order of runs does not matter. Raises JobError for refused days, after the others were written.
     """
     tables.ensure(spark, settings, TABLE)
     later = tables.retry_conflicts(TABLE, lambda: _load(spark, settings, days))
@@ -171,7 +170,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
 
 
 def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> set[date]:
-    """One attempt. Returns the loaded days that must be staged again together with `days`; if any, it wrote nothing."""
+    """Load `days` once. Where loaded days must be staged again with them, returns these and writes nothing."""
     spec = feed_spec(settings.staging)
     version, erasures_version = tables.version(settings, TABLE), erasures.version(settings)
     files = feeds.list_events(spark, settings.feeds.root, sorted(days))
@@ -188,7 +187,7 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
             later = _overtaken_days(copies)
             if later - set(days):
                 return later
-            # A later day that is refused can't be staged again to give up its copies: then no day is loaded.
+            # A later day that is refused can't be staged again without its copies: then no day is loaded.
             if later:
                 feed_staging.replace_rejects(rejects.where(~is_loadable), settings, spec, refused)
                 feed_staging.raise_refused(refused)
@@ -209,7 +208,7 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
 
 
 def _overtaken_days(copies: DataFrame) -> set[date]:
-    """The feed days whose loaded events are copies of ones that came earlier."""
+    """The feed days whose loaded events are copies of events of earlier feed days."""
     overtaken = copies.where("is_known AND copy_rank > 1").select("feed_date").distinct()
     return {row["feed_date"] for row in overtaken.collect()}
 
@@ -217,12 +216,12 @@ def _overtaken_days(copies: DataFrame) -> set[date]:
 def _known_near(
     spark: SparkSession, settings: Settings, version: int, events: DataFrame, days: Sequence[date]
 ) -> DataFrame:
-    """Events of other feed days, as of `version`, that a copy of an incoming one could be among."""
-    own_days = {row["ds"] for row in events.select("ds").distinct().collect()}
+    """Events of other feed days, as of `version`, among which copies of `events` may be."""
+    event_days = {row["ds"] for row in events.select("ds").distinct().collect()}
     window = settings.staging.copy_window_days
     around = {day + timedelta(days=n) for day in days for n in range(-window, window + 1)}
     held = tables.read_version(spark, settings, TABLE, version)
-    near = held.where(F.col("ds").isin(own_days | around)).where(f"NOT ({tables.is_one_of('feed_date', days)})")
+    near = held.where(F.col("ds").isin(event_days | around)).where(f"NOT ({tables.is_one_of('feed_date', days)})")
     return near.select("event_id", "feed_date")
 
 

@@ -1,7 +1,7 @@
 """stg_offers: one row per (title_id, country, provider_id, monetization_type). Source: the raw feed `offers`.
 
 Reads <feeds.root>/offers/*.jsonl[.gz], all offers as of today; writes stg_offers, rejected_rows and feed_loads. An
-offer that the feed no longer has is deleted.
+offer that is no longer in the feed is deleted.
 """
 
 import sys
@@ -61,7 +61,7 @@ def feed_spec() -> FeedSpec:
 
 
 def build_offers(lines: DataFrame) -> DataFrame:
-    """Table rows of good lines: the key is all there is."""
+    """Table rows of good lines: only the key."""
     return lines.select(*TABLE.primary_key)
 
 

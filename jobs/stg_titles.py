@@ -1,8 +1,8 @@
 """stg_titles: one row per title_id. Source: the raw feed `titles`, the whole catalogue as of today.
 
-Reads <feeds.root>/titles/*.jsonl[.gz]; writes stg_titles, rejected_rows and feed_loads. A title that the catalogue no
-longer has is kept, with the day it was gone, since past interactions point to it. Of several lines with one title_id
-the one in the last file by name stays, in one file the one that sorts last.
+Reads <feeds.root>/titles/*.jsonl[.gz]; writes stg_titles, rejected_rows and feed_loads. A title that is no longer
+in the catalogue is kept, with the day it was removed, since past interactions point to it. Of several lines with one
+title_id the one in the last file by name is kept, within one file the one that sorts last.
 """
 
 import sys
@@ -20,7 +20,7 @@ from jobs.staging.feed_staging import FeedSpec
 from jobs.staging.parsing import TITLE_ID, Field
 from jobs.store.tables import Table
 
-# Before the first film there was nothing to list; far ahead lies what somebody mistyped.
+# No film is older, and a year further ahead is a typing error.
 _FIRST_YEAR, _LAST_YEAR = 1870, 2150
 _LISTS = ("production_countries", "genres", "themes", "cast", "directors")
 # Nulls are refused by the feed's fields; a list that forbids them by type can't be merged by Delta.
@@ -88,7 +88,7 @@ def feed_spec() -> FeedSpec:
 
 
 def build_titles(lines: DataFrame) -> DataFrame:
-    """Table rows of good lines: absent lists become empty, and a hash tells whether anything changed."""
+    """Table rows of good lines: missing lists become empty, and a hash shows whether anything changed."""
     empty = F.array().cast("array<string>")
     titles = lines.withColumns({name: F.coalesce(name, empty) for name in _LISTS})
     content = F.to_json(F.struct(*[F.col(name) for name in _FIELDS]))

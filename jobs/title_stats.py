@@ -100,7 +100,7 @@ def build_stats(daily: DataFrame, before: DataFrame, days: Sequence[date], check
 
 
 def inputs(settings: Settings) -> dict[date, str]:
-    """Per day with interactions a hash of all that its counts are made of."""
+    """A hash of all inputs of a day's counts, per day with interactions."""
     start = built_days.hash_inputs(TABLE, settings.change_rows, settings.interactions.positive_min_weight)
     return built_days.chain(built_days.read(settings, interactions.TABLE), start)
 

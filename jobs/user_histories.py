@@ -1,8 +1,8 @@
-"""user_histories: one row per user_id and ds: the last titles a user met, with weights and times, as of its end.
+"""user_histories: one row per user_id and ds: the titles of a user's last interactions, with weights and times.
 
-Reads interactions and user_histories as of the day before, writes user_histories. A table of change rows: a user has a
-row on days on which something of theirs became known, and on every checkpoint day. Times are kept instead of ages,
-which would be wrong the next day.
+Reads interactions and user_histories as of the day before, writes user_histories. A row is as of the end of `ds`. A
+table of change rows: a user has a row on days on which an interaction became known, and on every checkpoint day. Times
+are stored instead of ages, which would be wrong the next day.
 """
 
 import sys
@@ -53,7 +53,7 @@ _STATES = ArrayType(_STATE, True)
 def build_histories(
     new: DataFrame, before: DataFrame, days: Sequence[date], max_titles: int, checkpoint_days: int
 ) -> DataFrame:
-    """Rows of the table for `days`, which follow each other.
+    """Rows of the table for `days`, which are consecutive.
 
     `new` are the interactions that became known on these days, `before` is the table as of the day before the first.
     """
@@ -63,10 +63,10 @@ def build_histories(
     active = entries.join(counts, on=["user_id", "known_ds"]).withColumnRenamed("known_ds", "ds")
     if change_rows.checkpoints(days, checkpoint_days):
         users = before.select("user_id").unionByName(active.select("user_id")).distinct()
-        nothing = change_rows.with_checkpoints(active.limit(0), users, days, checkpoint_days)
-        nothing = nothing.join(active.select("user_id", "ds"), on=["user_id", "ds"], how="left_anti")
+        inactive = change_rows.with_checkpoints(active.limit(0), users, days, checkpoint_days)
+        inactive = inactive.join(active.select("user_id", "ds"), on=["user_id", "ds"], how="left_anti")
         filled = {"entries": history_entries.no_entries(), "count_interactions": F.lit(0)}
-        active = active.unionByName(nothing.withColumns(filled))
+        active = active.unionByName(inactive.withColumns(filled))
     steps = active.groupBy("user_id").agg(
         F.sort_array(F.collect_list(F.struct("ds", "entries", "count_interactions"))).alias("steps")
     )
@@ -80,7 +80,7 @@ def build_histories(
 
 
 def _walk(start: Column, steps: Column, max_titles: int) -> Column:
-    """How a history stood after each step, from how it stood at the start (null where there was none)."""
+    """The states of a history after each of `steps`, from its state at the start (null where there was none)."""
     empty = F.struct(
         F.lit(None).cast("date").alias("ds"),
         history_entries.no_entries().alias("entries"),
@@ -102,7 +102,7 @@ def _walk(start: Column, steps: Column, max_titles: int) -> Column:
 
 
 def inputs(settings: Settings) -> dict[date, str]:
-    """Per day with interactions a hash of all that the histories as of its end are made of."""
+    """A hash of all inputs of the histories as of a day, per day with interactions."""
     start = built_days.hash_inputs(TABLE, settings.change_rows, settings.histories)
     return built_days.chain(built_days.read(settings, interactions.TABLE), start)
 
@@ -118,10 +118,10 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     expected = inputs(settings)
     new = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", days))
     checkpoint_days = settings.change_rows.checkpoint_days
-    known = change_rows.read_back(tables.read(spark, settings, TABLE), days[0] - timedelta(days=1), checkpoint_days)
+    recent = change_rows.read_back(tables.read(spark, settings, TABLE), days[0] - timedelta(days=1), checkpoint_days)
     if not change_rows.checkpoints(days, checkpoint_days):
-        known = known.join(new.select("user_id").distinct(), on="user_id", how="left_semi")
-    before = change_rows.newest(known, KEYS)
+        recent = recent.join(new.select("user_id").distinct(), on="user_id", how="left_semi")
+    before = change_rows.newest(recent, KEYS)
     rows = build_histories(new, before, days, settings.histories.max_titles, checkpoint_days)
     with erasures.none_meanwhile(settings, TABLE):
         written = tables.replace_days(rows, settings, TABLE, "ds", days)

@@ -1,9 +1,8 @@
-"""vocabularies: one row per kind and token, with the id that models know it by.
+"""vocabularies: one row per kind and token, with the id that models use for it.
 
-Reads stg_titles, stg_offers and title_stats, writes vocabularies. An id is given once and never changes, so that
-yesterday's model reads today's rows: new tokens get the ids after the last, the most frequent first, then by alphabet.
-Id 0 is padding and 1 is unknown; neither has a row. A token gets its id on the first night on which it occurs often
-enough.
+Reads stg_titles, stg_offers and title_stats, writes vocabularies. An id never changes, so that yesterday's model reads
+today's rows: new tokens get the ids after the last one, the most frequent first, then in alphabetical order. Id 0 is
+padding and 1 is unknown; neither has a row. A token gets its id on the first night on which it occurs often enough.
 
 Ids depend on the order of the nights, so a night before the newest one is refused.
 """
@@ -55,9 +54,10 @@ TABLE = Table(
 
 
 def count_tokens(titles: DataFrame, offers: DataFrame, stats: DataFrame) -> DataFrame:
-    """`kind, token, count`: titles that name a token, for a country and provider offers too, for a title positives.
+    """`kind, token, count`: how often each token occurs.
 
-    `stats` are title_stats as of one day.
+    A token of a title's metadata counts once per title, a country also once per offer and per interaction, a provider
+    once per offer, a title once per positive. `stats` are title_stats as of one day.
     """
 
     def tokens(rows: DataFrame, kind: str, token: Column, count: Column | None = None) -> DataFrame:
@@ -65,8 +65,8 @@ def count_tokens(titles: DataFrame, offers: DataFrame, stats: DataFrame) -> Data
         return rows.select(F.lit(kind).alias("kind"), token.alias("token"), number.cast("long").alias("count"))
 
     overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
-    seen = titles.join(overall.select("title_id", "count_positives_ever"), on="title_id", how="left")
-    found = [
+    titles_with_counts = titles.join(overall.select("title_id", "count_positives_ever"), on="title_id", how="left")
+    counts = [
         tokens(titles, "genre", F.explode(F.array_distinct("genres"))),
         tokens(titles, "theme", F.explode(F.array_distinct("themes"))),
         tokens(titles, "person", F.explode(F.array_union("cast", "directors"))),
@@ -80,14 +80,16 @@ def count_tokens(titles: DataFrame, offers: DataFrame, stats: DataFrame) -> Data
             F.col("count_interactions_ever"),
         ),
         tokens(offers, "provider", F.col("provider_id")),
-        tokens(seen, "title", F.col("title_id").cast("string"), F.coalesce("count_positives_ever", F.lit(0))),
+        tokens(
+            titles_with_counts, "title", F.col("title_id").cast("string"), F.coalesce("count_positives_ever", F.lit(0))
+        ),
     ]
-    every = reduce(DataFrame.unionByName, found).where("token IS NOT NULL AND trim(token) <> ''")
-    return every.groupBy("kind", "token").agg(F.sum("count").alias("count"))
+    occurrences = reduce(DataFrame.unionByName, counts).where("token IS NOT NULL AND trim(token) <> ''")
+    return occurrences.groupBy("kind", "token").agg(F.sum("count").alias("count"))
 
 
 def give_ids(counts: DataFrame, known: DataFrame, ds: date, min_counts: MinCounts) -> DataFrame:
-    """Rows for the tokens of `counts` that `known` (the table) lacks and that occur often enough."""
+    """Rows for the tokens of `counts` that are not in `known` (the table) and occur often enough."""
     by_kind = MIN_COUNTS | min_counts.model_dump()
     least = F.create_map(*[F.lit(part) for kind in KINDS for part in (kind, by_kind[kind])])
     frequent = counts.where(F.col("count") >= F.element_at(least, F.col("kind")))
@@ -101,7 +103,7 @@ def give_ids(counts: DataFrame, known: DataFrame, ds: date, min_counts: MinCount
 
 
 def run(spark: SparkSession, settings: Settings, ds: date) -> None:
-    """Give ids to what is new as of `ds`. Raises JobError for a night before the newest one that gave ids."""
+    """Give ids to tokens that are new as of `ds`. Raises JobError for a night before the newest one that gave ids."""
     built = built_days.read(settings, TABLE)
     tables.ensure(spark, settings, TABLE)
     if built and ds < max(built):
@@ -113,8 +115,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         tables.ensure(spark, settings, table)
     titles = tables.read(spark, settings, stg_titles.TABLE)
     offers = tables.read(spark, settings, stg_offers.TABLE)
-    counted = tables.read(spark, settings, title_stats.TABLE)
-    stats = change_rows.as_of(counted, title_stats.KEYS, ds, settings.change_rows.checkpoint_days)
+    all_stats = tables.read(spark, settings, title_stats.TABLE)
+    stats = change_rows.as_of(all_stats, title_stats.KEYS, ds, settings.change_rows.checkpoint_days)
 
     def add() -> None:
         version = tables.version(settings, TABLE)
@@ -123,8 +125,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         with kept_on_disk(new) as kept:
             if not kept.isEmpty():
                 # A second run of a night keeps the ids that the first gave.
-                own = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)
-                tables.replace(own, settings, TABLE, f"first_ds = DATE'{ds}'", expected_version=version)
+                of_night = known.where(F.col("first_ds") == F.lit(ds)).unionByName(kept)
+                tables.replace(of_night, settings, TABLE, f"first_ds = DATE'{ds}'", expected_version=version)
 
     tables.retry_conflicts(TABLE, add)
     inputs = {ds: built_days.hash_inputs(TABLE, settings.vocabulary_min_counts)}
