@@ -1,8 +1,8 @@
-"""Check that a day's feeds are there: exit code 0 where they are, 1 with what is missing.
+"""Check that the feeds of a day are complete: exit code 0 where they are, 1 with the missing ones.
 
 Reads the names of the files in <feeds.root>/events/event_date=DATE, titles/ and offers/, without Spark; writes nothing.
-A guide without offers has neither a folder of them nor any in the lake's stg_offers: of it none are expected.
-Files that changed less than `airflow.feeds_settled_seconds` ago may still be written and count as not there.
+Offers are not expected from a guide that has neither a folder of them nor any in the lake's stg_offers. Files that
+changed less than `airflow.feeds_settled_seconds` ago may still be written and count as missing.
 """
 
 import sys
@@ -23,9 +23,9 @@ _DAY, _SUFFIXES = "event_date=", (".jsonl", ".jsonl.gz")
 
 
 def missing(settings: Settings, ds: date, settled: timedelta, now: datetime) -> list[str]:
-    """What is not there yet, each as what was expected; nothing where all feeds of `ds` are.
+    """The reasons why feeds of `ds` are not complete; empty where they are.
 
-    Without consents a night goes on: nobody new is in an audience.
+    Consents are optional: without new ones a night runs with those of the lake.
     """
     root = settings.feeds.root
     folders = [f"events/event_date={ds}", "titles", *(["offers"] if has_offers(settings) else [])]
@@ -33,7 +33,7 @@ def missing(settings: Settings, ds: date, settled: timedelta, now: datetime) -> 
 
 
 def has_offers(settings: Settings) -> bool:
-    """Whether the guide says where titles can be watched: now, or on a day that the lake has loaded."""
+    """True where the guide has offers: in the feeds, or loaded into the lake before."""
     folders = [entry.base_name for entry in _list(settings.feeds.root, fs.FileType.Directory)]
     stored = f"{settings.lake.root}/stg_offers"
     return "offers" in folders or (delta_log.exists(stored) and delta_log.count_rows(stored) > 0)
@@ -48,14 +48,14 @@ def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | 
 
 
 def _list(location: str, kind: fs.FileType = fs.FileType.File) -> list[fs.FileInfo]:
-    """What of a kind is in a folder, nothing where there is no such folder."""
+    """The entries of a kind in a folder; empty where there is no such folder."""
     try:
         # Hadoop says s3a where others say s3.
         filesystem, path = fs.FileSystem.from_uri(location.replace("s3a://", "s3://", 1))
     except pa.ArrowException as error:
         raise JobError(f"{location}: can't be opened: {str(error).splitlines()[0]}") from error
-    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    return [file for file in found if file.type == kind]
+    entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return [file for file in entries if file.type == kind]
 
 
 def newest_day(root: str) -> date:
@@ -79,9 +79,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--ds", type=command.day, metavar="DATE", help="the day whose feeds are needed")
-    asked.add_argument("--newest", action="store_true", help="print the last day of the events instead")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--ds", type=command.day, metavar="DATE", help="the day whose feeds are needed")
+    choice.add_argument("--newest", action="store_true", help="print the last day of the events instead")
     return command_line.run(parser, work, argv)
 
 

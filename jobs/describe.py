@@ -1,10 +1,10 @@
-"""Describe the lake for a person: each table with its grain, rows, days, size, version and last write.
+"""Describe the lake: each table with its grain, rows, days, size, version and last write.
 
-Reads the Delta logs of the tables in <lake.root>, without Spark; writes nothing. Rows are those that the newest
-version of a table has; size is that of their files, without those kept for older versions. Then says how many titles
-have a plot or poster, and how many of those were turned into an embedding.
+Reads the Delta logs of the tables in <lake.root>, without Spark; writes nothing. Rows and size are those of a table's
+newest version, without the files kept for older ones. Below the tables it prints how many titles have a plot or poster,
+and how many of these have an embedding.
 
-With --neighbours it prints instead which titles lie nearest to the named ones, by plot and by poster.
+With --neighbours it prints the titles nearest to the named ones instead, by plot and by poster.
 """
 
 import sys
@@ -31,7 +31,7 @@ _DAY = "ds"
 
 @dataclass(frozen=True)
 class Description:
-    """What a table's newest version holds; `first_day` and `last_day` where it is partitioned by day."""
+    """The newest version of a table; `first_day` and `last_day` are empty for a table without days."""
 
     name: str
     grain: str
@@ -46,24 +46,24 @@ class Description:
 
 def describe(settings: Settings, known: Iterable[AnyTable]) -> list[Description]:
     """Descriptions of those of the `known` tables that the lake has."""
-    found = []
+    descriptions = []
     for table in known:
         location = tables.location(settings, table)
         if delta_log.exists(location):
-            found.append(_describe(settings, table, delta_log.load(location)))
-    return found
+            descriptions.append(_describe(settings, table, delta_log.load(location)))
+    return descriptions
 
 
 def _describe(settings: Settings, table: AnyTable, delta: DeltaTable) -> Description:
-    """A staging table has its days as partitions, a derived one those for which it was built, the gate's in rows."""
+    """Days are partitions of staging tables, rows of the ledger for derived tables, a column of the gate's tables."""
     files = pa.table(delta.get_add_actions(flatten=True))
     if f"partition.{_DAY}" in files.column_names:
-        found = pc.unique(files[f"partition.{_DAY}"]).to_pylist()
+        table_days = pc.unique(files[f"partition.{_DAY}"]).to_pylist()
     elif isinstance(table, Table):
-        found = list(built_days.read(settings, table))
+        table_days = list(built_days.read(settings, table))
     else:
-        found = pc.unique(delta_log.read(delta, [_DAY])[_DAY]).to_pylist()
-    days = sorted(str(day) for day in found if day is not None)
+        table_days = pc.unique(delta_log.read(delta, [_DAY])[_DAY]).to_pylist()
+    days = sorted(str(day) for day in table_days if day is not None)
     [newest] = delta.history(1)
     return Description(
         name=table.name,
@@ -101,12 +101,12 @@ def _readable_size(size_bytes: float) -> str:
     return f"{size_bytes:.1f} TB"
 
 
-def print_coverage(found: Sequence[title_content.Coverage]) -> None:
-    """Show how many titles have what, on standard output."""
-    shown = RichTable(title=f"Content of {found[0].titles:,} titles")
+def print_coverage(kinds: Sequence[title_content.Coverage]) -> None:
+    """Print how many titles have a plot or poster, and how many of these an embedding."""
+    shown = RichTable(title=f"Content of {kinds[0].titles:,} titles")
     for heading in ("", "titles", "share", "with an embedding", "without"):
         shown.add_column(heading, justify="left" if heading in ("", "without") else "right")
-    for part in found:
+    for part in kinds:
         share = part.present / max(part.titles, 1)
         why = ", ".join(f"{count:,}: {problem}" for problem, count in sorted(part.problems.items())) or "0"
         shown.add_row(part.kind, f"{part.present:,}", f"{share:.1%}", f"{part.embedded:,}", why)
@@ -131,7 +131,7 @@ def print_neighbours(settings: Settings, names: Sequence[str], count: int) -> No
 
 
 def work(settings: Settings, arguments: Namespace) -> int:
-    """Describe what is there; code 1 where there is no table at all."""
+    """Describe the lake; returns exit code 1 where it has no table."""
     if arguments.neighbours:
         print_neighbours(settings, arguments.neighbours, arguments.count)
         return 0

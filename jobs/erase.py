@@ -1,14 +1,13 @@
-"""Erase people: take everyone in the `erasures` feed out of every table and out of the files' history.
+"""Erase users: remove everyone in the `erasures` feed from every table and from the files of older versions.
 
 Reads <feeds.root>/erasures/*.jsonl[.gz], requests made up to the end of --ds; writes `erasures` (a hash of each id,
-which keeps that person out of all later loads), every table that names people, rejected_rows, feed_loads and the lists
-of recommendations that nights keep for their reports. Then the files that older versions had of these tables are
-removed, so that no version can bring a person back: versions before this run can no longer be read in full, those that
-a model was trained on among them. Erasing goes first.
+which keeps the user out of all later loads), every table that names users, rejected_rows, feed_loads and the lists of
+recommendations that nights keep for their reports. Then it removes the files of older versions of these tables:
+versions before this run can no longer be read in full, even those that a model was trained on. Erasure takes
+precedence.
 
-Files of a write that was killed before it landed are not in any version; `maintain` removes them when
-`maintain.retention_hours` have passed. The raw feeds belong to their producer and are not touched, nor is what
-`jobs.recommend --out` wrote.
+Files of a killed write are in no version; `maintain` removes them after `maintain.retention_hours`. The raw feeds
+belong to their producer and are not touched, nor are files written by `jobs.recommend --out`.
 """
 
 import logging
@@ -37,12 +36,12 @@ log = logging.getLogger("marquee")
 
 FEED = "erasures"
 NIGHT_LISTS = "lists of past nights"
-_FEEDS_WITH_PEOPLE = ("events", "consents", FEED)
+_FEEDS_WITH_USERS = ("events", "consents", FEED)
 
 
 @dataclass(frozen=True)
 class Erased:
-    """What was done to one table, or to the nights' lists."""
+    """The result for one table, or for the nights' lists."""
 
     table: str
     rows_removed: int
@@ -61,8 +60,8 @@ def feed_spec() -> FeedSpec:
     )
 
 
-def names_person(line: Column, user_id: Column) -> Column:
-    """Whether a rejected line is about a person: by its user_id, or, where it can't be read, by the id as a word."""
+def names_user(line: Column, user_id: Column) -> Column:
+    """True where a rejected line is about a user: by its user_id, or, if it can't be parsed, by the id as a word."""
     named = F.get_json_object(line, "$.user_id")
     edge = "[0-9A-Za-z_-]"
     as_word = F.concat(F.lit(f"(?<!{edge})\\Q"), user_id, F.lit(f"\\E(?!{edge})"))
@@ -81,37 +80,37 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
         feed_staging.replace_rejects(rejects, settings, spec, [ds])
         feed_staging.raise_refused(refused)
         due = feed_staging.good_rows(parsed, spec).where(F.to_date("requested_at") <= F.lit(ds))
-        people = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
-        # Registered before anything is removed: no load that ends from now on can bring them back.
-        _register(people, settings)
+        users = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
+        # Registered before anything is removed: no load that ends from now on can add them again.
+        _register(users, settings)
         present = [table for table in catalog.TABLES if table.person_column and tables.exists(settings, table)]
-        done = [_erase_person_rows(spark, settings, table) for table in present]
-        done.append(_erase_rejects(people, settings))
+        done = [_erase_user_rows(spark, settings, table) for table in present]
+        done.append(_erase_rejects(users, settings))
         done.append(_erase_night_lists(spark, settings))
     _recount_loads(spark, settings)
     return done
 
 
-def _register(people: DataFrame, settings: Settings) -> None:
-    hashed = people.select(erasures.user_hash(F.col("user_id")).alias("user_hash"), "requested_at")
-    target = DeltaTable.forPath(people.sparkSession, tables.location(settings, erasures.TABLE))
+def _register(users: DataFrame, settings: Settings) -> None:
+    hashed = users.select(erasures.user_hash(F.col("user_id")).alias("user_hash"), "requested_at")
+    target = DeltaTable.forPath(users.sparkSession, tables.location(settings, erasures.TABLE))
     merge = target.alias("t").merge(hashed.alias("s"), "t.user_hash = s.user_hash").whenNotMatchedInsertAll()
     tables.retry_conflicts(erasures.TABLE, merge.execute)
 
 
-def _erase_person_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
+def _erase_user_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
     erased = tables.read(spark, settings, erasures.TABLE)
     return _erase_from(
         settings, table, erased, erasures.user_hash(F.col(f"t.{table.person_column}")) == F.col("user_hash")
     )
 
 
-def _erase_rejects(people: DataFrame, settings: Settings) -> Erased:
-    spark = people.sparkSession
-    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(F.col("feed").isin(*_FEEDS_WITH_PEOPLE))
-    is_theirs = names_person(F.col("line"), F.col("user_id"))
-    theirs = rejects.join(F.broadcast(people), on=is_theirs, how="left_semi").select("feed", "ds", "line").distinct()
-    return _erase_from(settings, rejected_rows.TABLE, theirs, tables.same_columns("t", "s", ("feed", "ds", "line")))
+def _erase_rejects(users: DataFrame, settings: Settings) -> Erased:
+    spark = users.sparkSession
+    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(F.col("feed").isin(*_FEEDS_WITH_USERS))
+    is_about_user = names_user(F.col("line"), F.col("user_id"))
+    lines = rejects.join(F.broadcast(users), on=is_about_user, how="left_semi").select("feed", "ds", "line").distinct()
+    return _erase_from(settings, rejected_rows.TABLE, lines, tables.same_columns("t", "s", ("feed", "ds", "line")))
 
 
 def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
@@ -119,11 +118,11 @@ def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
     if not files:
         return Erased(NIGHT_LISTS, 0, 0, 0)
     erased = tables.read(spark, settings, erasures.TABLE)
-    # Read here, and not by Spark: reports are on this machine's disk, and measure some of the users.
+    # Not read by Spark: reports lie on this machine's disk and list few users.
     listed = spark.createDataFrame([(user_id,) for user_id in night_files.listed_people(files)], "user_id string")
     is_erased = erasures.user_hash(F.col("user_id")) == F.col("user_hash")
-    theirs = listed.join(erased, on=is_erased, how="left_semi").collect()
-    removed = [night_files.erase_people(file, [row["user_id"] for row in theirs]) for file in files] if theirs else []
+    erased_ids = [row["user_id"] for row in listed.join(erased, on=is_erased, how="left_semi").collect()]
+    removed = [night_files.erase_people(file, erased_ids) for file in files] if erased_ids else []
     rewritten = sum(rows > 0 for rows in removed)
     log.info("%s: removed %d rows; rewrote %d files", NIGHT_LISTS, sum(removed), rewritten)
     return Erased(NIGHT_LISTS, sum(removed), rewritten, rewritten)
@@ -145,9 +144,9 @@ def _erase_from(settings: Settings, table: Table, keys: DataFrame, is_match: Col
 
 
 def _recount_loads(spark: SparkSession, settings: Settings) -> None:
-    """Bring feed_loads in line with the tables: lines whose rows were erased are counted as erased.
+    """Count the lines of erased rows as erased in feed_loads.
 
-    Counts anew instead of subtracting, so that a run that was killed is mended by the next.
+    Counts rows anew instead of subtracting, so that the next run corrects a killed one.
     """
     for table in (feed_loads.TABLE, stg_events.TABLE, stg_consents.TABLE):
         tables.ensure(spark, settings, table)
@@ -160,12 +159,12 @@ def _recount_loads(spark: SparkSession, settings: Settings) -> None:
     )
     rejects = tables.read(spark, settings, rejected_rows.TABLE).groupBy("feed", "ds")
     is_copy = F.col("reason").contains(feed_staging.COPY)
-    bad = rejects.agg(F.count("*").alias("rejected"), F.count_if(is_copy).alias("duplicates"))
-    counted = rows.join(bad, on=["feed", "ds"], how="left").na.fill(0)
+    rejected = rejects.agg(F.count("*").alias("rejected"), F.count_if(is_copy).alias("duplicates"))
+    counted = rows.join(rejected, on=["feed", "ds"], how="left").na.fill(0)
     target = DeltaTable.forPath(spark, tables.location(settings, feed_loads.TABLE)).alias("t")
-    was = F.struct("t.count_loaded", "t.count_rejected", "t.count_duplicates")
+    recorded = F.struct("t.count_loaded", "t.count_rejected", "t.count_duplicates")
     merge = target.merge(counted.alias("s"), tables.same_columns("t", "s", ("feed", "ds"))).whenMatchedUpdate(
-        condition=was != F.struct("s.loaded", "s.rejected", "s.duplicates"),
+        condition=recorded != F.struct("s.loaded", "s.rejected", "s.duplicates"),
         set={
             "count_loaded": "s.loaded",
             "count_rejected": "s.rejected",

@@ -1,9 +1,9 @@
-"""Maintain the lake: merge small files (OPTIMIZE) and remove those that no kept version needs (VACUUM).
+"""Maintain the lake: merge small files (OPTIMIZE) and remove files that no kept version needs (VACUUM).
 
-Reads and writes the files of every table in <lake.root>, those of the gate among them; no row changes. Files are kept
-for `maintain.retention_hours` after the last version that needed them, and as long as somebody names a version that
-needs them: a registered model which was trained on it (the MLflow registry at `mlflow.tracking_uri`), or a bundle in
-<bundles.root> which was made of it (its manifest).
+Reads and writes the files of every table in <lake.root>, those of the gate too; no row changes. Files are kept for
+`maintain.retention_hours` after the last version that needed them, and as long as a pinned version needs them: one
+that a registered model was trained on (MLflow registry at `mlflow.tracking_uri`), or that a bundle in <bundles.root>
+was built from (its manifest).
 """
 
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger("marquee")
 
 @dataclass(frozen=True)
 class Maintained:
-    """What was done to one table."""
+    """The result for one table."""
 
     table: str
     files_merged: int
@@ -45,7 +45,7 @@ class Maintained:
 def retention_hours(configured: int, pinned_at: datetime | None, now: datetime) -> int:
     """Hours for which removed files are kept.
 
-    A version needs the files that were live when it was written, so those removed since then must stay: the time
+    A pinned version needs the files that were live when it was written, so files removed since then are kept: the time
     since `pinned_at`, rounded up, where that is longer than `configured`.
     """
     if pinned_at is None:
@@ -62,7 +62,9 @@ def maintain_table(
         optimized = DeltaTable.forPath(spark, path).optimize().executeCompaction().select("metrics.*").collect()[0]
     pinned_at = None if pinned_version is None else _written_at(path, pinned_version)
     if pinned_version is not None and pinned_at is None:
-        log.warning("%s has no version %d: what names it is of another lake", table.name, pinned_version)
+        log.warning(
+            "%s has no version %d: the model or bundle that pins it belongs to another lake", table.name, pinned_version
+        )
     hours = retention_hours(settings.maintain.retention_hours, pinned_at, now)
     removed = tables.vacuum(spark, settings, table, hours)
     log.info(
@@ -73,36 +75,36 @@ def maintain_table(
 
 
 def _written_at(path: str, version: int) -> datetime | None:
-    """When a version was written; None where the table has no such version."""
+    """The time at which a version was written; None where the table has no such version."""
     if version > delta_log.version(path):
         return None
-    found = [commit for commit in delta_log.commits(path, after=version - 1) if commit.version == version]
-    return datetime.fromtimestamp(found[0].timestamp_ms / 1000, tz=UTC) if found else None
+    commits = [commit for commit in delta_log.commits(path, after=version - 1) if commit.version == version]
+    return datetime.fromtimestamp(commits[0].timestamp_ms / 1000, tz=UTC) if commits else None
 
 
-def named_versions(settings: Settings) -> dict[str, int]:
-    """The oldest version per table that a registered model or a bundle names.
+def oldest_pinned_versions(settings: Settings) -> dict[str, int]:
+    """The oldest version per table that a registered model or a bundle pins.
 
     Raises BundleError where a bundle's manifest can't be read, and mlflow.MlflowException where the registry can't.
     """
     by_bundles = pinned_by_bundles.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
     by_models = pinned_versions(settings.mlflow.tracking_uri)
-    named = by_bundles.keys() | by_models.keys()
-    return {table: min(own[table] for own in (by_bundles, by_models) if table in own) for table in named}
+    pins = (by_bundles, by_models)
+    return {table: min(pin[table] for pin in pins if table in pin) for table in by_bundles.keys() | by_models.keys()}
 
 
 def run(spark: SparkSession, settings: Settings, now: datetime) -> list[Maintained]:
     """Maintain every table that exists."""
-    named = named_versions(settings)
-    every: tuple[AnyTable, ...] = (*catalog.TABLES, *catalog.NIGHT_TABLES)
-    present = [table for table in every if tables.exists(settings, table)]
-    return [maintain_table(spark, settings, table, named.get(table.name), now) for table in present]
+    pinned = oldest_pinned_versions(settings)
+    known_tables: tuple[AnyTable, ...] = (*catalog.TABLES, *catalog.NIGHT_TABLES)
+    present = [table for table in known_tables if tables.exists(settings, table)]
+    return [maintain_table(spark, settings, table, pinned.get(table.name), now) for table in present]
 
 
 def work(settings: Settings, _: Namespace) -> None:
     with spark_session(settings, "maintain") as spark:
         done = run(spark, settings, datetime.now(UTC))
-    shown = RichTable("table", "files merged", "files removed", "kept for hours", "oldest version that is named")
+    shown = RichTable("table", "files merged", "files removed", "kept for hours", "oldest pinned version")
     for entry in done:
         pinned = "" if entry.pinned_version is None else str(entry.pinned_version)
         numbers = (entry.files_merged, entry.files_removed, entry.retention_hours)

@@ -1,15 +1,15 @@
-"""recommendations: the best titles for everybody, by a bundle on Spark's executors; one row per user_id and rank.
+"""recommendations: one row per user_id and rank: the best titles for all users, by a bundle on Spark's executors.
 
 Reads user_histories, interactions and the live bundle, or --bundle; writes recommendations and, with --out, the columns
 user_id, rank, title_id and score as Parquet files in a folder of its own, which is replaced.
 
-A history is as of the end of --ds, by default the newest day that user_histories is built for; what somebody has met is
+A history is as of the end of --ds, by default the newest day of user_histories; titles a user has interacted with are
 not recommended. With --histories training_users it is as of the split of the training examples, to measure what a model
 would have recommended then. --users FILE and --titles FILE are CSV files, gzipped or not, with a column user_id or
-title_id: for whom (the rows of all others stay), and which titles may be recommended. Somebody of whom nothing is known
-gets what is popular.
+title_id: the users to recommend for (rows of other users are kept), and the titles that may be recommended. Users
+without a history get popular titles.
 
-Every executor needs this project's environment, and must reach the bundle: a folder that all of them see, or object
+Every executor needs this project's environment and access to the bundle: a folder that all of them can read, or object
 storage, of which each machine makes a copy in <bundles.copies>. A cluster is named by --set spark.master=spark://….
 """
 
@@ -33,7 +33,7 @@ from jobs import command, interactions, training_users, user_histories
 from jobs.errors import JobError
 from jobs.features import history_entries
 from jobs.serving import batch_inference
-from jobs.serving.batch_inference import Answering
+from jobs.serving.batch_inference import BatchRecommender
 from jobs.serving.recommendations import TABLE
 from jobs.staging import erasures
 from jobs.store import built_days, change_rows, tables
@@ -45,43 +45,45 @@ log = logging.getLogger("marquee")
 Value = TypeVar("Value", int, str)
 
 
-def seen_beyond(users: DataFrame, met: DataFrame, max_titles: int) -> DataFrame:
-    """`users` (with `entries`) and the `seen_title_ids` of those whose history was cut to `max_titles`.
+def with_seen_titles(users: DataFrame, interacted: DataFrame, max_titles: int) -> DataFrame:
+    """`users` (with `entries`) with `seen_title_ids`, for those whose history was cut to `max_titles`.
 
-    `met` are interactions. Null for everybody else: their entries are all that they have seen.
+    `interacted` are interactions. The column is null for all others: their entries are all titles they have seen.
     """
     cut = users.where(F.size("entries") >= max_titles).select("user_id")
-    seen = met.join(cut, on="user_id", how="left_semi").groupBy("user_id")
+    seen = interacted.join(cut, on="user_id", how="left_semi").groupBy("user_id")
     return users.join(seen.agg(F.collect_set("title_id").alias("seen_title_ids")), on="user_id", how="left")
 
 
 def read_histories(spark: SparkSession, settings: Settings, source: str, ds: date) -> DataFrame:
-    """The columns answering.HISTORY as of the end of `ds`, or as of the split; the newest title first."""
+    """`batch_inference.HISTORY_COLUMNS` as of the end of `ds`, or as of the split; the newest title first."""
     if source == training_users.TABLE.name:
         users = tables.read(spark, settings, training_users.TABLE)
-        return users.withColumn("seen_title_ids", F.lit(None).cast("array<long>")).select(*batch_inference.HISTORY)
-    known = tables.read(spark, settings, user_histories.TABLE)
-    users = change_rows.as_of(known, user_histories.KEYS, ds, settings.change_rows.checkpoint_days)
-    met = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
-    users = seen_beyond(users, met, settings.histories.max_titles)
+        return users.withColumn("seen_title_ids", F.lit(None).cast("array<long>")).select(
+            *batch_inference.HISTORY_COLUMNS
+        )
+    histories = tables.read(spark, settings, user_histories.TABLE)
+    users = change_rows.as_of(histories, user_histories.KEYS, ds, settings.change_rows.checkpoint_days)
+    interacted = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
+    users = with_seen_titles(users, interacted, settings.histories.max_titles)
     moment = F.lit(ds + timedelta(days=1)).cast("timestamp")
     columns = history_entries.pad(F.col("entries"), moment, settings.histories.max_titles)
     country = F.get("entries", F.lit(0))["country"]
-    return users.withColumns({"country": country, **columns}).select(*batch_inference.HISTORY)
+    return users.withColumns({"country": country, **columns}).select(*batch_inference.HISTORY_COLUMNS)
 
 
-def write(rows: DataFrame, asked: DataFrame | None, settings: Settings) -> Commit:
-    """Replace the table by `rows`, or, where only some users were `asked` for, the rows of these."""
-    if asked is None:
+def write(rows: DataFrame, requested: DataFrame | None, settings: Settings) -> Commit:
+    """Replace the table by `rows`, or, where `requested` names users, only the rows of these users."""
+    if requested is None:
         return tables.replace(rows, settings, TABLE, "true")
     before = tables.version(settings, TABLE)
-    others = tables.read_version(rows.sparkSession, settings, TABLE, before)
-    kept = others.join(asked, on="user_id", how="left_anti")
+    stored = tables.read_version(rows.sparkSession, settings, TABLE, before)
+    kept = stored.join(requested, on="user_id", how="left_anti")
     return tables.replace(rows.unionByName(kept), settings, TABLE, "true", expected_version=before)
 
 
 def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
-    """Recommend to everybody, or to those in the file."""
+    """Recommend for all users, or for those of --users."""
     built = built_days.read(settings, user_histories.TABLE)
     if not built or (arguments.ds and arguments.ds not in built):
         which = f"for ds={arguments.ds}" if arguments.ds else "yet"
@@ -90,29 +92,31 @@ def run(spark: SparkSession, settings: Settings, arguments: Namespace) -> None:
     if arguments.out:
         refuse_foreign(spark, arguments.out)
     titles = _column(arguments.titles, "title_id", int) if arguments.titles else None
-    by = Answering(settings, arguments.bundle, _dial(arguments.dial), arguments.k, titles, arguments.available)
-    people = read_histories(spark, settings, arguments.histories, ds)
-    asked = None
+    recommender = BatchRecommender(
+        settings, arguments.bundle, _dial(arguments.dial), arguments.k, titles, arguments.available
+    )
+    users = read_histories(spark, settings, arguments.histories, ds)
+    requested = None
     if arguments.users:
-        users = pd.DataFrame({"user_id": _column(arguments.users, "user_id", str)})
-        asked = spark.createDataFrame(users, "user_id string").distinct()
-        people = asked.join(people, on="user_id", how="left")
-    people = people.repartition(spark.sparkContext.defaultParallelism)
-    rows = people.mapInPandas(by.answer, batch_inference.ANSWER).withColumns(
-        {"dial": F.lit(by.dial).cast("float"), "bundle": F.lit(by.version), "ds": F.lit(ds)}
+        user_ids = pd.DataFrame({"user_id": _column(arguments.users, "user_id", str)})
+        requested = spark.createDataFrame(user_ids, "user_id string").distinct()
+        users = requested.join(users, on="user_id", how="left")
+    users = users.repartition(spark.sparkContext.defaultParallelism)
+    rows = users.mapInPandas(recommender.recommend, batch_inference.LIST_SCHEMA).withColumns(
+        {"dial": F.lit(recommender.dial).cast("float"), "bundle": F.lit(recommender.version), "ds": F.lit(ds)}
     )
     tables.ensure(spark, settings, TABLE)
     with erasures.none_meanwhile(settings, TABLE):
-        commit = tables.retry_conflicts(TABLE, lambda: write(rows, asked, settings))
+        commit = tables.retry_conflicts(TABLE, lambda: write(rows, requested, settings))
     if arguments.out:
         written = tables.read_version(spark, settings, TABLE, commit.version)
-        own = written if asked is None else written.join(asked, on="user_id", how="left_semi")
-        own.select("user_id", "rank", "title_id", "score").write.mode("overwrite").parquet(arguments.out)
+        lists = written if requested is None else written.join(requested, on="user_id", how="left_semi")
+        lists.select("user_id", "rank", "title_id", "score").write.mode("overwrite").parquet(arguments.out)
         log.info("%s: written to %s too", TABLE.name, arguments.out)
 
 
 def refuse_foreign(spark: SparkSession, out: str) -> None:
-    """Raise JobError where `out` is a folder with something in it that Spark did not write as a whole."""
+    """Raise JobError where `out` is a file, or a folder with content that is no complete output of Spark."""
     filesystem, path = hadoop_path(spark, out)
     if not filesystem.exists(path):
         return
@@ -130,7 +134,7 @@ def _dial(text: str) -> float | str:
         return text
 
 
-def _column(file: Path, name: str, of: Callable[[str], Value]) -> list[Value]:
+def _column(file: Path, name: str, convert: Callable[[str], Value]) -> list[Value]:
     """A column of a CSV file, gzipped or not."""
     open_text = gzip.open if file.suffix == ".gz" else open
     with open_text(file, "rt", encoding="utf-8-sig", newline="") as stream:
@@ -138,7 +142,7 @@ def _column(file: Path, name: str, of: Callable[[str], Value]) -> list[Value]:
         if name not in (reader.fieldnames or ()):
             raise JobError(f"{file}: expected a column {name!r}; found {reader.fieldnames}")
         try:
-            return [of(row[name]) for row in reader]
+            return [convert(row[name]) for row in reader]
         except ValueError as error:
             raise JobError(f"{file}: column {name!r}: {error}") from error
 

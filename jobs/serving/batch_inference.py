@@ -1,7 +1,7 @@
-"""What a Spark worker does for `jobs.recommend`: load the bundle once, and answer batch by batch.
+"""Batch inference on Spark workers, for `jobs.recommend`: each worker loads the bundle once and recommends in batches.
 
-Apart from the job, for workers import it by name: what stands in a job's own module they would get as a copy each time,
-and load the bundle anew with every task.
+A module of its own, since workers import it by name: a class in the job's main module would be pickled with every task,
+and each task would load the bundle again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,12 +24,12 @@ from serving.retriever import Lists, Retriever
 from serving.search.threads import limit_threads
 from serving.user_history import History, Person
 
-HISTORY = ("user_id", "country", "history_title_ids", "history_weights", "history_ages_days", "seen_title_ids")
-ANSWER = "user_id string, rank int, title_id long, score float, is_popular boolean"
+HISTORY_COLUMNS = ("user_id", "country", "history_title_ids", "history_weights", "history_ages_days", "seen_title_ids")
+LIST_SCHEMA = "user_id string, rank int, title_id long, score float, is_popular boolean"
 
 
-class Answering:
-    """Which bundle answers, and how: what every worker gets."""
+class BatchRecommender:
+    """A bundle and the options of the run, sent to every worker."""
 
     def __init__(
         self,
@@ -40,29 +40,29 @@ class Answering:
         titles: Sequence[int] | None,
         is_available_only: bool,
     ) -> None:
-        """By the bundle in a folder that all workers can read, or by the live one.
+        """`folder` holds a bundle and must be readable by all workers; None takes the live bundle.
 
-        Raises BundleError where there is none, and RequestError for a dial or a `k` that it does not take.
+        Raises BundleError where there is no bundle, and RequestError for a dial or a `k` that it does not allow.
         """
         self._root, self._copies = settings.bundles.root, settings.bundles.copies
         self._options: Serving = settings.serving
         self._folder = None if folder is None else str(Path(folder).absolute())
-        # All workers answer by one bundle, though another be published meanwhile.
+        # All workers use one bundle, even if another is published meanwhile.
         self._entry: Entry | None = None if folder else publication.live_entry(publication.store_of(settings))
         self._k, self._titles, self._is_available_only = k, titles, is_available_only
-        opened = self._retriever()
-        self.version = opened.version
-        self.dial = opened.dial_value(dial)
-        opened.recommend_many([], self.dial, k)  # refuses what no worker could do
+        retriever = self._retriever()
+        self.version = retriever.version
+        self.dial = retriever.dial_value(dial)
+        retriever.recommend_many([], self.dial, k)  # raises RequestError here, before any worker starts
 
-    def answer(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Rows of HISTORY to rows of ANSWER."""
-        if TaskContext.get() is not None:  # cores are Spark's to share out
+    def recommend(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Lists, as rows of LIST_SCHEMA, for batches of rows with HISTORY_COLUMNS."""
+        if TaskContext.get() is not None:  # Spark shares out the cores
             limit_threads(self._options.threads)
         for batch in batches:
-            people = [_person(row) for row in batch.itertuples(index=False)]
+            users = [_person(row) for row in batch.itertuples(index=False)]
             lists = self._retriever().recommend_many(
-                people, self.dial, self._k, self._titles, is_available_only=self._is_available_only
+                users, self.dial, self._k, self._titles, is_available_only=self._is_available_only
             )
             yield as_rows(batch["user_id"].to_numpy(), lists)
 
@@ -80,15 +80,15 @@ def _load(root: str, copies: str, entry: Entry | None, folder: str | None, optio
 
 
 def as_rows(user_ids: NDArray[Any], lists: Lists) -> pd.DataFrame:
-    """Lists [users, k] as one row per title, without the places at which a list has none."""
-    users, places = np.nonzero(lists.title_ids != NO_TITLE)
+    """Lists [users, k] as one row per title, leaving out the padding of short lists."""
+    user_rows, list_columns = np.nonzero(lists.title_ids != NO_TITLE)
     return pd.DataFrame(
         {
-            "user_id": user_ids[users],
-            "rank": (places + 1).astype(np.int32),
-            "title_id": lists.title_ids[users, places],
-            "score": lists.scores[users, places],
-            "is_popular": lists.is_popular[users],
+            "user_id": user_ids[user_rows],
+            "rank": (list_columns + 1).astype(np.int32),
+            "title_id": lists.title_ids[user_rows, list_columns],
+            "score": lists.scores[user_rows, list_columns],
+            "is_popular": lists.is_popular[user_rows],
         }
     )
 

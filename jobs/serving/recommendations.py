@@ -1,4 +1,4 @@
-"""The table `recommendations`, which `jobs.recommend` writes: apart from it, since that job loads TensorFlow."""
+"""The table `recommendations`, written by `jobs.recommend`; declared here since importing that job loads TensorFlow."""
 
 from pyspark.sql.types import (
     BooleanType,

@@ -1,4 +1,4 @@
-"""erasures: one row per erased person, as a hash that keeps them out of every later load. Source: the erasures feed."""
+"""erasures: one row per erased user, as a hash that keeps them out of every later load. Source: the erasures feed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,22 +31,22 @@ def user_hash(user_id: Column) -> Column:
 
 
 def read_erased(spark: SparkSession, settings: Settings) -> DataFrame | None:
-    """`user_hash` of everyone erased so far; None where nobody was."""
+    """`user_hash` of all users erased so far; None where there is no table yet."""
     if not tables.exists(settings, TABLE):
         return None
     return tables.read(spark, settings, TABLE).select("user_hash")
 
 
 def version(settings: Settings) -> int:
-    """The table's version, to see whether someone was erased in the meantime; -1 while there is no table."""
+    """The table's version, to detect erasures in the meantime; -1 while there is no table."""
     return tables.version(settings, TABLE) if tables.exists(settings, TABLE) else -1
 
 
 @contextmanager
 def none_meanwhile(settings: Settings, table: Table) -> Iterator[None]:
-    """For a write of `table` from rows that name people: raises JobError where someone was erased during the block.
+    """Guard a write of `table`, whose rows name users: raises JobError where a user was erased during the block.
 
-    The erased rows had been read before and were written again.
+    Their rows may have been read before and written again.
     """
     before = version(settings)
     yield

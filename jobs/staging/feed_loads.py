@@ -1,7 +1,7 @@
-"""feed_loads: one row per feed and day that was staged: what came in and where each line went. Source: staging jobs.
+"""feed_loads: one row per feed and day that was staged: its files and where their lines went. Source: staging jobs.
 
-It is what tells a complete day from one that is still to do, an empty day from a missing one, and it lets the counts
-be added up: lines = loaded + rejected (duplicates among them) + erased.
+It distinguishes loaded days from days still to load, and empty days from missing ones. The counts add up: lines =
+loaded + rejected (duplicates included) + erased.
 """
 
 from datetime import date
@@ -45,7 +45,7 @@ def size_bytes(settings: Settings, feed: str) -> dict[date, int]:
 
 
 def fingerprints(settings: Settings, feed: str) -> dict[date, str]:
-    """What the files of each day that was loaded were; without Spark."""
+    """Fingerprints of the files of each day that was loaded; without Spark."""
     return _per_day(settings, feed, "fingerprint")
 
 

@@ -20,14 +20,14 @@ from jobs.store.disk_cache import kept_on_disk
 
 log = logging.getLogger("marquee")
 
-# What the reason of a rejected further copy of a row says, after the key's name.
+# In the reason of a rejected duplicate, after the key's name.
 COPY = ": a copy of"
 _MAX_UNKNOWN_FIELDS = 20
 
 
 @dataclass(frozen=True)
 class FeedSpec:
-    """A raw feed: its folder's name, its fields, and the column that names a person, if any."""
+    """A raw feed: the name of its folder, its fields, and the column that names a user, if any."""
 
     name: str
     fields: tuple[parsing.Field, ...]
@@ -36,7 +36,7 @@ class FeedSpec:
 
 @dataclass(frozen=True)
 class DayCounts:
-    """Where the lines of one feed day went; duplicates come to `rejected` once they are known."""
+    """Where the lines of one feed day went. `rejected` excludes `duplicates`, which are found later."""
 
     lines: int = 0
     rejected: int = 0
@@ -56,8 +56,8 @@ def parsed_lines(
 ) -> Iterator[DataFrame]:
     """The feed's lines with a column per field, `feed_date`, `file`, `is_good`, `is_erased`.
 
-    Parsed once and kept on disk until the block ends, since what follows reads it several times. `ds` is the feed day
-    where the files themselves have none.
+    Parsed once and kept on disk until the block ends, since staging reads it several times. `ds` is the feed day of
+    files that have none in their path.
     """
     lines = feeds.read_lines(spark, files)
     if ds is not None:
@@ -71,13 +71,13 @@ def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, per
     erased = erasures.read_erased(spark, settings) if person_column else None
     if erased is None:
         return parsed.withColumn("is_erased", F.lit(False))
-    is_same_person = erasures.user_hash(F.col(str(person_column))) == F.col("user_hash")
-    marked = parsed.join(F.broadcast(erased), on=is_same_person, how="left")
+    is_same_user = erasures.user_hash(F.col(str(person_column))) == F.col("user_hash")
+    marked = parsed.join(F.broadcast(erased), on=is_same_user, how="left")
     return marked.withColumn("is_erased", F.col("user_hash").isNotNull()).drop("user_hash")
 
 
 def count_days(parsed: DataFrame, feed: FeedSpec) -> dict[date, DayCounts]:
-    """Counts per feed day that has lines, duplicates not yet among them."""
+    """Counts per feed day that has lines, without duplicates."""
     required = [field.name for field in feed.fields if field.is_required]
     unknown = F.array_sort(F.array_distinct(F.flatten(F.collect_set("unknown_fields"))))
     is_object = F.col("missing_fields").isNotNull()
@@ -103,16 +103,16 @@ def count_days(parsed: DataFrame, feed: FeedSpec) -> dict[date, DayCounts]:
 
 
 def refused_days(settings: Settings, feed: FeedSpec, counts: Mapping[date, DayCounts]) -> dict[date, str]:
-    """Why a day can't be loaded: a required field that no line has, or too large a share of rejected lines."""
+    """Reasons per day that can't be loaded: a required field is in no line, or too many lines are rejected."""
     limit = settings.staging.max_rejected_share
     refused = {}
     for ds, count in counts.items():
         if count.unknown_fields:
             log.warning("%s: ds=%s: unknown fields, kept out: %s", feed.name, ds, ", ".join(count.unknown_fields))
         if count.missing_fields:
-            found = [f.name for f in feed.fields if f.name not in count.missing_fields] + list(count.unknown_fields)
+            present = [f.name for f in feed.fields if f.name not in count.missing_fields] + list(count.unknown_fields)
             refused[ds] = (
-                f"{feed.name} for ds={ds}: missing column '{count.missing_fields[0]}'; found {found}. Mend the "
+                f"{feed.name} for ds={ds}: missing column '{count.missing_fields[0]}'; found {present}. Mend the "
                 "feed and run the day again"
             )
         elif count.rejected > limit * count.lines:
@@ -126,7 +126,7 @@ def refused_days(settings: Settings, feed: FeedSpec, counts: Mapping[date, DayCo
 def lost_days(
     spark: SparkSession, settings: Settings, feed: FeedSpec, days: Iterable[date], files: Sequence[FeedFile]
 ) -> dict[date, str]:
-    """Why a day can't be loaded again: it has rows, and the files they came from are gone."""
+    """Reasons per day that can't be loaded again: it has rows, and the files they came from are gone."""
     empty = set(days) - {file.day for file in files}
     if not empty or not tables.exists(settings, feed_loads.TABLE):
         return {}
@@ -140,28 +140,28 @@ def lost_days(
 
 
 def raise_refused(refused: Mapping[date, str]) -> None:
-    """Raise JobError with the first reason, where there is one, and the number of the others."""
+    """Raise JobError with the first reason, if there is one, and the number of the rest."""
     if refused:
         first = refused[min(refused)]
-        others = f" ({len(refused) - 1} more days were refused)" if len(refused) > 1 else ""
-        raise JobError(f"{first}. Nothing of it was loaded{others}")
+        more = f" ({len(refused) - 1} more days were refused)" if len(refused) > 1 else ""
+        raise JobError(f"{first}. Nothing of it was loaded{more}")
 
 
 def explain_rejects(parsed: DataFrame, settings: Settings, feed: FeedSpec) -> DataFrame:
     """The rejected lines: `feed_date`, `file`, `reason`, `line`."""
-    bad = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
-    explained = parsing.explain(bad, feed.fields, parsing.MAX_LINE_BYTES)
+    bad_lines = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
+    explained = parsing.explain(bad_lines, feed.fields, parsing.MAX_LINE_BYTES)
     return explained.select("feed_date", "file", "reason", "line")
 
 
 def good_rows(parsed: DataFrame, feed: FeedSpec) -> DataFrame:
-    """The rows that are good: the fields, `feed_date`, and `file` and `line` they came from."""
+    """The good rows: the fields, `feed_date`, and the `file` and `line` they came from."""
     names = [field.name for field in feed.fields]
     return parsed.where(F.col("is_good") & ~F.col("is_erased")).select(*names, "feed_date", "file", "line")
 
 
 def replace_rejects(rejects: DataFrame, settings: Settings, feed: FeedSpec, days: Iterable[date]) -> None:
-    """Put `rejects` (as of `explain_rejects`) in place of what rejected_rows has of these feed days."""
+    """Replace the rows that rejected_rows has of these feed days by `rejects`, made by `explain_rejects`."""
     rows = rejects.select(
         F.lit(feed.name).alias("feed"),
         F.col("feed_date").alias("ds"),
@@ -179,15 +179,15 @@ def record_loads(
     files: Mapping[date, Sequence[FeedFile]],
     counts: Mapping[date, DayCounts],
 ) -> None:
-    """Write what came of each day of `files` into feed_loads: from here on these days count as complete."""
+    """Write the counts of each day of `files` into feed_loads: from then on these days count as loaded."""
     rows = []
-    for ds, own in files.items():
+    for ds, day_files in files.items():
         count = counts.get(ds, DayCounts())
         rejected = count.rejected + count.duplicates
-        size_bytes = sum(file.size_bytes for file in own)
+        size_bytes = sum(file.size_bytes for file in day_files)
         rows.append(
             (
-                *(feed.name, ds, len(own), size_bytes, feeds.fingerprint(own)),
+                *(feed.name, ds, len(day_files), size_bytes, feeds.fingerprint(day_files)),
                 *(count.lines, count.loaded, rejected, count.duplicates, count.erased, list(count.unknown_fields)),
             )
         )

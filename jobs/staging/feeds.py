@@ -1,4 +1,4 @@
-"""Raw feeds: which files there are, and their lines as they came."""
+"""Raw feeds: list their files, read their lines unparsed."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from jobs.store.session import hadoop_path
 _DAY_FOLDER = re.compile(r"event_date=(\d{4}-\d{2}-\d{2})")
 _GLOB_SIGN = re.compile(r"[\[\]{}*?\\]")
 _FEED_FILE = re.compile(r"\.jsonl(\.gz)?$")
-# Up to so many days are listed folder by folder; beyond, one listing of the whole feed is cheaper.
+# Up to this many days are listed folder by folder; for more, one listing of the whole feed is cheaper.
 _MAX_LISTED_DAYS = 100
 
 
@@ -31,7 +31,7 @@ class FeedFile:
 
 
 def list_events(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> list[FeedFile]:
-    """The event files of `days`, by day and path. Raises JobError for a file that would be passed over silently."""
+    """The event files of `days`, by day and path. Raises JobError for a file that would be skipped silently."""
     if len(days) <= _MAX_LISTED_DAYS:
         pattern = "event_date={" + ",".join(d.isoformat() for d in days) + "}/*"
     else:
@@ -43,7 +43,7 @@ def list_events(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> l
 
 
 def _require_day_folders(spark: SparkSession, feeds_root: str) -> None:
-    """Raise JobError for what lies in the events feed and is no day's folder: it would be passed over."""
+    """Raise JobError for an entry of the events feed that is no day's folder: it would be skipped silently."""
     filesystem, folders = hadoop_path(spark, f"{feeds_root}/events/*")
     for status in filesystem.globStatus(folders) or []:
         name = status.getPath().getName()
@@ -60,14 +60,14 @@ def first_and_last_day(spark: SparkSession, feeds_root: str) -> tuple[date, date
 
 
 def require_days(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> None:
-    """Raise JobError where not one of `days` has a folder in the events feed: a missing feed is no empty day."""
+    """Raise JobError where none of `days` has a file in the events feed: a missing feed is no empty day."""
     if not list_events(spark, feeds_root, days):
         span = f"ds={days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]}"
         raise JobError(f"no events for {span}: expected {feeds_root}/events/event_date={days[0]}/*.jsonl[.gz]")
 
 
 def list_snapshot(spark: SparkSession, feeds_root: str, feed: str) -> list[FeedFile]:
-    """The files of a feed that is whole every time: titles, offers, consents, erasures."""
+    """The files of a snapshot feed: titles, offers, consents, erasures."""
     return _glob(spark, feeds_root, f"{feed}/*")
 
 
@@ -99,7 +99,7 @@ def _day_of(root: str, path: str) -> date | None:
 
 
 def by_day(files: Iterable[FeedFile], days: Iterable[date]) -> dict[date, list[FeedFile]]:
-    """The files of each of `days`, none where a day has none."""
+    """The files of each of `days`; an empty list for a day without files."""
     grouped: dict[date, list[FeedFile]] = {day: [] for day in days}
     for file in files:
         if file.day in grouped:
@@ -108,7 +108,7 @@ def by_day(files: Iterable[FeedFile], days: Iterable[date]) -> dict[date, list[F
 
 
 def fingerprint(files: Iterable[FeedFile]) -> str:
-    """SHA-256 over names, sizes and times of change: equal as long as nothing in the feed changed."""
+    """SHA-256 over the names, sizes and modification times of files."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.path}\t{file.size_bytes}\t{file.modified_at_ms}\n".encode())
@@ -116,13 +116,13 @@ def fingerprint(files: Iterable[FeedFile]) -> str:
 
 
 def read_lines(spark: SparkSession, files: Sequence[FeedFile]) -> DataFrame:
-    """One row per line that is not blank: `line` (bytes as they came, maybe no valid UTF-8), `feed_date`, `file`.
+    """One row per line that is not blank: `line` (raw bytes, maybe no valid UTF-8), `feed_date`, `file`.
 
-    Files of no bytes have no lines, gzipped or not.
+    Empty files have no lines, gzipped or not.
     """
     if not files:
-        nothing = {"line": "string", "feed_date": "date", "file": "string"}
-        return spark.range(0).select(*[F.lit(None).cast(of).alias(name) for name, of in nothing.items()])
+        types = {"line": "string", "feed_date": "date", "file": "string"}
+        return spark.range(0).select(*[F.lit(None).cast(type_).alias(name) for name, type_ in types.items()])
     is_dated = files[0].day is not None
     source = F.col("_metadata.file_path")
     depth = files[0].path.count("/") + 1

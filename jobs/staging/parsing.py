@@ -1,7 +1,7 @@
-"""JSON lines into typed columns, strictly: every line comes out with its values or with the reason why it can't.
+"""Strict parsing of JSON lines into typed columns.
 
-Two steps, since nearly all lines are good: `parse_lines` reads values and says whether a line is good, cheaply;
-`explain` finds the reasons, slowly, and is meant for the few that are not.
+Two steps, since nearly all lines are good: `parse_lines` reads the values and marks good lines, cheaply; `explain`
+finds the reasons for the few bad ones, slowly.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,9 +34,9 @@ class Field:
     """One field of a feed.
 
     `type` is the Spark SQL type that the JSON value must have: a string, a number or a boolean, or an array of
-    strings; numbers are taken as text where text is expected. `convert` makes the table's value of it, null where
-    that can't be done, and `is_valid` is what must hold for the converted value; `expected` says both in words.
-    Blank text counts as absent. `required_if` is a condition over the other fields of the line, as `other(name)`.
+    strings; numbers are accepted where text is expected. `convert` makes the table's value, null where it can't, and
+    `is_valid` must hold for the converted value; `expected` describes both in words. Blank text counts as missing.
+    `required_if` is a condition over the other fields of the line, as `other(name)`.
     """
 
     name: str
@@ -52,13 +52,13 @@ TITLE_ID = Field("title_id", "bigint", "a 64-bit integer from 0", is_required=Tr
 COUNTRY = Field(
     *("country", "string", "an ISO 3166-1 alpha-2 code"),
     is_required=True,
-    # Only letters that have one capital: that of "ß" would be a country of two letters.
+    # ASCII letters alone: the upper case of "ß" has two letters.
     convert=lambda v: F.when(v.rlike("^[A-Za-z]{2}$"), F.upper(v)),
 )
 
 
 def other(name: str) -> Column:
-    """The value of another field of the same line, as it came, for `required_if`."""
+    """The raw value of another field of the same line, for `required_if`."""
     return F.col(f"_raw_{name}")
 
 
@@ -87,7 +87,7 @@ def parse_lines(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) 
 
 
 def explain(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
-    """`lines` that are not good, with `reason`: each field that is wrong, what was expected there, and what came."""
+    """Bad `lines` with `reason`: each wrong field, the value expected and the value found."""
     as_text = F.from_json("line", ", ".join(f"`{field.name}` string" for field in fields), _STRICT)
     raw = _with_raw(lines, fields, max_line_bytes).withColumn("_text", as_text)
     converted = raw.withColumns({field.name: field.convert(F.col(f"_raw_{field.name}")) for field in fields})
@@ -107,11 +107,11 @@ def _readable(max_line_bytes: int) -> Column:
 
 
 def _with_raw(lines: DataFrame, fields: Sequence[Field], max_line_bytes: int) -> DataFrame:
-    """Add `_raw_<name>` per field as it came (blank text as null), `_is_object`, and `_has_other_type`: some value is
-    not of its field's type.
+    """Add the unconverted `_raw_<name>` per field (blank text as null), `_is_object`, and `_has_other_type`: some value
+    is not of its field's type.
 
-    The line is wrapped as the one element of an array, and a mark put behind it: text after the object's end, which
-    the parser would pass over, breaks the one or hides the other.
+    The line is wrapped as the one element of an array, followed by a mark. Text after the object's end, which the
+    parser would skip, breaks the array or hides the mark.
     """
     wrapped = F.concat(F.lit('{"lines":['), _readable(max_line_bytes), F.lit('],"end":1}'))
     columns = ", ".join(f"`{field.name}`: {field.type}" for field in fields)
@@ -134,7 +134,7 @@ def _raw(field: Field) -> Column:
 
 
 def _is_wrong(field: Field) -> Column:
-    """True for a value that is there and can't be used, or is needed and not there."""
+    """True for a value that is present and can't be used, or is required and missing."""
     raw, value = F.col(f"_raw_{field.name}"), F.col(field.name)
     is_wrong = raw.isNotNull() & (value.isNull() | ~field.is_valid(value)) | _is_nested(field)
     return F.coalesce(is_wrong | _is_missing(field), F.lit(False))
@@ -149,9 +149,9 @@ def _is_missing(field: Field) -> Column:
 
 
 def _is_nested(field: Field) -> Column:
-    """An object or array where text belongs: Spark's parser turns those into their JSON text."""
+    """True for an object or array where text is expected: Spark's parser turns those into their JSON text."""
     raw = F.col(f"_raw_{field.name}")
-    # Looked up in the line again only for text that begins like one: "[REC]" is a film.
+    # The line is parsed again only for text that begins like JSON: "[REC]" is a title.
     if field.type == "string":
         return _begins_like_json(raw) & _has_not_type(field, "STRING")
     if field.type == "array<string>":
@@ -165,15 +165,15 @@ def _begins_like_json(text: Column) -> Column:
 
 
 def _has_not_type(field: Field, json_type: str) -> Column:
-    """Whether a field's value in the line has another JSON type, or none that can be told, as in a key given twice."""
+    """True where a field's value has another JSON type, or an unknown one, as for a key that is given twice."""
     value = F.try_variant_get(F.try_parse_json("line"), f"$.{field.name}", "variant")
     return F.coalesce(F.schema_of_variant(value) != json_type, F.lit(True))
 
 
 def _problem(field: Field) -> Column:
-    """What is wrong with one field of a line, or null."""
+    """The problem with one field of a line, or null."""
     raw, found = F.col(f"_raw_{field.name}"), F.col(f"_text.{field.name}")
-    # Every JSON value makes a text.
+    # Every JSON value can be read as text.
     can_fail = F.lit(field.type != "string")
     has_other_type = can_fail & raw.isNull() & F.col("_has_other_type") & found.isNotNull()
     shown = F.concat(F.lit(f"{field.name}: expected {field.expected}, found "), F.left(found, F.lit(_SHOWN_CHARACTERS)))

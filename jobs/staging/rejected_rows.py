@@ -1,4 +1,4 @@
-"""rejected_rows: one row per rejected input line or poster, with its reason and itself. Source: every staging job."""
+"""rejected_rows: one row per rejected input line or poster, with the reason. Source: every staging job."""
 
 from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType
 

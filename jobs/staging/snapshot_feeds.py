@@ -1,4 +1,4 @@
-"""Staging of a feed that is whole every time (titles, offers, consents): merged into its table by key."""
+"""Staging of snapshot feeds (titles, offers, consents): each is complete, and is merged into its table by key."""
 
 import logging
 from collections.abc import Callable
@@ -27,11 +27,11 @@ def run(
     changed: Column,
     copy_order: tuple[Column, ...],
 ) -> None:
-    """Make `table` hold the snapshot that lies in the feed, as of the end of `ds`.
+    """Merge the snapshot in the feed into `table`, as of the end of `ds`.
 
-    `build` makes table rows of good lines, `changed` is the condition over aliases `t` and `s` under which a known
-    row is written again, `copy_order` says which of several lines with one key stays: the first. A feed without files
-    leaves the table as it is. A `ds` before one that is already merged changes nothing: the feed is always today's.
+    `build` makes table rows of good lines. `changed` is the condition over aliases `t` and `s` under which a known row
+    is updated. Of several lines with one key the first by `copy_order` is kept. A feed without files leaves the table
+    unchanged, and so does a `ds` before the newest one merged: the feed is always today's.
     Raises JobError for a snapshot with too many bad lines, or that would remove too many rows.
     """
     tables.ensure(spark, settings, table)

@@ -184,5 +184,5 @@ def test_bad_requests_are_refused(spark: SparkSession, settings: Settings, write
     ],
 )
 def test_rejected_line_is_theirs_by_id_or_by_word(spark: SparkSession, line: str, is_theirs: bool) -> None:
-    rows = spark.range(1).select(erase.names_person(F.lit(line), F.lit("u1")))
+    rows = spark.range(1).select(erase.names_user(F.lit(line), F.lit("u1")))
     assert rows.collect()[0][0] is is_theirs

@@ -80,23 +80,23 @@ def test_versions_that_kept_bundles_name_stay_readable(
     assert titles_of(spark, catalogue, 2) == ["Heat (director's cut)"]
     # A version that this lake never had keeps nothing, and stops nothing.
     assert done["feed_loads"].retention_hours == 0
-    assert "feed_loads has no version 99: what names it is of another lake" in caplog.text
+    assert "feed_loads has no version 99: the model or bundle that pins it belongs to another lake" in caplog.text
 
 
 def test_oldest_of_what_models_and_bundles_name_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maintain, "pinned_versions", lambda _: {NAME: 4, "training_examples": 9})
-    assert maintain.named_versions(settings) == {NAME: 4, "training_examples": 9}
+    assert maintain.oldest_pinned_versions(settings) == {NAME: 4, "training_examples": 9}
     put_manifest(settings, "20240503T000000Z-m2", {NAME: 3, "stg_offers": 5}, {"training_examples": 8})
     put_manifest(settings, "20240504T000000Z-m3", {NAME: 6, "stg_offers": 6}, {"training_examples": 10})
-    assert maintain.named_versions(settings) == {NAME: 3, "stg_offers": 5, "training_examples": 8}
+    assert maintain.oldest_pinned_versions(settings) == {NAME: 3, "stg_offers": 5, "training_examples": 8}
     shutil.rmtree(Path(settings.bundles.root) / "20240503T000000Z-m2")  # gone with the bundle
-    assert maintain.named_versions(settings) == {NAME: 4, "stg_offers": 6, "training_examples": 9}
+    assert maintain.oldest_pinned_versions(settings) == {NAME: 4, "stg_offers": 6, "training_examples": 9}
 
 
 def test_manifest_that_does_not_say_stops_maintenance(settings: Settings) -> None:
     put_manifest(settings, "20240503T000000Z-m2", None, {})
     with pytest.raises(BundleError, match=r"m2/manifest\.json: expected the Delta versions that it was built from"):
-        maintain.named_versions(settings)
+        maintain.oldest_pinned_versions(settings)
 
 
 def test_tables_of_the_gate_are_merged_too(spark: SparkSession, settings: Settings) -> None:
