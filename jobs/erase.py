@@ -83,7 +83,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
         users = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))
         # Registered before anything is removed: no load that ends from now on can add them again.
         _register(users, settings)
-        present = [table for table in catalog.TABLES if table.person_column and tables.exists(settings, table)]
+        present = [table for table in catalog.TABLES if table.user_column and tables.exists(settings, table)]
         done = [_erase_user_rows(spark, settings, table) for table in present]
         done.append(_erase_rejects(users, settings))
         done.append(_erase_night_lists(spark, settings))
@@ -101,7 +101,7 @@ def _register(users: DataFrame, settings: Settings) -> None:
 def _erase_user_rows(spark: SparkSession, settings: Settings, table: Table) -> Erased:
     erased = tables.read(spark, settings, erasures.TABLE)
     return _erase_from(
-        settings, table, erased, erasures.user_hash(F.col(f"t.{table.person_column}")) == F.col("user_hash")
+        settings, table, erased, erasures.user_hash(F.col(f"t.{table.user_column}")) == F.col("user_hash")
     )
 
 

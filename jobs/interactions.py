@@ -53,7 +53,7 @@ TABLE = Table(
     primary_key=("user_id", "title_id", "ds", "known_ds"),
     stats_columns=("ds", "known_ds"),
     checks={"known_after_it_happened": "known_ds >= ds", "times_in_order": "first_event_time <= last_event_time"},
-    person_column="user_id",
+    user_column="user_id",
     is_derived=True,
 )
 

@@ -35,7 +35,7 @@ TABLE = Table(
     primary_key=("user_id",),
     stats_columns=("updated_ds",),
     checks={"hashed_email_is_sha_256": f"hashed_email IS NULL OR hashed_email RLIKE '{_SHA_256}'"},
-    person_column="user_id",
+    user_column="user_id",
 )
 
 
@@ -48,7 +48,7 @@ def feed_spec() -> FeedSpec:
             Field("marketing", "boolean", "true or false", is_required=True),
             Field("hashed_email", "string", "a SHA-256 in hex", convert=F.lower, is_valid=lambda v: v.rlike(_SHA_256)),
         ),
-        person_column="user_id",
+        user_column="user_id",
     )
 
 

@@ -74,7 +74,7 @@ TABLE = Table(
         "rank_from_1": "rank IS NULL OR rank >= 1",
         "rating_has_value": "event_type <> 'rating' OR rating IS NOT NULL",
     },
-    person_column="user_id",
+    user_column="user_id",
 )
 
 
@@ -122,7 +122,7 @@ def feed_spec(settings: Staging) -> FeedSpec:
             Field("recommender_version", "string", text),
             Field("rank", "int", "an integer from 1", is_valid=lambda v: v >= 1),
         ),
-        person_column="user_id",
+        user_column="user_id",
     )
 
 

@@ -60,7 +60,7 @@ TABLE = Table(
         "split_is_known": "split IN ('" + "', '".join(splits.SPLITS) + "')",
         "sampling_probability_is_share": "sampling_probability > 0 AND sampling_probability <= 1",
     },
-    person_column="user_id",
+    user_column="user_id",
     is_for_training=True,
     is_derived=True,
 )

@@ -40,7 +40,7 @@ TABLE = Table(
     primary_key=("user_id",),
     stats_columns=("as_of_ds",),
     checks={"has_a_title": "history_length > 0"},
-    person_column="user_id",
+    user_column="user_id",
     is_for_training=True,
     is_derived=True,
 )

@@ -36,7 +36,7 @@ TABLE = Table(
     primary_key=("user_id", "ds"),
     stats_columns=("ds",),
     checks={"has_a_title": "size(entries) > 0"},
-    person_column="user_id",
+    user_column="user_id",
     is_derived=True,
 )
 

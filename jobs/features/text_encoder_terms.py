@@ -1,8 +1,8 @@
 """text_encoder_terms: one row per fitted text encoder and term, with the term's weight and vector.
 
 Source: stg_titles. The default text encoder, TF-IDF with a truncated SVD, is fitted on the catalogue and stored here as
-plain columns. It is fitted anew when its settings change, or when the catalogue has grown by
-REFIT_GROWTH: then every title is encoded again, and models have to be trained anew.
+plain columns. It is fitted again when its settings change, or when the catalogue has grown by
+REFIT_GROWTH: then every title is encoded again, and models have to be trained again.
 """
 
 import logging
@@ -43,17 +43,17 @@ TABLE = Table(
 )
 
 
-# Of a text, what is encoded: longer ones are no better described.
+# Characters of a text that are encoded: longer texts describe a title no better.
 MAX_CHARS = 10_000
-# Of the encoder: more terms or texts to fit on cost memory and tell nothing more.
+# Terms of the encoder, and texts it is fitted on: more cost memory and add nothing.
 MAX_TERMS = 20_000
 MAX_FIT_TEXTS = 100_000
-# Fitted anew when the catalogue has grown by this factor: models have to be trained anew then, so seldom.
+# Growth of the catalogue after which the encoder is fitted again: rarely, since models have to be trained again then.
 REFIT_GROWTH = 2.0
 
 
 def settings_hash(text: Text, seed: int) -> str:
-    """Over what an encoder is fitted with."""
+    """Hash of the settings that an encoder is fitted with."""
     fitted_with = (text.dims, text.min_documents, text.max_document_share, MAX_TERMS, MAX_FIT_TEXTS)
     return built_days.hash_inputs(*fitted_with, ",".join(text.fields), MAX_CHARS, seed)
 
@@ -74,11 +74,11 @@ def load_or_fit(spark: SparkSession, settings: Settings, texts: DataFrame, ds: d
             return _from_rows(stored.filter(pa.compute.equal(stored["fit_ds"], newest[0])))
     if not count:
         return None
-    # A sample of a very large catalogue, the same one each time.
+    # Of a very large catalogue a sample, the same one each time.
     sample = texts.orderBy(F.xxhash64("title_id", F.lit(settings.seed)), "title_id").limit(MAX_FIT_TEXTS)
     encoder = tfidf.fit(
         sample.select("text").toArrow()["text"].to_pylist(),
-        dims=options.dims,
+        dim=options.dims,
         min_documents=options.min_documents,
         max_document_share=options.max_document_share,
         max_terms=MAX_TERMS,
@@ -103,7 +103,7 @@ def _store(
     size = len(encoder.terms)
     columns = [
         *([encoder.version] * size, [key] * size, [ds] * size, [count_texts] * size, list(encoder.terms)),
-        *(encoder.idf, pa.FixedSizeListArray.from_arrays(encoder.components.ravel(), encoder.dims)),
+        *(encoder.idf, pa.FixedSizeListArray.from_arrays(encoder.components.ravel(), encoder.dim)),
     ]
     schema = to_arrow_schema(TABLE.schema)
     arrays = [

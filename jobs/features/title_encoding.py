@@ -18,14 +18,14 @@ from jobs.features.encoders.errors import PosterError
 from jobs.features.encoders.posters import DescriptorEncoder, decode_poster
 from jobs.features.encoders.tfidf import TfidfEncoder
 
-# Encoders look at less; decoded posters of full size would fill the memory.
+# Encoders use fewer pixels; decoded posters of full size would fill the memory.
 _MAX_SIDE = 640
 _IMAGES_AT_ONCE = 32
 _NOTHING_SEEN = "the encoder saw nothing in it"
 _NO_WORD = "no word of it is known"
 NO_SUCH_FILE = "no file of this name in feeds.posters_dir"
 
-# What is known of an encoded plot or poster: hash of what was encoded, and the night.
+# Columns of an encoded plot or poster: the hash of its input, the embedding or the problem, and the night.
 RESULT = ("hash", "embedding", "problem", "ds")
 _ENCODED = "title_id long, embedding array<float>, problem string"
 
@@ -38,16 +38,16 @@ MAX_POSTER_PIXELS = 25_000_000
 
 
 class Encoder(Protocol):
-    """What every encoder offers; rows are of length one, or all zero where nothing was recognised."""
+    """The interface of encoders: rows of length one, or all zero where nothing was recognised."""
 
     @property
     def version(self) -> str: ...
 
-    def encode(self, items: list) -> np.ndarray: ...  # type: ignore[type-arg]  # [items, dims] float32
+    def encode(self, items: list) -> np.ndarray: ...  # type: ignore[type-arg]  # [items, dim] float32
 
 
 class Source(Protocol):
-    """Says how to get an encoder; small enough to be sent to a worker, which then calls `load`."""
+    """A description of an encoder, small enough to be sent to a worker, which then calls `load`."""
 
     def load(self) -> Encoder: ...
 
@@ -87,7 +87,7 @@ class KerasWeights:
         return _load_keras(self)
 
 
-# TensorFlow is imported only where its encoders are asked for: it takes seconds, and most runs do not.
+# TensorFlow is imported only for the encoders that need it: it takes seconds, and most runs do without.
 @lru_cache(maxsize=1)
 def _load_sentence(source: SentenceFolder) -> Encoder:
     from jobs.features.encoders.sentence import SentenceEncoder
@@ -103,7 +103,7 @@ def _load_keras(source: KerasWeights) -> Encoder:
 
 
 def text_source(options: Text, fitted: TfidfEncoder | None) -> Source:
-    """The text encoder of the settings; `fitted` is that of `text_encoder_terms`, where the settings ask for it."""
+    """The text encoder of the settings; `fitted` comes from `text_encoder_terms` where the settings name TF-IDF."""
     if options.encoder == "sentence":
         return SentenceFolder(str(options.folder), options.max_tokens, BATCH_SIZE)
     return Ready(
@@ -122,10 +122,10 @@ def poster_source(options: Posters) -> Source:
 def encode_changed(
     items: DataFrame, known: DataFrame, kind: str, encode: Callable[[DataFrame], DataFrame], ds: date
 ) -> DataFrame:
-    """`title_id` and RESULT of each of `items`: as `known` where its hash is the same, and of `encode` where not.
+    """`title_id` and RESULT of each of `items`: from `known` where the hash is unchanged, else from `encode`.
 
-    `items` are `title_id, hash` and what `encode` reads, `known` is title_features, whose columns begin with `kind`;
-    `encode` gives `title_id, embedding, problem`.
+    `items` have `title_id, hash` and the inputs of `encode`; `known` is title_features, with columns that begin with
+    `kind`; `encode` returns `title_id, embedding, problem`.
     """
     old = known.select("title_id", *[F.col(f"{kind}_{name}").alias(f"old_{name}") for name in RESULT])
     joined = items.join(old, on="title_id", how="left")
@@ -171,12 +171,11 @@ def encode_posters(posters: DataFrame, source: Source, max_bytes: int, max_pixel
                     }
                 )
 
-    found = _spread(posters.select("title_id", "uri", "size_bytes"))
-    return found.mapInPandas(encode, _ENCODED)
+    return _spread(posters.select("title_id", "uri", "size_bytes")).mapInPandas(encode, _ENCODED)
 
 
 def _spread(rows: DataFrame) -> DataFrame:
-    """Rows over all cores, however few files they come from, in an order of their own."""
+    """`rows` spread over all cores, however few files they come from, in a fixed order."""
     cores = rows.sparkSession.sparkContext.defaultParallelism
     return rows.repartition(cores, "title_id").sortWithinPartitions("title_id")
 
@@ -186,7 +185,7 @@ def _or_null(vectors: np.ndarray) -> list[np.ndarray | None]:
 
 
 def _read(uri: str | None, size_bytes: float, max_bytes: int, max_pixels: int) -> np.ndarray | str:
-    """A poster's pixels, or why there are none."""
+    """The pixels of a poster, or the reason why there are none."""
     if uri is None:
         return NO_SUCH_FILE
     if size_bytes > max_bytes:

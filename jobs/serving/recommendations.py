@@ -31,5 +31,5 @@ TABLE = Table(
     primary_key=("user_id", "rank"),
     stats_columns=("rank", "ds"),
     checks={"rank_counts_from_one": "rank >= 1"},
-    person_column="user_id",
+    user_column="user_id",
 )

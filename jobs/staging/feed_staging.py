@@ -31,7 +31,7 @@ class FeedSpec:
 
     name: str
     fields: tuple[parsing.Field, ...]
-    person_column: str | None = None
+    user_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def parsed_lines(
     if ds is not None:
         lines = lines.withColumn("feed_date", F.lit(ds))
     parsed = parsing.parse_lines(lines, feed.fields, parsing.MAX_LINE_BYTES)
-    with kept_on_disk(_mark_erased(spark, settings, parsed, feed.person_column)) as kept:
+    with kept_on_disk(_mark_erased(spark, settings, parsed, feed.user_column)) as kept:
         yield kept
 
 
-def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, person_column: str | None) -> DataFrame:
-    erased = erasures.read_erased(spark, settings) if person_column else None
+def _mark_erased(spark: SparkSession, settings: Settings, parsed: DataFrame, user_column: str | None) -> DataFrame:
+    erased = erasures.read_erased(spark, settings) if user_column else None
     if erased is None:
         return parsed.withColumn("is_erased", F.lit(False))
-    is_same_user = erasures.user_hash(F.col(str(person_column))) == F.col("user_hash")
+    is_same_user = erasures.user_hash(F.col(str(user_column))) == F.col("user_hash")
     marked = parsed.join(F.broadcast(erased), on=is_same_user, how="left")
     return marked.withColumn("is_erased", F.col("user_hash").isNotNull()).drop("user_hash")
 

@@ -57,7 +57,7 @@ class Table:
     """What one row is, its columns, and what always holds.
 
     `stats_columns` are those whose minimum and maximum Delta writes into its log: never one that names a person,
-    since a log outlives an erased row. `person_column` is the column that does name one. Files of a table that
+    since a log outlives an erased row. `user_column` is the column that does name one. Files of a table that
     `is_for_training` have the small row groups that training shuffles by.
     """
 
@@ -68,7 +68,7 @@ class Table:
     stats_columns: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
     checks: Mapping[str, str] = field(default_factory=dict)
-    person_column: str | None = None
+    user_column: str | None = None
     is_for_training: bool = False
     is_derived: bool = False  # jobs.backfill builds all of it again from other tables
 

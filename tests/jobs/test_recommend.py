@@ -186,7 +186,7 @@ def test_erased_person_leaves_the_table(
     assert erased.rows_removed == 1
     left = {user for (user,) in read_rows(lake, recommendations.TABLE, "user_id")}
     assert left == {"bob", "cut", "foe"}
-    assert recommendations.TABLE.person_column == "user_id"
+    assert recommendations.TABLE.user_column == "user_id"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""Encoders: a plot or a poster into one vector. No Spark and no settings here: plain values in, arrays out.
+"""Encoders of plots and posters: plain values in, arrays out, without Spark or settings.
 
-Every encoder has a `version`, which names its vectors and changes when they would, `dims`, and
-`encode(items) -> [items, dims]`, float32 rows of length one, each independent of the items beside it.
+Text: `tfidf` (default), `sentence`. Posters: `posters` (default), `keras_poster`. Every encoder has a `version` that
+changes whenever its vectors would, `dim`, and `encode(items) -> [items, dim]`: float32 rows of length one, each
+independent of the other items. `jobs.features.title_encoding` chooses the encoder of the settings.
 """

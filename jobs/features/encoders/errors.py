@@ -1,4 +1,4 @@
-"""What encoders raise. Says what was expected, what came, and what to do."""
+"""Errors of encoders. Messages say what was expected, what was found, and what to do."""
 
 
 class EncoderError(ValueError):

@@ -1,4 +1,4 @@
-"""Posters into vectors by an image network of `tf_keras.applications` and a local weights file. No download.
+"""Poster encoder: an image network of `tf_keras.applications` with a local weights file. No download.
 
 The file holds the network without its classifier, as Keras publishes it (`…_no_top.h5`): HDF5, which runs no code.
 """
@@ -18,8 +18,8 @@ from models.towers.legacy_keras import keras
 
 
 class KerasPosterEncoder:
-    """`application` is a name such as MobileNetV2 or EfficientNetB0; the vector is the mean of its last feature map,
-    of length one. A poster is squeezed into a square of `image_size` pixels, whatever its proportions.
+    """`application` is a name such as MobileNetV2 or EfficientNetB0. The vector is the mean of its last feature map,
+    of length one. A poster is resized to a square of `image_size` pixels, ignoring its proportions.
 
     Raises EncoderError for an unknown name, and for a weights file that is missing or does not fit.
     """
@@ -34,16 +34,16 @@ class KerasPosterEncoder:
         if not file.is_file():
             raise EncoderError(f"{file}: expected {application}'s weights, found no such file; put it there")
         self._model = _build_model(application, known[application], file, image_size)
-        # Each network's own: where the values of its training lay.
+        # Each network has its own scaling of pixels, that of its training.
         self._preprocess = sys.modules[known[application].__module__].preprocess_input
         self._image_size = image_size
         self._batch_size = batch_size
-        self.dims = int(self._model.output_shape[-1])
+        self.dim = int(self._model.output_shape[-1])
         self.version = f"{application}-{image_size}px-{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
 
-    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:  # [images, dims] float32
+    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:  # [images, dim] float32
         """Unit rows; `images` are [height, width, 3] uint8, of any sizes."""
-        vectors = np.zeros((len(images), self.dims), np.float32)
+        vectors = np.zeros((len(images), self.dim), np.float32)
         for start in range(0, len(images), self._batch_size):
             batch = np.stack([self._resize(image) for image in images[start : start + self._batch_size]])
             vectors[start : start + len(batch)] = self._model.predict_on_batch(self._preprocess(batch))

@@ -1,4 +1,4 @@
-"""Poster files into pixels, with the reason where that can't be done, and pixels into vectors without any weights."""
+"""Decoding of poster files, with the reason for an unusable one, and a poster encoder without learned weights."""
 
 import io
 import warnings
@@ -17,7 +17,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP")
 _EXTENSIONS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP"}
 _MIN_SIDE = 8
 
-# How contents begin: for naming what a file is, when it is not what it should be.
+# First bytes of file formats, to name the format of an unexpected file.
 _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -36,19 +36,19 @@ _BEGINNINGS = {
 def decode_poster(content: bytes, name: str, max_bytes: int, max_pixels: int) -> np.ndarray:
     """[height, width, 3] uint8 of a JPEG, PNG or WebP file, upright, on white where it is transparent.
 
-    `name` is the file's, whose extension must not contradict the content. An animation gives its first picture.
-    Raises PosterError; its message is the reason. Nothing is decoded before its size is known to be allowed.
+    `name` is the file name; its extension must not contradict the content. Of an animation the first picture is taken.
+    Raises PosterError with the reason. Nothing is decoded before its size was checked.
     """
     if not content:
         raise PosterError("empty file")
     if len(content) > max_bytes:
         raise PosterError(f"{len(content)} bytes, the limit is {max_bytes}")
-    found = _format(content)
-    _check_format(found, PurePosixPath(name).suffix.lower())
+    actual = _format(content)
+    _check_format(actual, PurePosixPath(name).suffix.lower())
     with warnings.catch_warnings():
-        # Pillow warns of many pixels, where the limit is max_pixels here, and of tags that it skips.
+        # Pillow warns of many pixels, which max_pixels limits here, and of tags that it skips.
         warnings.simplefilter("ignore")
-        return _pixels(_load(_open(content, found), max_pixels))
+        return _pixels(_load(_open(content, actual), max_pixels))
 
 
 def _format(content: bytes) -> str | None:
@@ -63,25 +63,25 @@ def _format(content: bytes) -> str | None:
     return None
 
 
-def _check_format(found: str | None, extension: str) -> None:
+def _check_format(actual: str | None, extension: str) -> None:
     expected = _EXTENSIONS.get(extension)
-    if found is None:
+    if actual is None:
         raise PosterError("not an image")
-    if expected not in (None, found):
-        raise PosterError(f"mislabelled: named {extension}, which is {expected}, but the content is {found}")
-    if found not in _FORMATS:
-        raise PosterError(f"format {found}, expected one of {', '.join(_FORMATS)}")
+    if expected not in (None, actual):
+        raise PosterError(f"mislabelled: named {extension}, which is {expected}, but the content is {actual}")
+    if actual not in _FORMATS:
+        raise PosterError(f"format {actual}, expected one of {', '.join(_FORMATS)}")
 
 
-def _open(content: bytes, found: str | None) -> Image.Image:
-    """Read the header, by the one decoder that the content claims: no other is ever tried."""
+def _open(content: bytes, actual: str | None) -> Image.Image:
+    """Read the header with the decoder of the detected format and no other."""
     try:
-        return Image.open(io.BytesIO(content), formats=[str(found)])
+        return Image.open(io.BytesIO(content), formats=[str(actual)])
     except Image.DecompressionBombError:
         raise PosterError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
-    except Exception as error:  # of as many types as in decoding
+    except Exception as error:  # Pillow raises a dozen types, as in decoding
         reason = "unreadable header" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise PosterError(_line(f"truncated or corrupt {found}: {reason}")) from None
+        raise PosterError(_line(f"truncated or corrupt {actual}: {reason}")) from None
 
 
 def _load(image: Image.Image, max_pixels: int) -> Image.Image:
@@ -93,11 +93,11 @@ def _load(image: Image.Image, max_pixels: int) -> Image.Image:
         raise PosterError(f"{width} x {height} pixels, expected at least {_MIN_SIDE} a side")
     try:
         image.load()
-    except Exception as error:  # Pillow's decoders let out whatever they stumble over, a dozen types
+    except Exception as error:  # Pillow's decoders raise a dozen types
         raise PosterError(_line(f"truncated or corrupt {image.format}: {error}")) from None
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # unreadable EXIF does not say which way is up, and the picture is there
+    except Exception:  # with unreadable EXIF the picture is used as it is stored
         return image
 
 
@@ -108,7 +108,7 @@ def _line(text: str) -> str:
 def _pixels(image: Image.Image) -> np.ndarray:
     """[height, width, 3] uint8 of any of Pillow's modes."""
     if image.mode.startswith("I"):
-        # 16 bits of grey: Pillow would cut off what is above 255.
+        # 16 bits of grey: Pillow would clip values above 255.
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
     if image.has_transparency_data:
@@ -120,39 +120,40 @@ def _pixels(image: Image.Image) -> np.ndarray:
 _GRID = 8
 _LUMA_COEFFICIENTS, _CHROMA_COEFFICIENTS = 10, 6
 _HUES, _SATURATIONS, _VALUES, _GREYS = 8, 3, 3, 6
-# Below this saturation or value a hue is noise.
+# Below this saturation or value the hue is noise.
 _FAINT = 0.15
 _HISTOGRAM_SIZE = (32, 48)
 # Two to three, as posters are.
 _EDGES_SIZE = (64, 96)
 _CELL, _ORIENTATIONS = 16, 8
-# Of full contrast: below it there is grain or compression, no edge.
+# Share of full contrast: weaker gradients are grain or compression artefacts.
 _FAINT_EDGE = 0.03
-# A block's length where it begins to count in full; a flat picture's small differences are not blown up. Real
-# posters have around 0.5 and 9.
+# Added in quadrature to a block's length, so that small differences in a flat picture are not amplified. Real posters
+# are well above.
 _LAYOUT_FLOOR, _EDGES_FLOOR = 0.05, 1.0
 
 
 @dataclass(frozen=True)
 class DescriptorEncoder:
-    """Where a picture's colours lie, how much there is of each, and which way its edges run; nothing is learned.
+    """Descriptors of a picture's colour layout, colour histogram and edge orientations; nothing is learned.
 
     Three blocks, each of length at most one, so that none dominates by its size or scale:
 
     - colour layout: means over a grid in YCbCr, their DCT, its lowest frequencies. Kasutani, Yamada. 2001. The MPEG-7
       Color Layout Descriptor. ICIP, with 10, 6 and 6 coefficients, not quantised;
-    - colour histogram: hue, saturation and value, greys apart, square roots taken. Swain, Ballard. 1991. Color
+    - colour histogram: hue, saturation and value, greys separate, square roots taken. Swain, Ballard. 1991. Color
       Indexing. IJCV 7(1); the root, which makes cosine the Bhattacharyya coefficient: Arandjelović, Zisserman. 2012.
       Three Things Everyone Should Know to Improve Object Retrieval. CVPR, section 3. It is never zero, so that even
-      one colour all over has a vector;
+      a picture of one colour has a vector;
     - edges: histograms of gradient orientation in cells. Dalal, Triggs. 2005. Histograms of Oriented Gradients for
-      Human Detection. CVPR, with each cell's mean taken away: else all pictures are alike in having edges everywhere.
+      Human Detection. CVPR, with each cell's mean subtracted: otherwise all pictures are similar in having edges
+      everywhere.
 
-    `version` names the formulas: it changes with any of their numbers.
+    `version` names the formulas and changes with any of their constants.
     """
 
     version: str = field(default="descriptor-1", init=False)
-    dims: int = field(
+    dim: int = field(
         default=_LUMA_COEFFICIENTS
         + 2 * _CHROMA_COEFFICIENTS
         + _GREYS
@@ -161,9 +162,9 @@ class DescriptorEncoder:
         init=False,
     )
 
-    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:  # [images, dims] float32
+    def encode(self, images: Sequence[np.ndarray]) -> np.ndarray:  # [images, dim] float32
         """Unit rows; `images` are [height, width, 3] uint8, of any sizes."""
-        vectors = np.zeros((len(images), self.dims))
+        vectors = np.zeros((len(images), self.dim))
         for row, pixels in enumerate(images):
             image = Image.fromarray(pixels)
             layout = _softly_unit(_colour_layout(image), _LAYOUT_FLOOR)
@@ -203,7 +204,7 @@ def _edge_orientations(image: Image.Image) -> np.ndarray:
     height, width = grey.shape
     row, column = np.indices(grey.shape) // _CELL
     cells = (row * (width // _CELL) + column).ravel()
-    # An edge has no direction: half a turn makes it the same one again.
+    # An edge has no direction: half a turn gives the same edge.
     turn = np.mod(np.arctan2(down, right), np.pi).ravel() / np.pi
     strength = np.maximum(np.hypot(down, right) - _FAINT_EDGE, 0).ravel()
     count = height * width // _CELL**2
@@ -218,10 +219,10 @@ def _bin(share: np.ndarray, bins: int) -> np.ndarray:
 def _circular_histogram(
     turns: np.ndarray, bins: int, groups: np.ndarray, count_groups: int, weights: np.ndarray
 ) -> np.ndarray:  # [count_groups * bins]
-    """A histogram per group of angles in turns, each angle shared between the two bins it lies between."""
-    position = turns * bins
-    lower = np.floor(position).astype(int)
-    share = position - lower
+    """A histogram of angles, in turns, per group; each angle is shared by the two bins it lies between."""
+    scaled = turns * bins
+    lower = np.floor(scaled).astype(int)
+    share = scaled - lower
     size = count_groups * bins
     below = np.bincount(groups * bins + lower % bins, weights * (1 - share), size)
     return below + np.bincount(groups * bins + (lower + 1) % bins, weights * share, size)

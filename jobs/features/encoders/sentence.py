@@ -1,6 +1,6 @@
-"""Plots into vectors by a BERT-like sentence encoder from a local folder. TensorFlow, no PyTorch, no download.
+"""Text encoder: a BERT-like sentence encoder from a local folder. TensorFlow, no PyTorch, no download.
 
-Nothing that runs code when loaded is read: weights in safetensors, tokenizer and configuration in JSON.
+It reads no file that can run code: weights are in safetensors, tokenizer and configuration in JSON.
 Reimers, Gurevych. 2019. Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks. EMNLP.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
-import transformers  # only its attributes import TensorFlow, when they are asked for
+import transformers  # its attributes import TensorFlow lazily
 from transformers.modeling_tf_pytorch_utils import load_pytorch_state_dict_in_tf2_model
 
 from jobs.features.encoders.errors import EncoderError
@@ -25,11 +25,11 @@ _STEPS = ("Transformer", "Pooling", "Normalize")
 
 
 class SentenceEncoder:
-    """A folder as sentence-transformers or the Hugging Face hub lay it out: config.json, tokenizer.json or vocab.txt,
-    model.safetensors, and maybe modules.json and 1_Pooling/config.json.
+    """The encoder in a folder as laid out by sentence-transformers or the Hugging Face hub.
 
-    A text is cut after `max_tokens`; its vector is the mean over its tokens' last states, of length one. An empty
-    text has a vector too. Raises EncoderError where the folder is not such a one.
+    The folder has config.json, tokenizer.json or vocab.txt, model.safetensors, and optionally modules.json and
+    1_Pooling/config.json. A text is truncated after `max_tokens`; its vector is the mean over its tokens' last states,
+    of length one. An empty text has a vector too. Raises EncoderError for any other folder.
     """
 
     def __init__(self, folder: str, max_tokens: int, batch_size: int) -> None:
@@ -41,8 +41,8 @@ class SentenceEncoder:
         self._model = _build_model(path, config, weights)
         self._padding = int(config.get("pad_token_id") or 0)
         self._batch_size = batch_size
-        self.dims = int(config["hidden_size"])
-        # Everything that a vector depends on.
+        self.dim = int(config["hidden_size"])
+        # All inputs of a vector.
         digest = hashlib.sha256(f"{max_tokens}".encode())
         for content in ((path / "config.json").read_bytes(), *tokenizer_files, weights):
             digest.update(hashlib.sha256(content).digest())
@@ -50,11 +50,11 @@ class SentenceEncoder:
         shape = tf.TensorSpec([None, None], tf.int32)
         self._mean_states = tf.function(self._mean_states_of, input_signature=[shape, shape])
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:  # [texts, dims] float32
+    def encode(self, texts: Sequence[str]) -> np.ndarray:  # [texts, dim] float32
         """Unit rows."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        vectors = np.zeros((len(texts), self.dims), np.float32)
-        # Neighbours in length share a batch: little padding.
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        # Texts of similar length share a batch, which saves padding.
         by_length = np.argsort([len(ids) for ids in tokens], kind="stable")
         for start in range(0, len(tokens), self._batch_size):
             rows = by_length[start : start + self._batch_size]
@@ -68,9 +68,9 @@ class SentenceEncoder:
         padded[mask == 1] = np.concatenate(tokens)
         return padded, mask
 
-    def _mean_states_of(self, tokens: Any, mask: Any) -> Any:  # [batch, dims]
+    def _mean_states_of(self, tokens: Any, mask: Any) -> Any:  # [batch, dim]
         inputs = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": tf.zeros_like(tokens)}
-        states = self._model(inputs, training=False).last_hidden_state  # [batch, longest, dims]
+        states = self._model(inputs, training=False).last_hidden_state  # [batch, longest, dim]
         weights = tf.cast(mask, states.dtype)[:, :, tf.newaxis]
         return tf.reduce_sum(states * weights, axis=1) / tf.reduce_sum(weights, axis=1)
 
@@ -103,12 +103,12 @@ def _read_config(path: Path, max_tokens: int) -> dict[str, Any]:
 
 
 def _check_steps(path: Path) -> None:
-    """Refuse an encoder that does more, or other, than BERT, mean pooling, length one."""
+    """Raise EncoderError for an encoder with steps other than BERT, mean pooling and normalisation."""
     if (path / "modules.json").is_file():
         steps = [step["type"].rsplit(".", 1)[-1] for step in _read_json(path / "modules.json")]
-        if others := [step for step in steps if step not in _STEPS]:
+        if unknown_steps := [step for step in steps if step not in _STEPS]:
             raise EncoderError(
-                f"{path}/modules.json: expected only {', '.join(_STEPS)}, found {', '.join(others)}; "
+                f"{path}/modules.json: expected only {', '.join(_STEPS)}, found {', '.join(unknown_steps)}; "
                 "use another encoder"
             )
     if (path / "1_Pooling" / "config.json").is_file():
@@ -150,7 +150,7 @@ def _read_tokenizer(path: Path, config: dict[str, Any], max_tokens: int) -> tupl
     else:
         raise EncoderError(f"{path}: expected tokenizer.json or vocab.txt, found {_names(path)}; get one of them")
     tokenizer = wrapped.backend_tokenizer
-    # A file may bring its own, as MiniLM's does.
+    # A tokenizer file may set padding and truncation itself, as MiniLM's does.
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=max_tokens)
     if (size := tokenizer.get_vocab_size(with_added_tokens=True)) > config["vocab_size"]:

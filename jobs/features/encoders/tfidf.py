@@ -1,4 +1,4 @@
-"""Plots into vectors by TF-IDF and a truncated SVD (latent semantic analysis). No download, no accelerator.
+"""Text encoder: TF-IDF and a truncated SVD (latent semantic analysis). No download, no accelerator.
 
 Deerwester, Dumais, Furnas, Landauer, Harshman. 1990. Indexing by Latent Semantic Analysis. JASIS 41(6):391-407.
 """
@@ -18,40 +18,40 @@ from sklearn.utils.extmath import randomized_svd
 
 from jobs.features.encoders.unit import unit_rows
 
-# Accents of Latin, Greek and Cyrillic letters, once taken apart; the vowel signs of other scripts are no accents.
+# Combining accents of Latin, Greek and Cyrillic letters; the vowel signs of other scripts are kept.
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # "Andy's" is Andy, "can't" is one word, as in the stop words, and so is O'Brien.
 _APOSTROPHES = re.compile("['\u2019]s\\b|['\u2019]")
-# Letters and digits: a year or 007 tells more than most words.
+# Letters and digits: 007 is more specific than most words.
 _WORD = re.compile(r"[^\W_]{2,}")
 
-# Directions weaker than this part of the strongest are rounding errors.
+# Directions weaker than this share of the strongest are rounding errors.
 _RANK_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class TfidfEncoder:
-    """What `fit` learned. Stored as one row per term, it is rebuilt by the constructor, `terms` in their order."""
+    """The fitted encoder. It is stored as one row per term and rebuilt by the constructor, `terms` in their order."""
 
     version: str
     terms: tuple[str, ...]
     idf: np.ndarray  # [terms] float32
-    components: np.ndarray  # [terms, dims] float32
+    components: np.ndarray  # [terms, dim] float32
 
     @property
-    def dims(self) -> int:
+    def dim(self) -> int:
         return int(self.components.shape[1])
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:  # [texts, dims] float32
+    def encode(self, texts: Sequence[str]) -> np.ndarray:  # [texts, dim] float32
         """Unit rows; a row is all zero where no term of the text is known."""
         if not texts or not self.terms:
-            return np.zeros((len(texts), self.dims), np.float32)
+            return np.zeros((len(texts), self.dim), np.float32)
         return unit_rows(_term_weights(texts, self.terms, self.idf) @ self.components)
 
 
 def fit(
     texts: Sequence[str],
-    dims: int,
+    dim: int,
     min_documents: int,
     max_document_share: float,
     max_terms: int,
@@ -60,7 +60,7 @@ def fit(
     """An encoder of the terms that occur in at least `min_documents` texts and at most `max_document_share` of them
     (or `min_documents`, where that is more), the `max_terms` most frequent ones.
 
-    The same texts in another order give the same encoder. Where they span fewer than `dims` directions, the remaining
+    The same texts in another order give the same encoder. Where they span fewer than `dim` directions, the remaining
     components are zero; where no term is left, every text encodes to zeros. Raises ValueError without texts.
     """
     if not texts:
@@ -71,19 +71,19 @@ def fit(
     candidates = [term for term, count in documents.items() if min_documents <= count <= most]
     terms = tuple(sorted(sorted(candidates, key=lambda term: (-documents[term], term))[:max_terms]))
     counts = np.array([documents[term] for term in terms], np.float64)
-    # As in scikit-learn: smooth, as if one more text held every term once.
+    # Smoothed as in scikit-learn: as if one more text had every term once.
     idf = (np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float32)
-    components = np.zeros((len(terms), dims), np.float32)
+    components = np.zeros((len(terms), dim), np.float32)
     if terms:
-        found = _components(_term_weights(texts, terms, idf), dims, seed)
-        components[:, : found.shape[1]] = found
+        directions = _components(_term_weights(texts, terms, idf), dim, seed)
+        components[:, : directions.shape[1]] = directions
     return TfidfEncoder(_version(terms, idf, components), terms, idf, components)
 
 
 def _words(text: str) -> list[str]:
     """A text's words: without case, accents, plural endings and English stop words.
 
-    Scripts that put no blanks between words are not segmented: there a phrase is one word.
+    Scripts without blanks between words are not segmented: a phrase is one word.
     """
     letters = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
     words = _WORD.findall(_APOSTROPHES.sub("", unicodedata.normalize("NFC", letters)))
@@ -107,15 +107,15 @@ def _term_weights(texts: Sequence[str], terms: Sequence[str], idf: np.ndarray) -
     return normalize(weights)
 
 
-def _components(weights: csr_matrix, dims: int, seed: int) -> np.ndarray:
-    """[terms, rank] of `weights` [texts, terms], rank at most `dims`: the right singular vectors, signs fixed.
+def _components(weights: csr_matrix, dim: int, seed: int) -> np.ndarray:
+    """[terms, rank] of `weights` [texts, terms], rank at most `dim`: the right singular vectors, signs fixed.
 
     Not divided by the singular values: that would make the weakest direction, mostly noise, count as much as the
-    strongest. On 5,400 real plots neighbours then shared fewer genres, fewer themes and fewer viewers.
+    strongest.
     """
-    # What TruncatedSVD runs, which refuses a single term.
+    # The solver of TruncatedSVD, which itself refuses a single term.
     _, strengths, directions = randomized_svd(
-        weights.astype(np.float64), n_components=min(dims, *weights.shape), random_state=seed
+        weights.astype(np.float64), n_components=min(dim, *weights.shape), random_state=seed
     )
     return directions[strengths > _RANK_TOLERANCE * strengths[0]].T.astype(np.float32)
 

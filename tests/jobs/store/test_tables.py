@@ -41,7 +41,7 @@ def _table(count_type: Any = None) -> Table:
         stats_columns=("count_visits",),
         partition_by=("ds",),
         checks={"count_is_positive": "count_visits > 0"},
-        person_column="user_id",
+        user_column="user_id",
     )
 
 

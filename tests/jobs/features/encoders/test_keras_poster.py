@@ -41,7 +41,7 @@ def test_vectors_are_those_of_the_network(encoder: KerasPosterEncoder, weights_f
     maps = model(np.stack(images).astype(np.float32) / 127.5 - 1, training=False).numpy()
     means = maps.mean(axis=(1, 2))
     vectors = encoder.encode(images)
-    assert (vectors.dtype, encoder.dims) == (np.float32, 1280)
+    assert (vectors.dtype, encoder.dim) == (np.float32, 1280)
     np.testing.assert_allclose(vectors, means / np.sqrt((means**2).sum(axis=1, keepdims=True)), atol=1e-5)
 
 

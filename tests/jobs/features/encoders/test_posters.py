@@ -285,7 +285,7 @@ def test_descriptor_does_not_depend_on_the_batch() -> None:
 
 def test_no_images_encode_to_no_rows() -> None:
     vectors = DescriptorEncoder().encode([])
-    assert (vectors.shape, vectors.dtype) == ((0, DescriptorEncoder().dims), np.float32)
+    assert (vectors.shape, vectors.dtype) == ((0, DescriptorEncoder().dim), np.float32)
 
 
 def test_smallest_and_longest_pictures_are_encoded() -> None:

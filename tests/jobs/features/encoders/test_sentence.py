@@ -112,7 +112,7 @@ def folder(whole_folder: Path, tmp_path: Path) -> Path:
 def test_vectors_are_those_of_a_forward_pass_by_hand(encoder: SentenceEncoder) -> None:
     expected = np.stack([_forward(_weights(), tokens) for tokens in TEXTS.values()])
     vectors = encoder.encode(list(TEXTS))
-    assert (vectors.dtype, encoder.dims) == (np.float32, 32)
+    assert (vectors.dtype, encoder.dim) == (np.float32, 32)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 

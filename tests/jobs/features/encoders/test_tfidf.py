@@ -18,13 +18,13 @@ PLOTS = {
 }
 
 
-def _fit(texts: Sequence[str], dims: int = 4, min_documents: int = 1, **changes: float) -> TfidfEncoder:
+def _fit(texts: Sequence[str], dim: int = 4, min_documents: int = 1, **changes: float) -> TfidfEncoder:
     share, terms = changes.get("max_document_share", 1.0), int(changes.get("max_terms", 1000))
-    return tfidf.fit(texts, dims, min_documents, share, terms, seed=3)
+    return tfidf.fit(texts, dim, min_documents, share, terms, seed=3)
 
 
 def test_vectors_are_those_of_a_plain_computation() -> None:
-    encoder = _fit(TEXTS, dims=2)
+    encoder = _fit(TEXTS, dim=2)
     # Counts by hand: plurals and stop words are gone.
     assert encoder.terms == ("alien", "fight", "space", "toy")
     counts = np.array([[0, 1, 0, 2], [0, 0, 1, 1], [1, 0, 1, 0], [2, 1, 0, 0]])
@@ -42,7 +42,7 @@ def test_vectors_are_those_of_a_plain_computation() -> None:
 
 
 def test_plots_of_one_kind_are_neighbours() -> None:
-    vectors = _fit(list(PLOTS.values()), dims=3).encode(list(PLOTS.values()))
+    vectors = _fit(list(PLOTS.values()), dim=3).encode(list(PLOTS.values()))
     cosines = vectors @ vectors.T - 2 * np.eye(len(PLOTS))
     names = list(PLOTS)
     nearest = {name: names[int(cosines[row].argmax())] for row, name in enumerate(names)}
@@ -52,19 +52,19 @@ def test_plots_of_one_kind_are_neighbours() -> None:
 
 def test_fit_is_the_same_for_the_same_texts_in_any_order() -> None:
     texts = list(PLOTS.values())
-    one, other = _fit(texts, dims=5), _fit(texts[::-1], dims=5)
+    one, other = _fit(texts, dim=5), _fit(texts[::-1], dim=5)
     assert (one.version, one.terms) == (other.version, other.terms)
     assert one.components.tobytes() == other.components.tobytes()
 
 
 def test_version_changes_with_the_texts() -> None:
-    versions = {_fit(TEXTS).version, _fit([*TEXTS, "toy alien"]).version, _fit(TEXTS, dims=3).version}
+    versions = {_fit(TEXTS).version, _fit([*TEXTS, "toy alien"]).version, _fit(TEXTS, dim=3).version}
     assert len(versions) == 3
     assert all(len(version) == len("tfidf-") + 12 and version.startswith("tfidf-") for version in versions)
 
 
 def test_encoder_rebuilt_from_columns_gives_the_same_bits() -> None:
-    encoder = _fit(list(PLOTS.values()), dims=5)
+    encoder = _fit(list(PLOTS.values()), dim=5)
     rows = [
         (term, float(idf), [float(x) for x in vector])
         for term, idf, vector in zip(encoder.terms, encoder.idf, encoder.components, strict=True)
@@ -82,7 +82,7 @@ def test_encoder_rebuilt_from_columns_gives_the_same_bits() -> None:
 
 
 def test_vector_does_not_depend_on_the_batch() -> None:
-    encoder = _fit(list(PLOTS.values()), dims=5)
+    encoder = _fit(list(PLOTS.values()), dim=5)
     together = encoder.encode(list(PLOTS.values()))
     alone = np.concatenate([encoder.encode([plot]) for plot in PLOTS.values()])
     assert alone.tobytes() == together.tobytes()
@@ -115,7 +115,7 @@ def test_no_texts_encode_to_no_rows() -> None:
     ],
 )
 def test_words(text: str, words: list[str]) -> None:
-    encoder = _fit([text], dims=1)
+    encoder = _fit([text], dim=1)
     assert encoder.terms == tuple(sorted(set(words)))
 
 
@@ -128,14 +128,14 @@ def test_terms_are_those_neither_too_rare_nor_too_common() -> None:
 
 
 def test_few_texts_fill_the_other_components_with_zeros() -> None:
-    encoder = _fit(TEXTS[:3], dims=16)
+    encoder = _fit(TEXTS[:3], dim=16)
     assert encoder.components.shape == (4, 16)
     assert not encoder.components[:, 3:].any()
     np.testing.assert_allclose(np.linalg.norm(encoder.encode(TEXTS[:3]), axis=1), 1, atol=1e-6)
 
 
 def test_texts_that_are_all_alike_span_one_direction() -> None:
-    encoder = _fit(["toy space"] * 5, dims=3)
+    encoder = _fit(["toy space"] * 5, dim=3)
     np.testing.assert_allclose(np.abs(encoder.components), [[0.5**0.5, 0, 0]] * 2, atol=1e-6)
     assert np.abs(encoder.encode(["toy"])).tolist() == [[1, 0, 0]]
 
