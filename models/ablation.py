@@ -31,6 +31,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Evaluation, Settings
+from lake.arrays import Ids
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.catalogue import Catalogue, read_catalogue
@@ -44,7 +45,7 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.linear import cold_ridge
 from models.linear.content_kernel import features
-from models.recommender import Positions, recommend_by
+from models.recommender import recommend_by
 from models.studies import metadata_fields
 from models.tracking import registry
 
@@ -90,7 +91,7 @@ def lists_of(
     evaluation_set: EvaluationSet,
     k: int,
     max_titles: int,
-) -> dict[str, Positions]:
+) -> dict[str, Ids]:
     """[users, k] by way, of the model in `folder` with `content` in place of the catalogue's."""
     model = TwoTower.load(folder)
     weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
@@ -115,12 +116,12 @@ def content_vectors(
     rows, ridge = features(catalogue.content), model.card.cold
     known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
     found = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
-    found[known] = ridge.scale * cold_ridge.believed(fitted, fitted.left_out())
+    found[known] = ridge.scale * cold_ridge.shrink_by_slope(fitted, fitted.left_out())
     return found
 
 
 def measure(
-    lists: Mapping[str, Mapping[str, Positions]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
+    lists: Mapping[str, Mapping[str, Ids]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
 ) -> list[Figure]:
     """Figures of `lists` by variant and way; the first variant is what the others are compared with."""
     bootstrap = (options.resamples, options.confidence, seed)
@@ -164,7 +165,7 @@ def _told(own: Figure) -> str:
 
 def _recommend(
     queries: NDArray[np.float32], vectors: NDArray[np.float32], evaluation_set: EvaluationSet, k: int
-) -> Positions:
+) -> Ids:
     return recommend_by(
         lambda users: queries[users] @ vectors.T,
         evaluation_set.histories,

@@ -40,6 +40,7 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from lake import night_files
+from lake.arrays import Ids
 from lake.model_names import ALS_BASELINE, REGISTERED_MODEL
 from models.baselines.build import baselines
 from models.blend.two_tower import CatalogueModel, TwoTower
@@ -48,7 +49,7 @@ from models.errors import ModelError
 from models.evaluation import measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
-from models.recommender import Positions, recommend
+from models.recommender import recommend
 from models.studies import historical_nights, new_titles
 from models.studies.historical_nights import InteractionLog
 from models.studies.new_titles import AGE, Ratio, Values
@@ -106,7 +107,7 @@ def _lists(
     known: Positives,
     evaluation_set: EvaluationSet,
     ours: TwoTower,
-) -> dict[str, Positions]:
+) -> dict[str, Ids]:
     """[users, k] by model."""
     k = settings.evaluation.k[0]
     lists = {OURS: CatalogueModel(ours, interactions.catalogue).recommend_for(evaluation_set, k)}

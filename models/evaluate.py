@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from lake.arrays import NO_TITLE
+from lake.arrays import NO_TITLE, Ids
 from lake.model_names import ALS_BASELINE
 from lake.snapshot import LakeSnapshot
 from models.baselines.build import baselines
@@ -35,7 +35,7 @@ from models.evaluation import measurement
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.measurement import Measurement
-from models.recommender import Positions, recommend
+from models.recommender import recommend
 from models.tracking import registry, runs
 
 log = logging.getLogger("marquee")
@@ -47,11 +47,11 @@ def recommend_by_all(
     train: Positives,
     catalogue: Catalogue,
     evaluation_sets: Sequence[EvaluationSet],
-) -> list[dict[str, Positions]]:
+) -> list[dict[str, Ids]]:
     """[users, longest list measured] by model, per evaluation set. Baselines are fitted on `train`."""
     makers = baselines(settings.baselines, train, settings.seed)
     count = max(settings.evaluation.k)
-    lists: list[dict[str, Positions]] = [{} for _ in evaluation_sets]
+    lists: list[dict[str, Ids]] = [{} for _ in evaluation_sets]
     for name in names:
         started = time.monotonic()
         if name in makers:
@@ -109,7 +109,7 @@ def write_measurements(file: Path, found: Mapping[str, Sequence[Measurement]]) -
     measurement.to_frame(found).to_csv(file, index=False)
 
 
-def write_recommendations(file: Path, lists: Positions, evaluation_set: EvaluationSet, catalogue: Catalogue) -> None:
+def write_recommendations(file: Path, lists: Ids, evaluation_set: EvaluationSet, catalogue: Catalogue) -> None:
     """A Parquet file with a row per user and title: user_id, title_id, rank from 1."""
     users, ranks = np.nonzero(lists != NO_TITLE)
     rows = {

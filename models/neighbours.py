@@ -31,7 +31,7 @@ from scipy import sparse
 
 from conf import command_line
 from conf.settings import Settings
-from lake.arrays import NO_TITLE
+from lake.arrays import NO_TITLE, Ids
 from lake.model_names import ALS_BASELINE
 from lake.snapshot import LakeSnapshot
 from lake.title_names import TitleNames
@@ -45,14 +45,14 @@ from models.data.title_names import read_names
 from models.evaluation import segments
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
-from models.linear.likes import nearest_titles
-from models.recommender import Positions, Recommender
+from models.linear.nearest import nearest_titles
+from models.recommender import Recommender
 from models.tracking import registry
 
 WAYS = (TASTES, QUERY, COSINE) = ("tastes", "query", "cosine")
 _MAX_PEOPLE = 2000  # whose scores say which titles go together
 
-Near: TypeAlias = Callable[[int, int], Positions]  # position of a title, count -> positions, nearest first
+Near: TypeAlias = Callable[[int, int], Ids]  # position of a title, count -> positions, nearest first
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def near_by_tastes(bound: CatalogueModel, people: PaddedHistories, candidates: N
     weighed = vectors @ covariance  # [titles, dims]
     spreads = np.sqrt(np.maximum(np.einsum("td,td->t", weighed, vectors), 0))
 
-    def near(position: int, count: int) -> Positions:
+    def near(position: int, count: int) -> Ids:
         # The deviation of the first is the same for all.
         likeness = np.full(len(vectors), -np.inf)
         np.divide(vectors @ weighed[position], np.sqrt(spreads), out=likeness, where=spreads > 0)
@@ -86,7 +86,7 @@ def near_by_tastes(bound: CatalogueModel, people: PaddedHistories, candidates: N
 def near_by_query(bound: CatalogueModel, candidates: NDArray[np.bool_]) -> Near:
     """What somebody is recommended who liked one title alone, just now, somewhere."""
 
-    def near(position: int, count: int) -> Positions:
+    def near(position: int, count: int) -> Ids:
         history = sparse.csr_matrix(([1.0], ([0], [position])), shape=(1, len(candidates)), dtype=np.float32)
         return nearest_titles(np.where(candidates, bound.score(history)[0], -np.inf), position, count)
 
@@ -96,7 +96,7 @@ def near_by_query(bound: CatalogueModel, candidates: NDArray[np.bool_]) -> Near:
 def near_by(model: Recommender, candidates: NDArray[np.bool_]) -> Near:
     """By a model's own measure of likeness, without what is no candidate."""
 
-    def near(position: int, count: int) -> Positions:
+    def near(position: int, count: int) -> Ids:
         found = model.similar_titles(position, len(candidates))
         kept = found[(found != NO_TITLE) & candidates[found]][:count]
         return np.concatenate([kept, np.full(count - len(kept), NO_TITLE)])

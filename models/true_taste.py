@@ -27,6 +27,7 @@ import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
+from lake.arrays import Ids
 from lake.model_names import ALS_BASELINE
 from lake.snapshot import LakeSnapshot
 from models import evaluate
@@ -39,7 +40,7 @@ from models.evaluation import dial_curve, measurement
 from models.evaluation.dial_curve import ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
-from models.recommender import Positions, Recommender, Scores
+from models.recommender import Recommender, Scores
 from models.studies import simulated_tastes
 from models.studies.simulated_tastes import RELEASES
 from models.tracking import registry
@@ -56,11 +57,11 @@ def recommend_all(
     train: Positives,
     catalogue: Catalogue,
     evaluation_set: EvaluationSet,
-) -> dict[str, Positions]:
+) -> dict[str, Ids]:
     """[users, longest list measured] by name of model; at a dial that is not 0 by `als -0.50`, likewise."""
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     makers = baselines(settings.baselines, train, settings.seed)
-    lists: dict[str, Positions] = {}
+    lists: dict[str, Ids] = {}
     for name in names:
         if name in makers:
             model = makers[name]()
@@ -81,7 +82,7 @@ def recommend_all(
 
 def measure(
     settings: Settings,
-    lists: Mapping[str, Positions],
+    lists: Mapping[str, Ids],
     against: str,
     evaluation_set: EvaluationSet,
     is_niche: Mapping[str, bool],

@@ -1,12 +1,15 @@
-"""Content nearest neighbours: titles like those of the history, whoever else liked them."""
+"""Content nearest neighbours: titles similar to those of the history."""
 
 import numpy as np
 from scipy import sparse
 
+from lake.arrays import Ids
 from models.data.content import Content
+from models.linear.cold_users import serve_cold_users
 from models.linear.content_kernel import Features, combine, features, inner_products, select, squared_lengths
-from models.linear.likes import check_same_titles, mean_history, nearest_titles, serve_unknown
-from models.recommender import Positions, Scores
+from models.linear.nearest import nearest_titles
+from models.linear.positive_counts import check_same_titles, mean_history
+from models.recommender import Scores
 
 
 class ContentNeighbours:
@@ -16,29 +19,29 @@ class ContentNeighbours:
     every other. A user without content in the history gets the mean of the training users' scores.
     """
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
-        check_same_titles(liked, content)
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
+        check_same_titles(positives, content)
         rows = features(content)
         lengths = np.sqrt(squared_lengths(rows))
         # Rounding leaves a trace in rows that are at the mean of everything; the mean square length is 1.
         self._has_content = lengths > 1e-6
         inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=self._has_content)
         self._titles: Features = combine(sparse.diags(inverse, format="csr"), rows)
-        mean_likes = sparse.csr_matrix(mean_history(_shares(liked)))
-        self._usual = inner_products(combine(mean_likes, self._titles), self._titles)[0].astype(np.float32)
+        mean_likes = sparse.csr_matrix(mean_history(_shares(positives)))
+        self._cold_user_scores = inner_products(combine(mean_likes, self._titles), self._titles)[0].astype(np.float32)
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         means = combine(_shares(histories), self._titles)
         scores = inner_products(means, self._titles).astype(np.float32)
-        return serve_unknown(scores, histories, self._has_content, self._usual)
+        return serve_cold_users(scores, histories, self._has_content, self._cold_user_scores)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
+    def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of all content; none for a title without content, nor one without content for any."""
         similarities = np.full(self._titles.count, -np.inf)
-        if self._has_content[position]:
-            own = inner_products(select(self._titles, np.array([position])), self._titles)[0]
+        if self._has_content[row]:
+            own = inner_products(select(self._titles, np.array([row])), self._titles)[0]
             similarities[self._has_content] = own[self._has_content]
-        return nearest_titles(similarities, position, count)
+        return nearest_titles(similarities, row, count)
 
 
 def _shares(likes: sparse.csr_matrix) -> sparse.csr_matrix:

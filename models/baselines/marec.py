@@ -10,19 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from lake.arrays import Ids
 from models.data.content import Content
+from models.linear.cold_users import is_among, serve_cold_users
 from models.linear.content_kernel import Features, features, inner_products, select, squared_lengths
 from models.linear.ease import Weights, ridge_inverse, titles_to_use, weights_of_inverse
-from models.linear.likes import (
-    Counts,
-    are_among,
-    check_same_titles,
-    count_likes,
-    mean_history,
-    nearest_by_cosine,
-    serve_unknown,
-)
-from models.recommender import Positions, Scores
+from models.linear.nearest import nearest_by_cosine
+from models.linear.positive_counts import check_same_titles, count_positives, mean_history
+from models.recommender import Scores
 
 _BATCH_USERS = 128
 
@@ -75,13 +70,13 @@ class Marec:
         self._cold_percentile = cold_percentile
         self._unliked_weight = unliked_weight
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
         """Raises ValueError for more titles than `max_titles`, as Ease does."""
-        check_same_titles(liked, content)
-        counts = count_likes(liked)
+        check_same_titles(positives, content)
+        counts = count_positives(positives)
         self._used = titles_to_use(counts, self._max_titles, self._most_liked_only)
-        self._is_used = are_among(self._used, liked.shape[1])
-        own = sparse.csr_matrix(liked[:, self._used], dtype=np.float64)
+        self._is_used = is_among(self._used, positives.shape[1])
+        own = sparse.csr_matrix(positives[:, self._used], dtype=np.float64)
         coldness = self._alignment * cold_weights(counts, self._cold_percentile)
         products = (own.T @ own).toarray()
         aligned = products @ self._similarities(own, content) * coldness  # XᵀX~ D [titles used, titles]
@@ -89,15 +84,15 @@ class Marec:
         columns = inverse @ aligned  # [titles used, titles]
         columns[:, self._used] = weights_of_inverse(inverse)
         self._columns = columns
-        self._usual = (mean_history(own) @ columns).astype(np.float32)
+        self._cold_user_scores = (mean_history(own) @ columns).astype(np.float32)
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         scores = (histories[:, self._used] @ self._columns).astype(np.float32)
-        return serve_unknown(scores, histories, self._is_used, self._usual)
+        return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
+    def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of columns: titles that the same likes speak for."""
-        return nearest_by_cosine(self._columns.T, position, count)
+        return nearest_by_cosine(self._columns.T, row, count)
 
     def _similarities(self, own: sparse.csr_matrix, content: Content) -> Weights:
         """Σ_k mu_k G_k [titles used, titles]."""
@@ -115,7 +110,7 @@ class Marec:
             yield smoothed_cosines(rows, self._used, self._smoothing)
 
 
-def smoothed_cosines(rows: Features, titles: Positions, smoothing: float) -> Weights:
+def smoothed_cosines(rows: Features, titles: Ids, smoothing: float) -> Weights:
     """G_k [`titles`, all rows]: inner product / (product of lengths + `smoothing`); 0 between a title and itself."""
     lengths = np.sqrt(squared_lengths(rows))
     found = inner_products(select(rows, titles), rows) / (np.outer(lengths[titles], lengths) + smoothing)
@@ -142,7 +137,7 @@ def block_weights(
     return linalg.lstsq(products, sums)[0][:-1]
 
 
-def cold_weights(counts: Counts, percentile: float) -> NDArray[np.float64]:
+def cold_weights(counts: Ids, percentile: float) -> NDArray[np.float64]:
     """[titles] of step 4, less `alignment`: from 1 for a cold title down to 0 where likes reach the percentile."""
     enough = max(float(np.percentile(counts, percentile)), 1.0)
     return np.maximum(1 - counts / enough, 0)

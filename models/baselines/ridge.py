@@ -1,4 +1,4 @@
-"""Warm titles keep what a collaborative model learnt of them; for cold ones it is predicted from content.
+"""ALS and EASE completed by content: warm titles keep their learned vectors, cold ones get predicted vectors.
 
 Kernel ridge regression from content to ALS's factors, or to the columns of EASE's weights.
 """
@@ -10,21 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import Ids
 from models.data.content import Content
 from models.linear.als import Als
+from models.linear.cold_users import is_among, serve_cold_users
 from models.linear.content_kernel import features, fit_kernel_ridge, noise_of_counts, select
 from models.linear.ease import Ease
-from models.linear.likes import (
-    Counts,
-    are_among,
-    check_same_titles,
-    count_likes,
-    mean_history,
-    most_liked,
-    nearest_by_cosine,
-    serve_unknown,
-)
-from models.recommender import Positions, Scores
+from models.linear.nearest import nearest_by_cosine
+from models.linear.positive_counts import check_same_titles, count_positives, mean_history, most_liked
+from models.recommender import Scores
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class ContentRidge:
     cold_lengths: Literal["raw", "mean_of_warm"] = "raw"  # as predicted, or all as long as warm ones are in the mean
     cold_scale: float = 1.0  # and longer by this factor
 
-    def complete(self, vectors: NDArray[np.float64], counts: Counts, content: Content) -> NDArray[np.float64]:
+    def complete(self, vectors: NDArray[np.float64], counts: Ids, content: Content) -> NDArray[np.float64]:
         """`vectors` [titles, width], with rows of zeros predicted from the others; `counts` [titles] of likes."""
         has_vector = np.count_nonzero(vectors, axis=1) > 0
         known = most_liked(np.where(has_vector, counts, 0), self.max_titles)
@@ -68,17 +62,17 @@ class AlsRidge:
         self._als = als
         self._ridge = ridge
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
-        check_same_titles(liked, content)
-        self._als.fit(liked, content)
-        self.title_vectors = self._ridge.complete(self._als.title_vectors, count_likes(liked), content)
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
+        check_same_titles(positives, content)
+        self._als.fit(positives, content)
+        self.title_vectors = self._ridge.complete(self._als.title_vectors, count_positives(positives), content)
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         return (self.user_vectors(histories) @ self.title_vectors.T).astype(np.float32)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
+    def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of factors, learnt or predicted."""
-        return nearest_by_cosine(self.title_vectors, position, count)
+        return nearest_by_cosine(self.title_vectors, row, count)
 
     def user_vectors(self, histories: sparse.csr_matrix) -> NDArray[np.float64]:
         """[users, factors]: what has the inner products with `title_vectors` that are the scores."""
@@ -97,20 +91,20 @@ class EaseRidge:
         self._ease = ease
         self._ridge = ridge
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
-        check_same_titles(liked, content)
-        self._ease.fit(liked, content)
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
+        check_same_titles(positives, content)
+        self._ease.fit(positives, content)
         used = self._ease.titles
-        self._is_used = are_among(used, liked.shape[1])
-        columns = np.zeros((liked.shape[1], len(used)))
+        self._is_used = is_among(used, positives.shape[1])
+        columns = np.zeros((positives.shape[1], len(used)))
         columns[used] = self._ease.weights.T
-        self._columns = self._ridge.complete(columns, count_likes(liked), content)  # [titles, titles used]
-        self._usual = (mean_history(liked)[used] @ self._columns.T).astype(np.float32)
+        self._columns = self._ridge.complete(columns, count_positives(positives), content)  # [titles, titles used]
+        self._cold_user_scores = (mean_history(positives)[used] @ self._columns.T).astype(np.float32)
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         scores = (histories[:, self._ease.titles] @ self._columns.T).astype(np.float32)
-        return serve_unknown(scores, histories, self._is_used, self._usual)
+        return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
+    def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of columns, learnt or predicted: titles that the same likes speak for."""
-        return nearest_by_cosine(self._columns, position, count)
+        return nearest_by_cosine(self._columns, row, count)

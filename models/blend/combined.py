@@ -6,7 +6,7 @@ Each part scores by an inner product of its own. A user's scores of a part are b
 With R [titles, dims] these directions, orthonormal, a title's vector is its row of √titles · R. A part's query goes to
 the same space by the projection (centred vectors)ᵀ R; brought to length 1 there, its scores have standard deviation 1.
 
-What somebody gets of whom nothing is known are the same scores for all. They are one direction more, and kept exactly.
+Cold users all get the same scores. They are one more direction, kept exactly.
 """
 
 from collections.abc import Mapping

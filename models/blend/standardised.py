@@ -1,6 +1,6 @@
-"""Numbers per title on one scale, mean 0 and deviation 1 over the candidates: what the popularity dial turns.
+"""Popularity per title, standardised over the candidates: the number that the popularity dial multiplies.
 
-The index stores these numbers, and whoever measures the dial adds the same to scores.
+The index stores it, and evaluation of the dial adds the same to scores.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | sli
 def popularity(counts: NDArray[np.int64], candidates: NDArray[np.bool_] | slice, scale: Scale) -> Standardised:
     """Of titles with `counts` [titles] positives: by log(1 + positives), or by the share of candidates with fewer.
 
-    Not known of a title that nobody liked yet. Such a title is no hidden gem but a new one. Were it the least popular
-    of all, the dial would bring up new titles, whatever they are, long before titles that few people love.
+    Unknown for a title without positives, which is new and no hidden gem. As the least popular of all it would be
+    raised by the dial long before titles with few positives.
     """
     if scale == "log":
         values = np.log1p(counts.astype(np.float64))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lake.arrays import NO_TITLE, Floats
+from lake.arrays import NO_TITLE, Floats, Ids
 from models.data.catalogue import Catalogue
 from models.data.content import Content
 from models.data.padded_histories import PaddedHistories, pad_newest_first
@@ -25,8 +25,8 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.linear import cold_ridge
 from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import features, select
-from models.linear.likes import nearest_by_cosine
-from models.recommender import Positions, Scores, recommend_by, top_titles
+from models.linear.nearest import nearest_by_cosine
+from models.recommender import Scores, recommend_by, top_titles
 from models.towers.networks import TwoTowerNetwork
 from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 
@@ -163,7 +163,7 @@ class TwoTower:
             if cold.prior_likes > 0 and len(known) > 1:
                 said = cold_ridge.predict_liked(known, fitted, liked, rows)
                 for part, own_said in zip(parts, np.split(said, widths, axis=1), strict=True):
-                    part[liked] = cold_ridge.turned(part[liked], own_said, counts[liked], cold.prior_likes)
+                    part[liked] = cold_ridge.blend_with_prior(part[liked], own_said, counts[liked], cold.prior_likes)
         return Embedded(vectors, QueryTables(tower, linear, factors))
 
     def _learnt(self, catalogue: Catalogue) -> tuple[Floats, NDArray[np.int64]]:
@@ -243,7 +243,7 @@ class CatalogueModel:
         self.vectors = model.title_vectors(catalogue)
         self._query = model.query_tower(catalogue)
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
         """Raises ValueError: it comes trained."""
         raise ValueError("a registered model is trained by models.train, not here")
 
@@ -251,7 +251,7 @@ class CatalogueModel:
         """Of histories without ages or countries: titles of age 0, somewhere."""
         return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
 
-    def recommend_for(self, evaluation_set: EvaluationSet, count: int) -> Positions:
+    def recommend_for(self, evaluation_set: EvaluationSet, count: int) -> Ids:
         """[users, count] for the users of an evaluation set, with the ages of their histories and their countries."""
         padded = self._model.padded(evaluation_set)
         return recommend_by(
@@ -271,9 +271,9 @@ class CatalogueModel:
         ]
         return np.concatenate(found) if found else np.empty((0, self._model.dim), dtype=np.float32)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
+    def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of vectors."""
-        return nearest_by_cosine(self.vectors.astype(np.float64), position, count)
+        return nearest_by_cosine(self.vectors.astype(np.float64), row, count)
 
 
 def _blocks(content: Content, weights: Mapping[str, float]) -> Content:

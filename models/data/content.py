@@ -1,4 +1,4 @@
-"""What is known of every title besides who liked it, as blocks of numbers."""
+"""Content of titles as blocks of numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

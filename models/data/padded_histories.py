@@ -1,4 +1,4 @@
-"""Histories as a model is asked with them: titles by row, the newest first, padded to one length."""
+"""Histories as models take them: titles by row, the newest first, padded to one length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

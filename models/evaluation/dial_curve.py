@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Evaluation
+from lake.arrays import Ids
 from models.blend import standardised
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.evaluation import metrics, segments
 from models.evaluation.evaluation_set import EvaluationSet
-from models.recommender import Positions, Scores, recommend_by
+from models.recommender import Scores, recommend_by
 
 _BATCH_USERS = 1024
 
@@ -52,7 +53,7 @@ class DialLists:
     """Lists [users, k] at each dial, and the standard deviation of each user's scores."""
 
     dials: Sequence[float]
-    lists: Sequence[Positions]
+    lists: Sequence[Ids]
     spreads: NDArray[np.float64]  # [users]
 
     @property
@@ -87,7 +88,7 @@ def recommend_at_dials(
     `counts` [titles] are the positives in training, `scale` is `index.popularity_scale`.
     """
     popularity = standardised.popularity(counts, evaluation_set.candidates, scale).values
-    lists: list[list[Positions]] = [[] for _ in dials]
+    lists: list[list[Ids]] = [[] for _ in dials]
     spreads = []
     for users in _batches(len(evaluation_set.user_ids)):
         scores = score(users)

@@ -18,7 +18,6 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.metric_registry import ACCURACY, AGGREGATES, LISTS, ListContext
 from models.evaluation.metrics import PerUser
 from models.evaluation.segments import Segment
-from models.recommender import Positions
 
 # Lengths of history at which segments of users begin: without one, few, some, many titles.
 HISTORY_TITLES = (0, 1, 5, 20)
@@ -52,7 +51,7 @@ class Measurement:
 
 
 def measure(
-    recommended: Mapping[str, Positions],
+    recommended: Mapping[str, Ids],
     against: str,
     evaluation_set: EvaluationSet,
     catalogue: Catalogue,
@@ -87,7 +86,7 @@ def measure(
 
 
 def measure_unseen(
-    recommended: Mapping[str, Positions],
+    recommended: Mapping[str, Ids],
     against: str,
     evaluation_set: EvaluationSet,
     is_seen: Flags,
@@ -155,7 +154,7 @@ def _add(
         )
 
 
-def _aggregates(lists: Positions, context: ListContext, k: int) -> Iterator[Measurement]:
+def _aggregates(lists: Ids, context: ListContext, k: int) -> Iterator[Measurement]:
     """Metrics that are one figure for all lists together."""
     count_empty = int((lists == NO_TITLE).all(axis=1).sum())
     for metric, of_all_lists in AGGREGATES.items():

@@ -17,7 +17,6 @@ from lake.arrays import Flags, Ids
 from models.data.content import Block
 from models.evaluation import metrics
 from models.evaluation.metrics import PerUser
-from models.recommender import Positions
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class ListContext:
     candidates: Flags  # [titles] that may be recommended
 
 
-AccuracyMetric: TypeAlias = Callable[[Positions, sparse.csr_matrix, int], PerUser]
-ListMetric: TypeAlias = Callable[[Positions, ListContext, int], PerUser]
-AggregateMetric: TypeAlias = Callable[[Positions, ListContext, int], float]
+AccuracyMetric: TypeAlias = Callable[[Ids, sparse.csr_matrix, int], PerUser]
+ListMetric: TypeAlias = Callable[[Ids, ListContext, int], PerUser]
+AggregateMetric: TypeAlias = Callable[[Ids, ListContext, int], float]
 
 # Against held-out positives [users, titles]; measured in every segment.
 ACCURACY: Mapping[str, AccuracyMetric] = {

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
-from lake.arrays import NO_TITLE
+from lake.arrays import NO_TITLE, Ids
 from models.data.content import Block
-from models.recommender import Positions
 
 PerUser: TypeAlias = NDArray[np.float64]
 
@@ -28,7 +27,7 @@ PerUser: TypeAlias = NDArray[np.float64]
 STECK_ALPHA = 0.01
 
 
-def recall_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> PerUser:
+def recall_at_k(recommended: Ids, relevant: sparse.csr_matrix, k: int) -> PerUser:
     """[users], from 0 to 1: hits among the first `k` / the user's positives.
 
     Not divided by min(k, positives): a user of 30 positives cannot exceed 20 / 30 at k = 20.
@@ -37,7 +36,7 @@ def recall_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> 
     return _hits(recommended, relevant, k).sum(axis=1) / _count_positives(relevant)
 
 
-def ndcg_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> PerUser:
+def ndcg_at_k(recommended: Ids, relevant: sparse.csr_matrix, k: int) -> PerUser:
     """[users], from 0 to 1: Σ over hits of 1 / log2(rank + 1), divided by that sum for ranks 1 to min(k, positives).
 
     Ranks count from 1 and gains are binary. Source: Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR
@@ -48,7 +47,7 @@ def ndcg_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> Pe
     return (hits @ _rank_discounts(hits.shape[1])) / ideals[np.minimum(_count_positives(relevant), k) - 1]
 
 
-def mrr_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> PerUser:
+def mrr_at_k(recommended: Ids, relevant: sparse.csr_matrix, k: int) -> PerUser:
     """[users], from 0 to 1: 1 / rank of the first hit among the first `k`, 0 without one; its mean is the MRR.
 
     Source: Voorhees 1999, The TREC-8 question answering track report.
@@ -57,7 +56,7 @@ def mrr_at_k(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> Per
     return np.max(hits / np.arange(1, hits.shape[1] + 1), axis=1, initial=0.0)
 
 
-def novelty_at_k(recommended: Positions, count_positives: NDArray[np.int64], count_users: int, k: int) -> PerUser:
+def novelty_at_k(recommended: Ids, count_positives: NDArray[np.int64], count_users: int, k: int) -> PerUser:
     """[users], in bits: the mean self-information -log2 p(title) of the first `k`; NaN for an empty list.
 
     `count_positives` [titles] counts the training users, of `count_users`, who liked a title. p is
@@ -71,7 +70,7 @@ def novelty_at_k(recommended: Positions, count_positives: NDArray[np.int64], cou
     return _mean_over_lists(recommended, -np.log2((count_positives + 1) / (count_users + 1)), k)
 
 
-def mean_popularity_at_k(recommended: Positions, count_positives: NDArray[np.int64], k: int) -> PerUser:
+def mean_popularity_at_k(recommended: Ids, count_positives: NDArray[np.int64], k: int) -> PerUser:
     """[users], in training positives: the mean of `count_positives` [titles] over the first `k`; NaN for an empty list.
 
     Source: Yin et al. 2012, Challenging the long tail recommendation.
@@ -79,12 +78,12 @@ def mean_popularity_at_k(recommended: Positions, count_positives: NDArray[np.int
     return _mean_over_lists(recommended, count_positives.astype(np.float64), k)
 
 
-def cold_share_at_k(recommended: Positions, count_positives: NDArray[np.int64], k: int) -> PerUser:
+def cold_share_at_k(recommended: Ids, count_positives: NDArray[np.int64], k: int) -> PerUser:
     """[users], from 0 to 1: the share of titles without training positives in the first `k`; NaN for an empty list."""
     return _mean_over_lists(recommended, (count_positives == 0).astype(np.float64), k)
 
 
-def diversity_at_k(recommended: Positions, content: Block, k: int) -> PerUser:
+def diversity_at_k(recommended: Ids, content: Block, k: int) -> PerUser:
     """[users], from 0 to 2: the mean of 1 - cosine over all pairs of titles among the first `k`.
 
     `content` [titles, columns] is dense or sparse. A title without content, a row of zeros, is in no pair. NaN where
@@ -107,7 +106,7 @@ def diversity_at_k(recommended: Positions, content: Block, k: int) -> PerUser:
 
 
 def calibration_at_k(
-    recommended: Positions, histories: sparse.csr_matrix, genres: Block, k: int, alpha: float = STECK_ALPHA
+    recommended: Ids, histories: sparse.csr_matrix, genres: Block, k: int, alpha: float = STECK_ALPHA
 ) -> PerUser:
     """[users], in nats, from 0 (best) to -ln(alpha): divergence of the genres of the list from those of the history.
 
@@ -132,7 +131,7 @@ def calibration_at_k(
     return np.where(np.isnan(smoothed).any(axis=1), np.nan, np.maximum(divergence, 0))
 
 
-def coverage_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> float:
+def coverage_at_k(recommended: Ids, candidates: NDArray[np.bool_], k: int) -> float:
     """From 0 to 1: the share of candidate titles that are among the first `k` of at least one user.
 
     `candidates` [titles] marks titles that may be recommended. Raises ValueError for a recommended title that is no
@@ -141,7 +140,7 @@ def coverage_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int)
     return float(np.mean(_count_recommended(recommended, candidates, k) > 0))
 
 
-def gini_at_k(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> float:
+def gini_at_k(recommended: Ids, candidates: NDArray[np.bool_], k: int) -> float:
     """Gini coefficient of recommendations, from 0, all candidates recommended equally often, to 1, one title alone.
 
     G = 1 / (n - 1) · Σ_j (2j - n - 1) · p_j, where p_1 ≤ … ≤ p_n are the shares of the n candidates in all
@@ -174,7 +173,7 @@ def _count_positives(relevant: sparse.csr_matrix) -> NDArray[np.int64]:
     return np.diff(relevant.indptr).astype(np.int64)
 
 
-def _hits(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> NDArray[np.bool_]:
+def _hits(recommended: Ids, relevant: sparse.csr_matrix, k: int) -> NDArray[np.bool_]:
     """[users, k]: whether the title at a rank is a positive of the user."""
     _check_rows(recommended, relevant, "relevant")
     check_positives(relevant)
@@ -186,7 +185,7 @@ def _hits(recommended: Positions, relevant: sparse.csr_matrix, k: int) -> NDArra
     return hits
 
 
-def _top(recommended: Positions, k: int, count_titles: int) -> Positions:
+def _top(recommended: Ids, k: int, count_titles: int) -> Ids:
     """[users, min(k, k_max)]: the first columns, validated."""
     if k < 1:
         raise ValueError(f"k: expected 1 or more, found {k}")
@@ -212,7 +211,7 @@ def _refuse(is_wrong: NDArray[np.bool_], reason: str) -> None:
         raise ValueError(f"recommended: {len(rows)} rows have {reason}; the first is row {rows[0]}")
 
 
-def _check_rows(recommended: Positions, matrix: sparse.csr_matrix, name: str) -> None:
+def _check_rows(recommended: Ids, matrix: sparse.csr_matrix, name: str) -> None:
     if len(recommended) != matrix.shape[0]:
         raise ValueError(
             f"recommended has {len(recommended)} rows and {name} {matrix.shape[0]}; expected the same users"
@@ -224,7 +223,7 @@ def _rank_discounts(count: int) -> NDArray[np.float64]:
     return 1 / np.log2(np.arange(2, count + 2))
 
 
-def _mean_over_lists(recommended: Positions, values: NDArray[np.float64], k: int) -> PerUser:
+def _mean_over_lists(recommended: Ids, values: NDArray[np.float64], k: int) -> PerUser:
     """[users]: the mean of `values` [titles] over the first `k` titles; NaN for an empty list."""
     top = _top(recommended, k, len(values))
     is_title = top != NO_TITLE
@@ -234,14 +233,14 @@ def _mean_over_lists(recommended: Positions, values: NDArray[np.float64], k: int
 
 
 def _list_matrix(
-    top: Positions, columns: NDArray[np.int64], weights: NDArray[np.float64], count_columns: int
+    top: Ids, columns: NDArray[np.int64], weights: NDArray[np.float64], count_columns: int
 ) -> sparse.csr_matrix:
     """[users, columns]: the weight of a title's rank; `columns` are those of the titles in `top`, in its order."""
     rows, ranks = np.nonzero(top != NO_TITLE)
     return sparse.csr_matrix((weights[ranks], (rows, columns)), shape=(len(top), count_columns))
 
 
-def _count_recommended(recommended: Positions, candidates: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
+def _count_recommended(recommended: Ids, candidates: NDArray[np.bool_], k: int) -> NDArray[np.int64]:
     """[candidates]: the number of lists that contain each candidate."""
     top = _top(recommended, k, len(candidates))
     counts = np.bincount(top[top != NO_TITLE], minlength=len(candidates))

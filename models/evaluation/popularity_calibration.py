@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lake.arrays import NO_TITLE, Doubles
-from models.recommender import Positions
+from lake.arrays import NO_TITLE, Doubles, Ids
 
 TITLE_GROUPS = ("head", "mid", "tail")
 USER_GROUPS = (BLOCKBUSTER, DIVERSE, NICHE) = ("blockbuster", "diverse", "niche")
@@ -40,7 +39,7 @@ class Calibration:
 
 
 def calibrate(
-    recommended: Positions,
+    recommended: Ids,
     histories: sparse.csr_matrix,
     counts: NDArray[np.int64],
     title_groups: NDArray[np.str_],
@@ -126,7 +125,7 @@ def mean_of(titles: sparse.csr_matrix, values: NDArray[np.int64] | Doubles) -> D
     return _divided(np.asarray(is_present @ np.asarray(values, dtype=np.float64)), counts)
 
 
-def list_matrix(recommended: Positions, count_titles: int) -> sparse.csr_matrix:
+def list_matrix(recommended: Ids, count_titles: int) -> sparse.csr_matrix:
     """[users, titles]: 1 where a title is in the user's list."""
     users, ranks = np.nonzero(recommended != NO_TITLE)
     entries = (np.ones(len(users)), (users, recommended[users, ranks]))

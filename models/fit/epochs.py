@@ -1,4 +1,4 @@
-"""Training epoch by epoch: checkpoints to go on from, early stopping, and what a GPU is used for."""
+"""Training by epoch: checkpoints, early stopping, precision and compilation."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ log = logging.getLogger("marquee")
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What an epoch came to; `validation` is None where nothing is held back to measure with."""
+    """Loss and validation figure of an epoch; `validation` is None without a validation split."""
 
     epoch: int  # from 0
     loss: float

@@ -23,16 +23,16 @@ from models.evaluation.evaluation_set import EvaluationSet
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training is made of. The model's rows are `warm`, the titles that somebody liked."""
+    """Data of a training. The model's rows are the `warm` titles, those with positives."""
 
     snapshot: LakeSnapshot
     catalogue: Catalogue
     train: Positives
     countries: Sequence[str]
-    warm: NDArray[np.int64]  # positions in the catalogue
+    warm: NDArray[np.int64]  # rows of the catalogue
     title_weights: Floats | None  # [titles], of a like in the loss; all 1 where None
     debiased_popularity: Floats  # [titles]
-    held_back: EvaluationSet | None  # what early stopping is measured with
+    held_back: EvaluationSet | None  # for early stopping
 
     @classmethod
     def of(
@@ -45,7 +45,7 @@ class Inputs:
         ranks: ClickRanks,
         held_back: EvaluationSet | None = None,
     ) -> Self:
-        """Titles that `train` likes are warm, and weigh what was known in `ranks` of how they were shown."""
+        """Inputs from positives in `train`, with weights and popularity corrected by the clicks in `ranks`."""
         positive_counts = np.bincount(train.liked.indices, minlength=len(catalogue))
         weights = title_weights(ranks, catalogue, positive_counts, settings.position_bias)
         popularity = debiased_popularity(ranks, catalogue, positive_counts, settings.position_bias)
@@ -59,12 +59,12 @@ class Inputs:
 
     @property
     def positive_counts(self) -> NDArray[np.int64]:
-        """[warm titles]: users who liked each."""
+        """[warm titles]."""
         return np.bincount(self.positives.indices, minlength=len(self.warm))
 
     @property
     def data_hash(self) -> str:
-        """SHA-256 of who liked what, by ids, and what likes weigh: the same for the same data in whatever files."""
+        """SHA-256 of positives by ids and of their weights: equal for equal data, however it is split into files."""
         digest = hashlib.sha256("\n".join(self.train.user_ids).encode())
         for values in (self.catalogue.title_ids, self.train.liked.indptr, self.train.liked.indices, self.train.days):
             digest.update(np.ascontiguousarray(values, dtype="<f8").tobytes())

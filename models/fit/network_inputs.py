@@ -1,4 +1,4 @@
-"""Rows of the training tables as what the networks take: titles by row of the model's table, countries by id."""
+"""Network inputs from rows of the training tables: titles by row of the model's table, countries by id."""
 
 from collections.abc import Mapping, Sequence
 

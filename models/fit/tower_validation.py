@@ -1,4 +1,4 @@
-"""How good the towers are on what is held back, while they train."""
+"""Validation of the towers while they train."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ _BATCH_USERS = 256
 class TowerValidation:
     """NDCG@20 over the titles that the towers know, of at most `training.validation_users` users with such a positive.
 
-    Called after an epoch. What nobody liked in training has no tower yet and is not asked for.
+    Called after an epoch. Titles without positives in training have no embedding and are left out.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where training runs: on this machine, on all its GPUs, or as one of several workers that train one network together.
+"""Distribution of training: one machine, all of its GPUs, or several workers that train one network together.
 
 Workers find each other by TF_CONFIG, as TensorFlow has it: the same command is started on each, with its own index, and
 `training.checkpoints` in a folder that all of them see. The first one is the chief: it alone measures, writes

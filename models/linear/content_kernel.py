@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from lake.arrays import Doubles
+from lake.arrays import Doubles, Ids
 from models.data.content import Block, Content
-from models.linear.likes import Counts
-from models.recommender import Positions
 
 _BATCH_ROWS = 1024  # of a product at a time: that of sparse rows is nearly dense, and takes more room than a dense one
 
@@ -57,7 +55,7 @@ def features(content: Content) -> Features:
     return Features(tuple(blocks), content.count_titles)
 
 
-def select(rows: Features, positions: Positions) -> Features:
+def select(rows: Features, positions: Ids) -> Features:
     """The rows at `positions`, in their order."""
     blocks = (replace(own, values=own.values[positions], presence=own.presence[positions]) for own in rows.blocks)
     return Features(tuple(blocks), len(positions))
@@ -165,7 +163,7 @@ def fit_kernel_ridge(
     return KernelRidge(known, length_scale, mean, coefficients, alone_share)
 
 
-def noise_of_counts(counts: Counts, noise: float, power: float) -> Doubles:
+def noise_of_counts(counts: Ids, noise: float, power: float) -> Doubles:
     """[titles]: `noise` · (count / mean count)^-power of titles that `counts` users liked, all of them above 0.
 
     What few users liked is known less well, so it is followed less closely; power 0 makes no difference.

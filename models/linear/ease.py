@@ -7,25 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
+from lake.arrays import Ids
 from models.data.content import Content
-from models.linear.likes import (
-    Counts,
-    are_among,
-    count_likes,
-    mean_history,
-    most_liked,
-    nearest_titles,
-    serve_unknown,
-)
-from models.recommender import Positions, Scores
+from models.linear.cold_users import is_among, serve_cold_users
+from models.linear.nearest import nearest_titles
+from models.linear.positive_counts import count_positives, mean_history, most_liked
+from models.recommender import Scores
 
 Weights = NDArray[np.float64]
 
 
 class Ease:
-    """Scores are history · B. Titles that are left out, cold ones among them, score 0 and say nothing of a user.
+    """Scores are history · B. Titles that are left out, cold ones among them, score 0 and add nothing to others.
 
-    A user with none of the titles used gets the mean of the training users' scores.
+    A user without any title used gets the mean of the training users' scores.
     Memory: two or three matrices in float64 of the titles used, 8 m² bytes each, while fitting; one to keep.
     """
 
@@ -37,12 +32,12 @@ class Ease:
         dropout: float = 0.0,
         history_power: float = 0.0,
     ) -> None:
-        """`max_titles` is the most that `fit` takes on; `most_liked_only` leaves out all but so many.
+        """`fit` refuses more than `max_titles`; `most_liked_only` keeps that many titles with the most positives.
 
-        `dropout` is the chance with which a like of the input is taken out, which in expectation is one more
-        regularization, of dropout / (1 - dropout) times the title's own likes (Steck 2020, Autoencoders that don't
-        overfit towards the identity). With `history_power` a user's likes are divided by their number to that power, so
-        that long histories count less; the mean user's count as 1.
+        `dropout` is the chance that a positive of the input is dropped. In expectation it is one more regularization,
+        of dropout / (1 - dropout) times the title's positives (Steck 2020, Autoencoders that don't overfit towards the
+        identity). With `history_power` a user's positives are divided by their number to that power, so that long
+        histories count less; those of the mean user count 1.
         """
         self._regularization = regularization
         self._dropout = dropout
@@ -50,15 +45,15 @@ class Ease:
         self._max_titles = max_titles
         self._most_liked_only = most_liked_only
 
-    def fit(self, liked: sparse.csr_matrix, content: Content) -> None:
-        """Raises ValueError for more than `max_titles` titles with likes, after leaving out what is to be left out."""
-        counts = count_likes(liked)
+    def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
+        """Raises ValueError for more than `max_titles` titles, counted after `most_liked_only`."""
+        counts = count_positives(positives)
         self.titles = titles_to_use(counts, self._max_titles, self._most_liked_only)
-        own = liked[:, self.titles].astype(np.float64)
-        inverse = ridge_inverse(self._products(own), self._regularization)
+        used = positives[:, self.titles].astype(np.float64)
+        inverse = ridge_inverse(self._products(used), self._regularization)
         self.weights = weights_of_inverse(inverse)  # [titles used, titles used]
-        self._is_used = are_among(self.titles, liked.shape[1])
-        self._usual = self._scattered(mean_history(own)[None] @ self.weights)[0]
+        self._is_used = is_among(self.titles, positives.shape[1])
+        self._cold_user_scores = self._scattered(mean_history(used)[None] @ self.weights)[0]
 
     def _products(self, likes: sparse.csr_matrix) -> Weights:
         """[titles used, titles used]."""
@@ -71,26 +66,26 @@ class Ease:
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         scores = self._scattered(histories[:, self.titles] @ self.weights)
-        return serve_unknown(scores, histories, self._is_used, self._usual)
+        return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
-    def similar_titles(self, position: int, count: int) -> Positions:
-        """By what a like of the title adds to the others' scores; none for a title left out."""
+    def similar_titles(self, row: int, count: int) -> Ids:
+        """By what a positive of the title adds to the others' scores; none for a title left out."""
         similarities = np.full(len(self._is_used), -np.inf)
-        if self._is_used[position]:
-            similarities[self.titles] = self.weights[np.searchsorted(self.titles, position)]
-        return nearest_titles(similarities, position, count)
+        if self._is_used[row]:
+            similarities[self.titles] = self.weights[np.searchsorted(self.titles, row)]
+        return nearest_titles(similarities, row, count)
 
     def _scattered(self, scores: Weights) -> Scores:
-        """[users, titles] from those of the titles used."""
-        found = np.zeros((len(scores), len(self._is_used)), dtype=np.float32)
-        found[:, self.titles] = scores
-        return found
+        """[users, titles] from scores [users, titles used]."""
+        all_scores = np.zeros((len(scores), len(self._is_used)), dtype=np.float32)
+        all_scores[:, self.titles] = scores
+        return all_scores
 
 
-def titles_to_use(counts: Counts, max_titles: int, most_liked_only: int | None) -> Positions:
-    """Titles that somebody liked, or the `most_liked_only` that most users liked.
+def titles_to_use(counts: Ids, max_titles: int, most_liked_only: int | None) -> Ids:
+    """Rows of the titles with positives, or of the `most_liked_only` with the most.
 
-    Raises ValueError for more than `max_titles` of them, since time grows with their cube and memory with their square.
+    Raises ValueError for more than `max_titles`: time grows with their cube and memory with their square.
     """
     count_warm = int(np.count_nonzero(counts))
     used = most_liked(counts, count_warm if most_liked_only is None else most_liked_only)

@@ -1,6 +1,6 @@
-"""What content would say of a known title, had nobody liked it yet: kernel ridge regression with that title left out.
+"""Leave-one-out predictions of a kernel ridge: each known title as if it had no positives.
 
-One fit serves all titles, whatever of their content is looked at: nothing is solved anew for each.
+One fit serves all titles and all choices of their content: nothing is solved again per title.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from models.linear.content_kernel import Features, KernelRidge, additive_kernel
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """(K + diag(noise))⁻¹ of the known titles, and what it makes of their targets."""
+    """A kernel ridge on known titles, kept as (K + diag(noise))⁻¹ and the targets."""
 
     known: Features
     length_scale: float
@@ -24,7 +24,7 @@ class LeaveOneOut:
     targets: Doubles  # [titles, width]
 
     def predict_new(self, rows: Features) -> Doubles:
-        """[rows, width]: titles that are none of the known ones, as the model predicts them but for its scale."""
+        """[rows, dim]: predictions for titles that are not among the known ones, before shrinkage and scale."""
         return KernelRidge(self.known, self.length_scale, self.mean, self._coefficients, self.alone_share).predict(rows)
 
     def left_out(self) -> Doubles:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conf.settings import Settings
+from lake.arrays import Ids
 from models.data.positives import Positives
 from models.evaluation import metrics, ratios, segments
 from models.evaluation.comparison import Estimate
@@ -21,7 +22,6 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
 from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
-from models.recommender import Positions
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
 FILE = "backtest.json"  # of `summary`, in a replay's folder
@@ -48,7 +48,7 @@ class Ratio:
 def values_of_night(
     settings: Settings,
     night: date,
-    lists: Mapping[str, Positions],
+    lists: Mapping[str, Ids],
     evaluation_set: EvaluationSet,
     known: Positives,
     is_new: NDArray[np.bool_],

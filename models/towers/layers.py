@@ -11,7 +11,7 @@ _LEAST_SQUARE = 1e-12  # of a length that is divided by
 
 
 class HistoryTensors(NamedTuple):
-    """What is asked with: the titles a user met, the newest first, as tensors or arrays."""
+    """Histories of a batch of users, the newest title first, as tensors or arrays."""
 
     rows: tf.Tensor  # int64 [batch, length], 0 is padding
     weights: tf.Tensor  # float32 [batch, length], 1 is a like
@@ -46,7 +46,7 @@ class QueryTower(keras.layers.Layer):
     """Histories to vectors of length 1: the titles' vectors pooled by attention, and an embedding of the country.
 
     Attention to a title goes by its vector, weight and age. What it gives is the longer the more titles count, so that
-    a long history outweighs what everybody gets; an empty one leaves that alone.
+    a long history outweighs the cold-user bias (`everybody`, its name in stored models); an empty one leaves it alone.
     """
 
     def __init__(self, dim: int, count_countries: int) -> None:

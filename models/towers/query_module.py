@@ -1,4 +1,4 @@
-"""From a history to a query: the one computation that evaluation, the bundle and serving share."""
+"""Query of a history: the computation that evaluation, the bundle and serving share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from models.towers.legacy_keras import tf
 
 @dataclass(frozen=True)
 class QueryTables:
-    """What a history's titles bring into the query: row n is the n-th title of the catalogue."""
+    """What titles of a history add to the query: row n is the n-th title of the catalogue."""
 
     tower: Floats  # [titles, dim of the towers]
     linear: Floats  # [titles, dims], of EASE and content: what a like adds; of no use where the part has no weight
@@ -21,7 +21,7 @@ class QueryTables:
 
 @dataclass(frozen=True)
 class QueryParameters:
-    """What does not go by title."""
+    """Parameters that do not depend on the title."""
 
     tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
     tower_projection: Floats  # [dim of the towers, dims]

@@ -1,4 +1,4 @@
-"""The model card: what a version was made of and is for, on a page for a person."""
+"""Model card of a version: data, training, intended use."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What goes to MLflow: a training's settings, inputs, curves, model card and model; what the model measured like."""
+"""MLflow runs: settings, inputs, curves, model card and model of a training, and figures of evaluations."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def log_settings(settings: Settings, versions: Mapping[str, int], data_hash: str
 
 
 def log_epoch(result: EpochResult) -> None:
-    """The curves."""
+    """Log loss and validation figure of an epoch."""
     mlflow.log_metric("loss", result.loss, step=result.epoch + 1)
     if result.validation is not None:
         mlflow.log_metric("validation_ndcg_20", result.validation, step=result.epoch + 1)

@@ -58,7 +58,7 @@ def test_without_ids_known_titles_are_as_if_left_out_and_new_ones_as_served(trai
         targets = vectors[others].astype(float)
         slow = fit_kernel_ridge(select(rows, others), targets, noise[others], ridge.length_scale, ridge.alone_share)
         said[title] = slow.predict(select(rows, np.array([title])))[0]
-    expected = ridge.scale * cold_ridge.believed(fitted, said)
+    expected = ridge.scale * cold_ridge.shrink_by_slope(fitted, said)
     np.testing.assert_allclose(found[:16], expected, rtol=1e-4, atol=1e-5)
     fewer = ablation.content_vectors(model, described, counts, 3)
     assert np.count_nonzero(np.abs(fewer[:16]).sum(axis=1)) == 3

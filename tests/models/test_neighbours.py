@@ -11,12 +11,11 @@ from deltalake import write_deltalake
 from scipy import sparse
 
 from conf.settings import Settings
-from lake.arrays import NO_TITLE
+from lake.arrays import NO_TITLE, Ids
 from models import neighbours
 from models.blend.two_tower import CatalogueModel
 from models.data.padded_histories import pad_newest_first
 from models.evaluation.evaluation_set import EvaluationSet
-from models.recommender import Positions
 
 GROUPS = np.array(["head", "head", "mid", "tail", "unseen"])
 
@@ -36,7 +35,7 @@ def test_what_was_liked_together_by_hand() -> None:
     # Of 0 the neighbours are 1 and 2, of all others 0. The third user has one positive and says nothing.
     lists = {0: [1, 2]}
 
-    def near(position: int, count: int) -> Positions:
+    def near(position: int, count: int) -> Ids:
         return np.array([*lists.get(position, [0]), NO_TITLE, NO_TITLE][:count])
 
     evaluation_set = evaluation_set_of(np.array([[1, 1, 0, 1, 0], [1, 0, 1, 0, 0], [0, 0, 0, 0, 1]]))

@@ -39,5 +39,5 @@ def test_recent_likes_alone_count_lately() -> None:
 
 
 def test_recent_counts_of_another_catalogue_are_refused() -> None:
-    with pytest.raises(ValueError, match="recent_counts are of 3 titles and liked of 4"):
+    with pytest.raises(ValueError, match="recent_counts are of 3 titles and positives of 4"):
         RecentPopularity(np.array([4, 0, 1])).fit(LIKED, CONTENT)

@@ -150,7 +150,7 @@ def test_nothing_is_similar_to_a_title_of_which_nothing_is_known(make: Make, cat
 @_cases(WITH_CONTENT)
 def test_content_of_another_catalogue_is_refused(make: Make, catalogue: Any) -> None:
     content = Content({"x": np.ones((5, 2), dtype=np.float32)}, {"x": np.ones(5, dtype=bool)})
-    with pytest.raises(ValueError, match="liked has 36 titles and content 5"):
+    with pytest.raises(ValueError, match="positives have 36 titles and content 5"):
         make().fit(catalogue.liked, content)
 
 

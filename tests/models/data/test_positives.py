@@ -12,7 +12,7 @@ from models.data.positives import read_positives, read_seen_titles, recent_count
 def test_a_positive_is_the_first_of_a_user_and_title(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
     train = read_positives(snapshot, "train", catalogue)
     assert train.user_ids == ["u1", "u2"]
-    # Positions: 30 is 0, 10 is 1, 20 is 2.
+    # Ids: 30 is 0, 10 is 1, 20 is 2.
     assert train.liked.toarray().tolist() == [[1, 0, 0], [0, 1, 1]]
     assert train.days.tolist() == [1.5, 1.75, 1.5]
     # u2's last positive is the one of the evening.

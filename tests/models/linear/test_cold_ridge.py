@@ -72,11 +72,13 @@ def test_of_liked_titles_content_speaks_as_if_nobody_had_liked_them(trained: Any
 
 def test_content_counts_as_so_many_likes_and_lengths_stay() -> None:
     own, said = np.array([[2.0, 0.0]] * 3, np.float32), np.array([[0.0, 2.0]] * 3, np.float32)
-    found = cold_ridge.turned(own, said, np.array([1, 2, 20_000]), 2.0)
+    found = cold_ridge.blend_with_prior(own, said, np.array([1, 2, 20_000]), 2.0)
     expected = [[1 / 5**0.5 * 2, 2 / 5**0.5 * 2], [2**0.5, 2**0.5], [2, 0]]  # 1 to 2, 2 to 2, hardly
     np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(cold_ridge.turned(np.zeros((1, 2), np.float32), said[:1], np.array([1]), 2.0), 0)
+    np.testing.assert_array_equal(
+        cold_ridge.blend_with_prior(np.zeros((1, 2), np.float32), said[:1], np.array([1]), 2.0), 0
+    )
 
 
 def test_titles_of_few_likes_are_turned_on_both_sides_and_new_ones_are_not(trained: Any) -> None:
@@ -90,7 +92,9 @@ def test_titles_of_few_likes_are_turned_on_both_sides_and_new_ones_are_not(train
     np.testing.assert_allclose(*lengths, rtol=1e-5)
     known, fitted = cold_ridge.fit(learnt, counts, content_rows(trained), plain.card.cold)
     said = cold_ridge.predict_liked(known, fitted, np.arange(16), content_rows(trained))
-    np.testing.assert_allclose(found[:16], cold_ridge.turned(learnt[:16], said, counts[:16], 3.0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        found[:16], cold_ridge.blend_with_prior(learnt[:16], said, counts[:16], 3.0), rtol=1e-3, atol=1e-5
+    )
     sides = [own.query_tower(catalogue)._tower_table.numpy()[1:] for own in (plain, turned)]
     assert np.abs(sides[1][:16] - sides[0][:16]).max() > 0.01
     np.testing.assert_allclose(np.linalg.norm(sides[1][:16], axis=1), 1, rtol=1e-5)
