@@ -1,7 +1,7 @@
-"""Historical nights: who had liked what by the end of a night, what they liked next, and a model of that night.
+"""Historical nights: the positives known by the end of a night, those that followed, and a model of that night.
 
-A night knows a positive from the day on which the lake knew it, so that late events are late here, too. Titles'
-metadata is what the lake has now: what it was then is not kept.
+A positive is known from the day on which the lake received it, so late events are late here, too. Titles' metadata is
+the current one, since the lake keeps no earlier versions.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _POSITIVE = ("user_id", "title_id", "event_time", "country")
 
 @dataclass(frozen=True)
 class InteractionLog:
-    """All positives of a lake, of whatever split, as rows of training_examples."""
+    """All positives of a lake, of all splits, as rows of training_examples."""
 
     snapshot: LakeSnapshot
     catalogue: Catalogue
@@ -47,14 +47,15 @@ class InteractionLog:
     ranks: ClickRanks
 
     def known_by(self, night: date) -> Positives:
-        """What was known at the end of a night."""
+        """The positives known at the end of a night."""
         return positives_of(self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue)
 
     def evaluation_set_after(self, night: date, horizon_days: int, known: Positives) -> EvaluationSet | None:
-        """What users liked in the days after a night, asked at its end; None where nobody liked anything.
+        """The positives of `horizon_days` after a night, with its end as the moment of the query; None without
+        positives.
 
-        Candidates are titles released by the last of these days, or without a known date. A positive of any other
-        title, or of one that was `known` to be liked by the user, is none.
+        Candidates are titles released by the last of these days, or without a known date. Positives of other titles and
+        pairs among `known` are left out.
         """
         end = day_number(night) + 1.0
         moments = self.rows["event_time"].cast(pa.int64()).to_numpy() / 86_400e6
@@ -67,13 +68,13 @@ class InteractionLog:
         users = np.flatnonzero(np.diff(relevant.indptr))
         if not len(users):
             return None
-        own = days[users]
+        history_days = days[users]
         return EvaluationSet(
             name=f"after {night}",
             user_ids=[later.user_ids[n] for n in users.tolist()],
             countries=[later.countries[n] for n in users.tolist()],
             histories=histories[users],
-            history_ages_days=end - own.data,
+            history_ages_days=end - history_days.data,
             relevant=relevant[users],
             ignored=sparse.csr_matrix((len(users), len(self.catalogue)), dtype=np.float32),
             ages_days=np.floor(later.days[kept]) - self.catalogue.release_days[later.liked.indices[kept]],
@@ -82,7 +83,7 @@ class InteractionLog:
 
 
 def read_interaction_log(settings: Settings) -> InteractionLog:
-    """Everything a replay needs of the lake, at its newest versions."""
+    """The interaction log of a lake, at the newest versions of its tables."""
     snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     rows = snapshot.read("training_examples", (*_POSITIVE, "known_ds"))
@@ -93,9 +94,9 @@ def read_interaction_log(settings: Settings) -> InteractionLog:
 def train_night(
     settings: Settings, interactions: InteractionLog, night: date, known: Positives, warm_start: TwoTower | None
 ) -> TwoTower:
-    """A model of what was known at the end of a night; with `warm_start` its towers begin as that model has them.
+    """A model trained on what was known at the end of a night; its towers start from those of `warm_start`, if given.
 
-    Nothing is held back to stop early by, so all epochs are trained. Histories hold positives alone, at weight 1.
+    All epochs are trained, since nothing is held back for early stopping. Histories hold positives only, at weight 1.
     """
     if warm_start:
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
@@ -108,7 +109,7 @@ def train_night(
         else:
             _write_examples(settings, Path(folder), interactions, night)
         model = training.train_model(settings, inputs, Path(folder) / "checkpoints", lambda result: None, warm_start)
-    keras.backend.clear_session()  # else the graphs of all nights are kept
+    keras.backend.clear_session()  # otherwise the graphs of all nights stay in memory
     return model
 
 
@@ -118,7 +119,7 @@ def day_number(day: date) -> int:
 
 
 def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float) -> None:
-    """training_users as it stood: one row per user, the history as of `moment`."""
+    """Write training_users as of `moment`: one row per user with the history."""
     train, length = inputs.train, settings.examples.user_history_titles
     padded = pad_newest_first(train.liked, moment - train.days, None, length)
     titles = np.where(padded.rows > 0, inputs.catalogue.title_ids[padded.rows - 1], NO_TITLE)
@@ -133,7 +134,7 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
 
 
 def _write_examples(settings: Settings, folder: Path, interactions: InteractionLog, night: date) -> None:
-    """The rows of training_examples that were known, all of them to train on."""
+    """Write the rows of training_examples known by a night, all in the training split."""
     rows = interactions.snapshot.read("training_examples", (*EXAMPLE_COLUMNS, "known_ds"))
     known = rows.filter(pc.less_equal(rows["known_ds"], pa.scalar(night)))
     named = known.append_column("split", pa.array(["train"] * len(known)))

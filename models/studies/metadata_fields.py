@@ -1,4 +1,4 @@
-"""Fields of a title's metadata, as editors know them, and the blocks of content that are made of each."""
+"""Fields of a title's metadata as editors know them, and the content blocks made of each."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -23,36 +23,37 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def fields_of(content: Content) -> dict[str, list[str]]:
-    """The blocks that `content` has of each field; fields without a block are left out."""
-    found = {field: [name for name in names if name in content.blocks] for field, names in FIELDS.items()}
-    return {field: names for field, names in found.items() if names}
+    """Names of the blocks of `content` by field; fields without a block are left out."""
+    by_field = {field: [name for name in names if name in content.blocks] for field, names in FIELDS.items()}
+    return {field: names for field, names in by_field.items() if names}
 
 
 def presence(content: Content) -> dict[str, NDArray[np.bool_]]:
-    """[titles] by field: whether a title has anything of it. Fame, which every title has, does not tell."""
-    telling = {
+    """[titles] by field: True where a title has a value. Fame is ignored, since every title has it."""
+    by_field = {
         field: [name for name in names if name != "fame"] or names for field, names in fields_of(content).items()
     }
-    return {field: np.any([content.present[name] for name in names], axis=0) for field, names in telling.items()}
+    return {field: np.any([content.present[name] for name in names], axis=0) for field, names in by_field.items()}
 
 
 def without_field(content: Content, field: str) -> Content:
-    """All blocks but those made of `field`; the others keep their weights."""
+    """`content` without the blocks of `field`; the other blocks keep their weights."""
     lost = set(FIELDS[field])
     kept = {name: content.weights.get(name, 1.0) for name in content.blocks if name not in lost}
     return content.only(kept)
 
 
 def presence_alone(content: Content, field: str) -> Content:
-    """As `content`, but of a field nothing is left but whether a title has it, weighing what its blocks did.
+    """`content` with the blocks of a field replaced by one column: True where a title has it, at the blocks' total
+    weight.
 
-    Where a field exists for known titles only, this alone says who is known: what it brings is no understanding.
+    Where only known titles have a field, this column gives away which titles are known; a gain from it is a leak.
     """
     rest, names = without_field(content, field), fields_of(content)[field]
     block: Block = presence(content)[field].astype(np.float32)[:, None]
     name = f"has_{field}"
-    weight = sum(content.weights.get(own, 1.0) for own in names)
-    everywhere = np.ones(content.count_titles, dtype=np.bool_)  # that it is missing says as much as that it is there
+    weight = sum(content.weights.get(block_name, 1.0) for block_name in names)
+    everywhere = np.ones(content.count_titles, dtype=np.bool_)  # a missing field is information, too
     return Content(
         {**rest.blocks, name: block}, {**rest.present, name: everywhere}, {**rest.weights, name: float(weight)}
     )
@@ -61,15 +62,15 @@ def presence_alone(content: Content, field: str) -> Content:
 def leave_out(rows: Features, content: Content, fields: Collection[str]) -> Features:
     """`rows`, features of `content` or a selection of them, as if their titles lacked `fields`.
 
-    What the others have stays as it is, and so do the means and scales of features.
+    The other fields and the means and scales of features stay unchanged.
     """
     lost = {name for field in fields for name in FIELDS[field]}
     blocks = (
-        replace(own, values=_nothing(own.values), presence=np.zeros(rows.count)) if name in lost else own
-        for name, own in zip(content.blocks, rows.blocks, strict=True)
+        replace(block, values=_zeros_like(block.values), presence=np.zeros(rows.count)) if name in lost else block
+        for name, block in zip(content.blocks, rows.blocks, strict=True)
     )
     return Features(tuple(blocks), rows.count)
 
 
-def _nothing(values: Block) -> Block:
+def _zeros_like(values: Block) -> Block:
     return sparse.csr_matrix(values.shape, dtype=np.float64) if sparse.issparse(values) else np.zeros_like(values)

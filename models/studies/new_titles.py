@@ -1,7 +1,7 @@
-"""How new titles fare beside known ones, over nights: every person's figures, their means, and ratios of these.
+"""Accuracy for new titles relative to known ones, over nights: figures per user, their means, and ratios of means.
 
-Ages are at the moment of the like, known likes as of the night on which the list was made. `later` are the same titles
-as the young ones, those released since the first night, once they are older than backtest.later_days.
+Ages are at the moment of the like, known likes as of the night of the list. The segment `later` has the titles released
+since the first night once they are older than backtest.later_days.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
-FILE = "backtest.json"  # of `summary`, in a replay's folder
+FILE = "backtest.json"  # the output of `summary`, in a backtest's folder
 _METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
 
-# One row per night, model, segment, metric and person: `value`.
+# One row per night, model, segment, metric and user: `value`.
 Values: TypeAlias = pd.DataFrame
 _KEYS = ["model", "dimension", "segment", "metric"]
 
@@ -42,7 +42,7 @@ class Ratio:
     metric: str
     reference: str
     estimate: Estimate
-    count_reference: int  # people
+    count_reference: int  # users
 
 
 def values_of_night(
@@ -53,16 +53,16 @@ def values_of_night(
     known: Positives,
     is_new: NDArray[np.bool_],
 ) -> Values:
-    """The figures of everybody whose `lists` [users, k] by model were made on a night, in every segment.
+    """Figures of a night's users in every segment, for `lists` [users, k] by model.
 
     `is_new` [titles] are those released since the first night.
     """
     k, tables = settings.evaluation.k[0], []
     user_ids = np.array(evaluation_set.user_ids, dtype=object)
     for part in _segments(settings, evaluation_set, known, is_new):
-        for model, own in lists.items():
+        for model, of_model in lists.items():
             for metric, of_lists in _METRICS.items():
-                values = of_lists(own[part.users], part.relevant, k)
+                values = of_lists(of_model[part.users], part.relevant, k)
                 labels = dict(zip(_KEYS, (model, part.dimension, part.name, metric), strict=True))
                 tables.append(pd.DataFrame({"user_id": user_ids[part.users], "value": values}).assign(**labels))
     return pd.concat(tables, ignore_index=True).assign(night=night)
@@ -83,50 +83,60 @@ def _segments(
 
 
 def measure_segments(values: Values, settings: Settings) -> dict[str, list[Measurement]]:
-    """By model the mean of every segment over all nights, with its interval over people."""
+    """By model, the mean of every segment over all nights with its interval over users."""
     options = settings.evaluation
-    people = _people(values)
-    found: dict[str, list[Measurement]] = {model: [] for model in values["model"].unique()}
+    user_rows = _user_rows(values)
+    measurements: dict[str, list[Measurement]] = {model: [] for model in values["model"].unique()}
     for (model, dimension, segment, metric), rows in values.groupby(_KEYS, sort=False):
-        sample = Sample(rows["value"].to_numpy(), people[rows.index])
-        own = ratios.estimate_mean(sample, options.resamples, options.confidence, settings.seed)
-        found[model].append(
-            Measurement(dimension, segment, metric, options.k[0], own.mean, own.low, own.high, own.count_users, 0)
+        sample = Sample(rows["value"].to_numpy(), user_rows[rows.index])
+        estimate = ratios.estimate_mean(sample, options.resamples, options.confidence, settings.seed)
+        measurements[model].append(
+            Measurement(
+                dimension,
+                segment,
+                metric,
+                options.k[0],
+                estimate.mean,
+                estimate.low,
+                estimate.high,
+                estimate.count_users,
+                0,
+            )
         )
-    return found
+    return measurements
 
 
 def compare(values: Values, settings: Settings) -> list[Ratio]:
-    """Every segment's ratio to what known titles get: ages to `later` and `older`, known likes to the last band.
+    """Ratios of every segment to known titles: ages to `later` and `older`, known likes to the last band.
 
-    References that nobody is in, or whose mean is 0, are left out.
+    References that are empty, or whose mean is 0, are left out.
     """
-    options, people = settings.evaluation, _people(values)
+    options, user_rows = settings.evaluation, _user_rows(values)
     samples = {
-        key: Sample(rows["value"].to_numpy(), people[rows.index]) for key, rows in values.groupby(_KEYS, sort=False)
+        key: Sample(rows["value"].to_numpy(), user_rows[rows.index]) for key, rows in values.groupby(_KEYS, sort=False)
     }
     references = {AGE: (LATER, OLDER), KNOWN_LIKES: (f"{settings.backtest.known_likes[-1]}+",)}
-    found = []
-    for (model, dimension, segment, metric), own in samples.items():
+    segment_ratios = []
+    for (model, dimension, segment, metric), sample in samples.items():
         for reference in references.get(dimension, ()):
             below = samples.get((model, dimension, reference, metric))
             if below is None or segment == reference or below.values.mean() == 0:
                 continue
-            estimate = ratios.estimate_ratio(own, below, options.resamples, options.confidence, settings.seed)
+            estimate = ratios.estimate_ratio(sample, below, options.resamples, options.confidence, settings.seed)
             count = len(np.unique(below.users))
-            found.append(Ratio(model, dimension, segment, metric, reference, estimate, count))
-    return found
+            segment_ratios.append(Ratio(model, dimension, segment, metric, reference, estimate, count))
+    return segment_ratios
 
 
-def cold_to_warm(found: Sequence[Ratio], model: str, min_users: int) -> Ratio | None:
-    """Recall at the first age as a share of that of the same titles later; of older titles where few people say.
+def cold_to_warm(segment_ratios: Sequence[Ratio], model: str, min_users: int) -> Ratio | None:
+    """The ratio of recall on release day to `later`, or to `older` where `later` has fewer than `min_users`.
 
-    None where nobody liked a title of that age, or no known one.
+    None without likes on release day, or without likes of known titles.
     """
     by_reference = {
-        own.reference: own
-        for own in found
-        if (own.model, own.dimension, own.segment, own.metric) == (model, AGE, "0", "recall")
+        ratio.reference: ratio
+        for ratio in segment_ratios
+        if (ratio.model, ratio.dimension, ratio.segment, ratio.metric) == (model, AGE, "0", "recall")
     }
     later = by_reference.get(LATER)
     if later is not None and later.count_reference >= min_users:
@@ -135,44 +145,43 @@ def cold_to_warm(found: Sequence[Ratio], model: str, min_users: int) -> Ratio | 
 
 
 def summary(ratio: Ratio | None) -> dict[str, Any]:
-    """What the gate reads."""
+    """The content of FILE, which the gate reads."""
     if ratio is None:
         return {"cold_to_warm": None}
-    own = ratio.estimate
     return {
-        "cold_to_warm": own.mean,
-        "low": own.low,
-        "high": own.high,
-        "count_users": own.count_users,
+        "cold_to_warm": ratio.estimate.mean,
+        "low": ratio.estimate.low,
+        "high": ratio.estimate.high,
+        "count_users": ratio.estimate.count_users,
         "reference": ratio.reference,
         "count_reference": ratio.count_reference,
     }
 
 
-def ratios_frame(found: Sequence[Ratio]) -> pd.DataFrame:
-    """A row per ratio."""
+def ratios_frame(segment_ratios: Sequence[Ratio]) -> pd.DataFrame:
+    """One row per ratio."""
     return pd.DataFrame(
         [
             {
-                **{key: getattr(own, key) for key in _KEYS},
-                "reference": own.reference,
-                "ratio": own.estimate.mean,
-                "low": own.estimate.low,
-                "high": own.estimate.high,
-                "count_users": own.estimate.count_users,
-                "count_reference": own.count_reference,
+                **{key: getattr(ratio, key) for key in _KEYS},
+                "reference": ratio.reference,
+                "ratio": ratio.estimate.mean,
+                "low": ratio.estimate.low,
+                "high": ratio.estimate.high,
+                "count_users": ratio.estimate.count_users,
+                "count_reference": ratio.count_reference,
             }
-            for own in found
+            for ratio in segment_ratios
         ]
     )
 
 
 def nights_frame(values: Values) -> pd.DataFrame:
-    """A row per night, model, segment and metric: the mean over the night's people."""
+    """One row per night, model, segment and metric: the mean over the night's users."""
     grouped = values.groupby(["night", *_KEYS], sort=False)["value"]
     return grouped.agg(mean="mean", count_users="count").reset_index()
 
 
-def _people(values: Values) -> NDArray[np.int64]:
-    """[rows]: a number per user."""
+def _user_rows(values: Values) -> NDArray[np.int64]:
+    """[rows]: an integer per user."""
     return pd.factorize(values["user_id"])[0].astype(np.int64)

@@ -1,7 +1,7 @@
-"""What simulated people really like, as the simulation's own truth has it: what models are to find.
+"""True tastes of simulated users, and evaluation sets made of them.
 
-Enjoyment is the simulation's formula without its noise: so much a user's taste times the title's, so much the title's
-quality. Clicks and impressions decide nothing here.
+Enjoyment is the simulation's formula without noise: a weighted sum of the inner product of the user's and the title's
+taste, and the title's quality. It does not depend on clicks or impressions.
 """
 
 import json
@@ -28,29 +28,32 @@ _TOP_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Tastes:
-    """What a simulation says of its users and titles; titles in the order of the catalogue, NaN for unknown ones."""
+    """Users and enjoyment of a simulation; titles are in catalogue order, NaN where the simulation lacks one."""
 
     user_ids: Sequence[str]
     countries: Sequence[str]
     is_niche: NDArray[np.bool_]  # [users]
     enjoyment: NDArray[np.float64]  # [users, titles]
-    gems: sparse.csr_matrix  # [users, titles], 1 where the user is one of those a gem is for
+    gems: sparse.csr_matrix  # [users, titles], 1 for the best users of each gem
 
 
 def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
-    """Raises ModelError where the folder is none of a simulation, or one of another catalogue."""
+    """Read the tastes in the folder truth/ of a simulation.
+
+    Raises ModelError for a folder that is not one, or whose titles are not in the catalogue.
+    """
     try:
         formula = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["enjoyment"]
         users, titles, gems = (pq.read_table(folder / f"{name}.parquet") for name in ("users", "titles", "gems"))
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise ModelError(f"{folder}: expected the truth of jobs.sources.simulate; {error}") from error
-    places = catalogue.rows(titles["title_id"].to_numpy())
-    if not (places >= 0).any():
-        raise ModelError(f"{folder}: none of its {len(places)} titles is in the lake's catalogue")
+    rows = catalogue.rows(titles["title_id"].to_numpy())
+    if not (rows >= 0).any():
+        raise ModelError(f"{folder}: none of its {len(rows)} titles is in the lake's catalogue")
     affinity = _matrix(users["taste"]) @ _matrix(titles["taste"]).T
     scored = formula["affinity"] * affinity + formula["quality"] * titles["quality"].to_numpy()
     enjoyment = np.full((len(users), len(catalogue)), np.nan)
-    enjoyment[:, places[places >= 0]] = scored[:, places >= 0]
+    enjoyment[:, rows[rows >= 0]] = scored[:, rows >= 0]
     user_ids = users["user_id"].to_pylist()
     return Tastes(
         user_ids,
@@ -62,20 +65,20 @@ def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
 
 
 def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, EvaluationSet]:
-    """What to measure against, by name; one that no user has a positive of is left out."""
+    """The evaluation sets by name: TASTE, GEMS and RELEASES; empty ones are left out."""
     days = train.days_of(tastes.user_ids)
     liked = days.toarray() > 0
-    can_be_told = catalogue.is_listed & ~np.isnan(tastes.enjoyment).any(axis=0)
-    is_open = can_be_told & ~liked  # [users, titles]
+    is_simulated = catalogue.is_listed & ~np.isnan(tastes.enjoyment).any(axis=0)
+    is_open = is_simulated & ~liked  # [users, titles]
     enjoyment = np.where(is_open, tastes.enjoyment, -np.inf)
 
     moment = np.floor(train.days.max()) + 1
     has_likes = np.bincount(train.liked.indices, minlength=len(catalogue)) > 0
-    released = can_be_told & ~has_likes & (catalogue.release_days >= moment)
-    least = np.quantile(tastes.enjoyment[:, can_be_told], 1 - _TOP_SHARE, axis=1)[:, None]
+    released = is_simulated & ~has_likes & (catalogue.release_days >= moment)
+    least = np.quantile(tastes.enjoyment[:, is_simulated], 1 - _TOP_SHARE, axis=1)[:, None]
     wanted = {
-        TASTE: (sparse.csr_matrix(_is_among_best(enjoyment, BEST)), can_be_told),
-        GEMS: (tastes.gems.multiply(is_open).tocsr(), can_be_told),
+        TASTE: (sparse.csr_matrix(_is_among_best(enjoyment, BEST)), is_simulated),
+        GEMS: (tastes.gems.multiply(is_open).tocsr(), is_simulated),
         RELEASES: (sparse.csr_matrix((enjoyment >= least) & released), released),
     }
     return {
@@ -86,10 +89,10 @@ def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> d
 
 
 def users_of(evaluation_set: EvaluationSet, users: NDArray[np.int64]) -> EvaluationSet:
-    """The same for some users alone."""
+    """The evaluation set restricted to some users, by row."""
     chosen = users.tolist()
 
-    def own(values: NDArray[Any], rows: sparse.csr_matrix) -> NDArray[Any]:
+    def entries_of(values: NDArray[Any], rows: sparse.csr_matrix) -> NDArray[Any]:
         return np.concatenate([values[rows.indptr[n] : rows.indptr[n + 1]] for n in chosen])
 
     return replace(
@@ -97,13 +100,13 @@ def users_of(evaluation_set: EvaluationSet, users: NDArray[np.int64]) -> Evaluat
         user_ids=[evaluation_set.user_ids[n] for n in chosen],
         countries=[evaluation_set.countries[n] for n in chosen],
         histories=evaluation_set.histories[users],
-        history_ages_days=own(evaluation_set.history_ages_days, evaluation_set.histories),
+        history_ages_days=entries_of(evaluation_set.history_ages_days, evaluation_set.histories),
         relevant=evaluation_set.relevant[users],
         ignored=evaluation_set.ignored[users],
-        ages_days=own(evaluation_set.ages_days, evaluation_set.relevant),
+        ages_days=entries_of(evaluation_set.ages_days, evaluation_set.relevant),
         history_weights=None
         if evaluation_set.history_weights is None
-        else own(evaluation_set.history_weights, evaluation_set.histories),
+        else entries_of(evaluation_set.history_weights, evaluation_set.histories),
     )
 
 
@@ -118,15 +121,16 @@ def _evaluation_set(
 ) -> EvaluationSet:
     relevant.eliminate_zeros()
     users = np.flatnonzero(np.diff(relevant.indptr))
-    own, relevant = days[users], relevant[users]
-    relevant.sum_duplicates()  # puts them in order, too
-    histories = sparse.csr_matrix((np.ones(own.nnz, np.float32), own.indices, own.indptr), shape=own.shape)
+    history_days, relevant = days[users], relevant[users]
+    relevant.sum_duplicates()  # sorts indices, too
+    ones = np.ones(history_days.nnz, np.float32)
+    histories = sparse.csr_matrix((ones, history_days.indices, history_days.indptr), shape=history_days.shape)
     return EvaluationSet(
         name=name,
         user_ids=[tastes.user_ids[n] for n in users.tolist()],
         countries=[tastes.countries[n] for n in users.tolist()],
         histories=histories,
-        history_ages_days=moment - own.data,
+        history_ages_days=moment - history_days.data,
         relevant=relevant,
         ignored=sparse.csr_matrix(relevant.shape, dtype=np.float32),
         ages_days=moment - catalogue.release_days[relevant.indices],
@@ -135,21 +139,21 @@ def _evaluation_set(
 
 
 def _is_among_best(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    """[rows, columns]: whether a finite score is among the `count` highest of its row; of equal ones the first."""
+    """[rows, columns]: True for the `count` highest finite scores of each row; of equal scores the first."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    found = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(found, best, True, axis=1)
-    return found & np.isfinite(scores)
+    is_best = np.zeros(scores.shape, dtype=np.bool_)
+    np.put_along_axis(is_best, best, True, axis=1)
+    return is_best & np.isfinite(scores)
 
 
 def _gems(gems: pa.Table, user_ids: Sequence[str], catalogue: Catalogue) -> sparse.csr_matrix:
     row_of = {user: n for n, user in enumerate(user_ids)}
-    places = catalogue.rows(gems["title_id"].to_numpy())
+    rows = catalogue.rows(gems["title_id"].to_numpy())
     pairs = [
-        (row_of[user], place)
-        for place, users in zip(places.tolist(), gems["best_users"].to_pylist(), strict=True)
+        (row_of[user], row)
+        for row, users in zip(rows.tolist(), gems["best_users"].to_pylist(), strict=True)
         for user in users
-        if place >= 0 and user in row_of
+        if row >= 0 and user in row_of
     ]
     users, titles = zip(*pairs, strict=True) if pairs else ((), ())
     return sparse.csr_matrix((np.ones(len(pairs)), (users, titles)), shape=(len(user_ids), len(catalogue)))
