@@ -1,16 +1,16 @@
-"""How far a new title's metadata can be trusted to place it, and which missing field would help most.
+"""Measure how well a new title's metadata predicts its vector, and list the missing fields that would help most.
 
 Reads title_features, vocabularies, training_examples and stg_titles in <lake.root>, at their newest versions, and a
 registered model in MLflow; writes work_list.csv and fields.csv to the folder --out.
 
-The formulas stand in models/studies/content_evidence.py. In short: known titles are predicted as if they were new, from
-all others and from some of their own fields; readiness is how well that goes, as a correlation of scores over people,
-for known titles that are like a new one and have the fields that it has. What a missing field would add is how much
-better it goes for those that have it; titles that it would help most come first in the work list. `move_plot` is how
-far the title's own vector moves without its plot.
+The formulas are in models/studies/content_evidence.py. In short: known titles are predicted as if they were new, from
+all others by some of their fields. Readiness is the correlation over users between predicted and learnt scores,
+averaged over known titles that are like the new one and have its fields. The gain of a missing field is the improvement
+for known titles that have it; titles with the greatest gain come first in the work list. `move_plot` is how far the
+title's vector moves without its plot.
 
-How much readiness is worth is measured, too: over known titles, each left out. A field that only known titles have, as
-themes may be, says more of popularity than of the title: models.ablation shows.
+The quality of readiness itself is measured over known titles, each left out. A field that only known titles have says
+more about popularity than about the title; models.ablation measures this.
 """
 
 import sys
@@ -39,21 +39,23 @@ from models.tracking import registry
 
 
 def field_losses(evidence: Evidence, settings: Settings) -> pd.DataFrame:
-    """A row per field: how much agreement titles that have it lose without it, with an interval over these titles."""
+    """One row per field: the loss of agreement without it, over the titles that have it, with an interval."""
     options = settings.evaluation
     whole = evidence.agreement(evidence.fields)
     rows = []
     for field in sorted(evidence.fields):
-        own = evidence.has[field]
-        if not own.any():
+        has_field = evidence.has[field]
+        if not has_field.any():
             continue
-        without = evidence.agreement(evidence.fields - {field})[own]
-        lost = comparison.compare_paired(whole[own], without, options.resamples, options.confidence, settings.seed)
+        without = evidence.agreement(evidence.fields - {field})[has_field]
+        lost = comparison.compare_paired(
+            whole[has_field], without, options.resamples, options.confidence, settings.seed
+        )
         rows.append(
             {
                 "field": field,
-                "known_titles_with_it": int(own.sum()),
-                "agreement": float(whole[own].mean()),
+                "known_titles_with_it": int(has_field.sum()),
+                "agreement": float(whole[has_field].mean()),
                 "agreement_without": float(without.mean()),
                 "loss": lost.mean,
                 "loss_low": lost.low,
@@ -63,22 +65,22 @@ def field_losses(evidence: Evidence, settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def work_list(found: Sequence[Readiness], catalogue: Catalogue, names: TitleNames, fields: Fields) -> pd.DataFrame:
-    """A row per title: what a field would help most first, then what is least ready."""
+def work_list(titles: Sequence[Readiness], catalogue: Catalogue, names: TitleNames, fields: Fields) -> pd.DataFrame:
+    """One row per title: by greatest gain of a field first, then by least readiness."""
     rows = []
-    for own in found:
-        day = catalogue.release_days[own.position]
+    for title in titles:
+        day = catalogue.release_days[title.row]
         rows.append(
             {
-                "title_id": int(catalogue.title_ids[own.position]),
-                "title": names.label(own.position),
+                "title_id": int(catalogue.title_ids[title.row]),
+                "title": names.label(title.row),
                 "release_date": "" if np.isnan(day) else str(np.datetime64(int(day), "D")),
-                "readiness": own.readiness,
-                "best_field": own.best_field,
-                "best_gain": own.gains.get(own.best_field, 0.0),
-                "missing": " ".join(sorted(own.gains)),
-                **{f"gain_{field}": own.gains.get(field, np.nan) for field in sorted(fields)},
-                **{f"move_{field}": own.moves.get(field, np.nan) for field in sorted(fields)},
+                "readiness": title.readiness,
+                "best_field": title.best_field,
+                "best_gain": title.gains.get(title.best_field, 0.0),
+                "missing": " ".join(sorted(title.gains)),
+                **{f"gain_{field}": title.gains.get(field, np.nan) for field in sorted(fields)},
+                **{f"move_{field}": title.moves.get(field, np.nan) for field in sorted(fields)},
             }
         )
     return pd.DataFrame(rows).sort_values(["best_gain", "readiness", "title_id"], ascending=[False, True, True])
@@ -86,8 +88,8 @@ def work_list(found: Sequence[Readiness], catalogue: Catalogue, names: TitleName
 
 def print_losses(losses: pd.DataFrame) -> None:
     """A line per field."""
-    shown = RichTable(title="what known titles would lose, had they been new, without a field: correlation of scores")
-    for name in ("field", "known titles with it", "with all they have", "without it", "loss"):
+    shown = RichTable(title="correlation of predicted and learnt scores of known titles, with and without a field")
+    for name in ("field", "known titles with it", "with all fields", "without it", "loss"):
         shown.add_column(name, justify="left" if name == "field" else "right")
     for row in losses.sort_values("loss", ascending=False).to_dict("records"):
         loss = f"{row['loss']:.3f} ({row['loss_low']:.3f} to {row['loss_high']:.3f})"
@@ -98,7 +100,7 @@ def print_losses(losses: pd.DataFrame) -> None:
 
 def print_work(work: pd.DataFrame, count: int) -> None:
     """The first lines of the work list."""
-    shown = RichTable(title=f"the first {min(count, len(work)):,} of {len(work):,} new titles to work on")
+    shown = RichTable(title=f"the first {min(count, len(work)):,} of {len(work):,} new titles of the work list")
     for name in ("title", "released", "readiness", "missing", "would help most"):
         shown.add_column(name, justify="right" if name == "readiness" else "left")
     for row in work.head(count).to_dict("records"):
@@ -115,7 +117,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     new = np.flatnonzero(catalogue.is_listed & (counts == 0))
     if not len(new):
-        raise ModelError(f"{settings.lake.root}: somebody liked every title in training, so none is new")
+        raise ModelError(f"{settings.lake.root}: every title has likes in training, so none is new")
     evidence, rows, content = gather_evidence(model, catalogue, train, settings.readiness, settings.seed)
     losses = field_losses(evidence, settings)
     print_losses(losses)
@@ -135,7 +137,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where both tables go")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write both tables there")
     parser.add_argument("--count", type=int, default=20, metavar="N", help="titles to show; default: 20")
     return command_line.run(parser, work, argv, (MlflowException,))
 

@@ -1,18 +1,16 @@
-"""What known titles say of metadata: how well which fields place which titles, and so how well they place new ones.
+"""Content evidence: how well metadata fields predict the vectors of known titles, and so those of new ones.
 
-What is right is learnt from known titles, each as if it were new: its vector is predicted from all others (see
-models/linear/leave_one_out.py), from only those fields of its own that are looked at. With a(w, F) the correlation,
-over people, of the scores that title w gets by its vector predicted from fields F and by the vector that was learnt
-from likes, 1 where content says all and 0 where it says nothing,
+Each known title is treated as if it were new: its vector is predicted from all others by some of its fields (see
+models/linear/leave_one_out.py). With a(w, F) the correlation, over users, of the scores of title w by its vector
+predicted from fields F and by its learnt vector,
 
     readiness(t) = Σ_w W(t, w) · a(w, F_t) / Σ_w W(t, w)
     W(t, w) = K(t, w) ^ kernel_power · exp(-½ (ln s_t - ln s_w)² / spread_width²)
 
-over the known titles w that have all fields F_t that title t has: titles alike in these fields by the model's own
-kernel K, whose predictions are as decided, s being the deviation of the predicted scores over people. What a missing
-field f would add is the same mean of a(w, F_t + f) - a(w, F_t), over the known titles that have f, too; titles that it
-would help most come first in the work list. What a field f of F_t weighs is how far the title's own vector moves
-without it: 1 less the correlation of its scores with and without.
+over the known titles w that have all fields F_t of title t. K is the model's own kernel over these fields, and s the
+deviation over users of the predicted scores. The gain of a missing field f is the same mean of a(w, F_t + f) - a(w,
+F_t), over the known titles that also have f. The move of a field f of F_t is 1 less the correlation of the title's
+scores with and without it.
 """
 
 from collections.abc import Collection
@@ -40,76 +38,76 @@ Fields = frozenset[str]
 
 @dataclass(frozen=True)
 class Readiness:
-    """One title of the work list, by its position in the catalogue."""
+    """Readiness of one title, by its row in the catalogue."""
 
-    position: int
-    fields: Fields  # that it has
-    readiness: float  # NaN where no known title has all of them
-    gains: dict[str, float]  # by missing field; NaN where no known title says
-    moves: dict[str, float]  # by field that it has
+    row: int
+    fields: Fields  # present fields
+    readiness: float  # NaN where no known title has all present fields
+    gains: dict[str, float]  # by missing field; NaN where no known title has it besides
+    moves: dict[str, float]  # by present field
 
     @property
     def best_field(self) -> str:
-        """The missing field that would help most; empty where none would."""
+        """The missing field with the greatest gain; empty where no gain is positive."""
         return max((field for field, gain in self.gains.items() if gain > 0), key=self.gains.__getitem__, default="")
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """Titles as content predicts them from some fields."""
+class PredictedTitles:
+    """Titles with their scores as predicted from some fields."""
 
     rows: Features  # of these fields
-    scores: Doubles  # [titles, people], each row of mean 0 and length 1
-    log_spreads: Doubles  # [titles], ln of the deviation of scores over people
+    scores: Doubles  # [titles, users], each row of mean 0 and length 1
+    log_spreads: Doubles  # [titles], ln of the deviation of scores over users
 
 
 class Evidence:
-    """What known titles say of fields; what is asked for once is kept."""
+    """Predictions of known titles from sets of fields; computed once per set."""
 
     def __init__(
         self, fitted: LeaveOneOut, content: Content, known: NDArray[np.int64], metric: Doubles, options: Options
     ) -> None:
-        """`content` is of all titles, `known` [known titles] are positions; vectors times `metric` give scores."""
+        """`content` is of all titles, `known` [known titles] are its rows; vectors times `metric` [dim, users] are scores."""
         self._fitted = fitted
         self._content = content
-        self._metric = metric  # [width, people]
+        self._metric = metric
         self._options = options
         self._learnt, _ = self._scores(fitted.targets)
-        self._found: dict[Fields, Predicted] = {}
-        self.has = {field: own[known] for field, own in metadata_fields.presence(content).items()}
+        self._predicted: dict[Fields, PredictedTitles] = {}
+        self.has = {field: present[known] for field, present in metadata_fields.presence(content).items()}
 
     @property
     def fields(self) -> Fields:
         return frozenset(self.has)
 
-    def known(self, fields: Collection[str]) -> Predicted:
-        """The known titles, each predicted from all others by `fields` alone, or what it has of them."""
+    def known(self, fields: Collection[str]) -> PredictedTitles:
+        """The known titles, each predicted from all others by those of `fields` that it has."""
         wanted = frozenset(fields)
-        if wanted not in self._found:
+        if wanted not in self._predicted:
             rows = metadata_fields.leave_out(self._fitted.known, self._content, self.fields - wanted)
-            self._found[wanted] = Predicted(rows, *self._scores(self._fitted.predict(rows)))
-        return self._found[wanted]
+            self._predicted[wanted] = PredictedTitles(rows, *self._scores(self._fitted.predict(rows)))
+        return self._predicted[wanted]
 
-    def new(self, rows: Features, without: Collection[str] = ()) -> Predicted:
-        """New titles whose features are `rows`, as if they lacked some fields."""
-        own = metadata_fields.leave_out(rows, self._content, without)
-        return Predicted(own, *self._scores(self._fitted.predict_new(own)))
+    def new(self, rows: Features, without: Collection[str] = ()) -> PredictedTitles:
+        """New titles with features `rows`, as if they lacked the fields `without`."""
+        kept = metadata_fields.leave_out(rows, self._content, without)
+        return PredictedTitles(kept, *self._scores(self._fitted.predict_new(kept)))
 
     def agreement(self, fields: Collection[str]) -> Doubles:
         """[known titles]: a(w, `fields`)."""
         return _products(self.known(fields).scores, self._learnt)
 
-    def weights(self, titles: Predicted, fields: Collection[str]) -> Doubles:
+    def weights(self, titles: PredictedTitles, fields: Collection[str]) -> Doubles:
         """[titles, known titles]: W for titles that have `fields` and no others."""
         known = self.known(fields)
         kernel = gaussian_kernel(titles.rows, known.rows, self._fitted.length_scale)
-        apart = (titles.log_spreads[:, None] - known.log_spreads) / self._options.spread_width
-        return kernel**self._options.kernel_power * np.exp(-0.5 * apart**2) * self.who_have(fields)
+        differences = (titles.log_spreads[:, None] - known.log_spreads) / self._options.spread_width
+        return kernel**self._options.kernel_power * np.exp(-0.5 * differences**2) * self.having(fields)
 
-    def who_have(self, fields: Collection[str]) -> NDArray[np.bool_]:
-        """[known titles]: whether they have all of `fields`."""
-        every = np.ones(self._learnt.shape[0], dtype=np.bool_)
-        return np.logical_and.reduce([self.has[field] for field in fields], initial=True) & every
+    def having(self, fields: Collection[str]) -> NDArray[np.bool_]:
+        """[known titles]: True for titles that have all of `fields`."""
+        all_titles = np.ones(self._learnt.shape[0], dtype=np.bool_)
+        return np.logical_and.reduce([self.has[field] for field in fields], initial=True) & all_titles
 
     def _scores(self, vectors: Doubles) -> tuple[Doubles, Doubles]:
         scores = vectors @ self._metric
@@ -121,7 +119,7 @@ class Evidence:
 def gather_evidence(
     model: TwoTower, catalogue: Catalogue, train: Positives, options: Options, seed: int
 ) -> tuple[Evidence, Features, Content]:
-    """What the known titles of a model say, with features of all titles and the content that these are of.
+    """The evidence of a model's known titles, the features of all titles, and the content that these are of.
 
     Raises ModelError for fewer than two known titles.
     """
@@ -129,27 +127,27 @@ def gather_evidence(
     rows, bound = features(content), CatalogueModel(model, catalogue)
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     if np.count_nonzero(counts) < 2:
-        raise ModelError(f"{np.count_nonzero(counts)} titles have likes; two at least must tell how another is placed")
+        raise ModelError(f"{np.count_nonzero(counts)} titles have likes; at least two are needed to predict others")
     known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, model.card.cold, options.max_titles)
     count = train.liked.shape[0]
-    people = np.sort(np.random.default_rng(seed).choice(count, min(count, options.people), replace=False))
-    queries = bound.queries(pad_newest_first(train.liked[people], None, None, model.history_length))
+    users = np.sort(np.random.default_rng(seed).choice(count, min(count, options.people), replace=False))
+    queries = bound.queries(pad_newest_first(train.liked[users], None, None, model.history_length))
     return Evidence(fitted, content, known, queries.T.astype(np.float64), options), rows, content
 
 
 def judge(evidence: Evidence, rows: Features, content: Content, titles: NDArray[np.int64]) -> list[Readiness]:
-    """Readiness of new `titles`, positions in the catalogue whose `rows` are features of its `content`."""
+    """Readiness of new `titles`, rows of the catalogue; `rows` are the features of its `content`."""
     has = {field: values[titles] for field, values in metadata_fields.presence(content).items()}
     patterns = [frozenset(field for field, values in has.items() if values[n]) for n in range(len(titles))]
-    found: dict[int, Readiness] = {}
+    by_row: dict[int, Readiness] = {}
     for fields in dict.fromkeys(patterns):
-        own = titles[[n for n, pattern in enumerate(patterns) if pattern == fields]]
-        found |= {one.position: one for one in _judge_alike(evidence, select(rows, own), own, fields)}
-    return [found[position] for position in titles.tolist()]
+        alike = titles[[n for n, pattern in enumerate(patterns) if pattern == fields]]
+        by_row |= {title.row: title for title in _judge_alike(evidence, select(rows, alike), alike, fields)}
+    return [by_row[row] for row in titles.tolist()]
 
 
 def _judge_alike(evidence: Evidence, rows: Features, titles: NDArray[np.int64], fields: Fields) -> list[Readiness]:
-    """Of titles that all have the same `fields`."""
+    """Readiness of titles that all have the same `fields`."""
     whole = evidence.new(rows)
     weights = evidence.weights(whole, fields)
     agreement = evidence.agreement(fields)
@@ -161,35 +159,35 @@ def _judge_alike(evidence: Evidence, rows: Features, titles: NDArray[np.int64], 
     moves = {field: 1 - _products(whole.scores, evidence.new(rows, [field]).scores) for field in sorted(fields)}
     return [
         Readiness(
-            position,
+            row,
             fields,
             float(readiness[n]),
             {field: float(values[n]) for field, values in gains.items()},
             {field: float(values[n]) for field, values in moves.items()},
         )
-        for n, position in enumerate(titles.tolist())
+        for n, row in enumerate(titles.tolist())
     ]
 
 
 def check(evidence: Evidence) -> tuple[float, float]:
-    """How readiness goes with agreement over known titles that have all fields, each left out.
+    """Rank correlation and R² of readiness with agreement, over known titles that have all fields, each left out.
 
-    The rank correlation, and the share of the variance that is explained; NaN where fewer than three have all.
+    NaN where fewer than three titles have all fields.
     """
     whole = evidence.known(evidence.fields)
-    is_whole = evidence.who_have(evidence.fields)
+    is_whole = evidence.having(evidence.fields)
     if is_whole.sum() < 3:
         return float("nan"), float("nan")
     weights = evidence.weights(whole, evidence.fields)
     np.fill_diagonal(weights, 0)
     agreement = evidence.agreement(evidence.fields)
-    found, own = _means(agreement, weights)[is_whole], agreement[is_whole]
-    explained = 1 - np.mean((found - own) ** 2) / own.var()
-    return float(spearmanr(found, own).statistic), float(explained)
+    predicted, actual = _means(agreement, weights)[is_whole], agreement[is_whole]
+    explained = 1 - np.mean((predicted - actual) ** 2) / actual.var()
+    return float(spearmanr(predicted, actual).statistic), float(explained)
 
 
 def _means(values: Doubles, weights: Doubles) -> Doubles:
-    """[titles]: the mean of `values` [known titles] by `weights` [titles, known titles]; NaN where none weighs."""
+    """[titles]: the mean of `values` [known titles] by `weights` [titles, known titles]; NaN where all are 0."""
     totals = weights.sum(axis=1)
     return np.divide(weights @ values, totals, out=np.full(len(totals), np.nan), where=totals > 0)
 

@@ -85,7 +85,7 @@ def test_readiness_is_that_of_titles_alike_with_the_same_fields(parts: Any) -> N
     for own in found:
         fields = set(own.fields)
         agreement, spreads = slow_agreement(parts, fields)
-        rows = without(content, np.array([own.position]), fields)
+        rows = without(content, np.array([own.row]), fields)
         scores = (ridge.predict(rows) @ metric)[0]
         kernel = gaussian_kernel(rows, without(content, np.arange(COUNT_KNOWN), fields), LENGTH_SCALE)[0]
         weights = kernel**2 * np.exp(-0.5 * (np.log(scores.std() / spreads) / 0.5) ** 2)
@@ -95,7 +95,7 @@ def test_readiness_is_that_of_titles_alike_with_the_same_fields(parts: Any) -> N
             gained = slow_agreement(parts, fields | {field})[0] - agreement
             assert own.gains[field] == pytest.approx((weights * has[field]) @ gained / (weights * has[field]).sum())
         for field in fields:
-            moved = (ridge.predict(without(content, np.array([own.position]), fields - {field})) @ metric)[0]
+            moved = (ridge.predict(without(content, np.array([own.row]), fields - {field})) @ metric)[0]
             assert own.moves[field] == pytest.approx(1 - np.corrcoef(moved, scores)[0, 1])
         assert set(own.gains) | set(own.moves) == {"plot", "poster"}
 
@@ -161,7 +161,7 @@ def test_the_command_lists_new_titles_for_editors(
     assert (losses["known_titles_with_it"] == 16).all()
     np.testing.assert_allclose(losses["loss"], losses["agreement"] - losses["agreement_without"])
     shown = capsys.readouterr().out
-    assert "the first 2 of 2 new titles to work on" in shown
+    assert "the first 2 of 2 new titles of the work list" in shown
     assert "rank correlation" in shown
 
 
@@ -171,5 +171,5 @@ def test_a_lake_in_which_nobody_liked_anything_says_nothing_of_fields(trained: A
         inputs.train.user_ids, inputs.train.countries, inputs.train.liked * 0, inputs.train.days
     )
     nobody.liked.eliminate_zeros()
-    with pytest.raises(ModelError, match=r"0 titles have likes; two at least must tell"):
+    with pytest.raises(ModelError, match=r"0 titles have likes; at least two are needed"):
         content_evidence.gather_evidence(trained.model, inputs.catalogue, nobody, OPTIONS, 1)
