@@ -1,4 +1,4 @@
-"""Replay historical nights: how new titles fare on the day they come out, and how soon as well as known ones.
+"""Backtest historical nights: accuracy for new titles from their release day on, relative to known titles.
 
     python -m models.backtest --from 2024-05-04 --to 2024-05-13
 
@@ -6,21 +6,21 @@ Reads title_features, vocabularies, click_ranks, training_examples and training_
 versions; writes to the folder --out, by default <report.root>/backtest, and to a run in MLflow:
 
   backtest.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
-                     known on the night, with intervals over people
-  ratios.csv         each of these as a share of what known titles get
-  nights.csv         every night on its own
+                     known on the night, with intervals over users
+  ratios.csv         each of these as a share of the figure for known titles
+  nights.csv         figures per night
   backtest.json  the cold-to-warm ratio that the gate reads
   recall.png, ndcg.png
 
-On every night from --from to --to, or every --step-days, our model and the baselines of --models are trained on what
-was known by its end; with --warm-start our towers begin as the night before left them. Each recommends to everybody who
-liked something in the --horizon-days after, among all titles released by then: nothing that happened later is known.
-Metadata is what the lake has now.
+For every night from --from to --to, or every --step-days, our model and the baselines of --models are trained on what
+was known at its end; with --warm-start our towers start from those of the night before. Each model recommends to all
+users with likes in the --horizon-days after, among all titles released by then. Nothing that happened later is known,
+except metadata, which is the current one.
 
-What known titles get is, for ages, what the same titles get later (`later`: those released since the first night, once
-they are older than backtest.later_days) and what titles older than evaluation.ages_days get (`older`); for known
-likes, the last band. The cold-to-warm ratio is that of recall at age 0 to `later`, or to `older` where fewer than
-gate.min_users people liked a title later.
+References for ages are the same titles later (`later`: those released since the first night, once they are older than
+backtest.later_days) and titles older than evaluation.ages_days (`older`); for known likes, the last band. The
+cold-to-warm ratio is recall at age 0 divided by that of `later`, or of `older` where fewer than gate.min_users users
+liked a title later.
 """
 
 import json
@@ -61,7 +61,7 @@ OURS = REGISTERED_MODEL
 
 
 def nights_between(first: date, last: date, step_days: int) -> list[date]:
-    """From the first to the last, every so many days."""
+    """Nights from the first to the last, `step_days` apart."""
     return [first + timedelta(days=n) for n in range(0, (last - first).days + 1, step_days)]
 
 
@@ -73,10 +73,9 @@ def replay_nights(
     horizon_days: int,
     is_warm_start: bool,
 ) -> Values:
-    """Everybody's figures on every night.
+    """Figures of all users on every night.
 
-    Nights by which nothing was known, or after which nobody liked anything, are left out. Raises ModelError where none
-    remains.
+    Nights without known likes, or without likes after them, are left out. Raises ModelError where none is left.
     """
     is_new = interactions.catalogue.release_days >= historical_nights.day_number(nights[0])
     model: TwoTower | None = None
@@ -86,13 +85,13 @@ def replay_nights(
         known = interactions.known_by(night)
         evaluation_set = interactions.evaluation_set_after(night, horizon_days, known) if known.liked.nnz else None
         if evaluation_set is None:
-            log.info("%s: nothing to learn from, or nobody to ask", night)
+            log.info("%s: left out, without likes before or after it", night)
             continue
         model = historical_nights.train_night(settings, interactions, night, known, model if is_warm_start else None)
         lists = _lists(settings, names, interactions, known, evaluation_set, model)
         tables.append(new_titles.values_of_night(settings, night, lists, evaluation_set, known, is_new))
         log.info(
-            "%s: trained on %d likes, %d people asked, in %.0f s",
+            "%s: trained on %d likes, evaluated on %d users in %.0f s",
             *(night, known.liked.nnz, len(evaluation_set.user_ids), time.monotonic() - started),
         )
     if not tables:
@@ -119,38 +118,39 @@ def _lists(
     return lists
 
 
-def print_measurements(found: Mapping[str, Sequence[Measurement]], metric: str) -> None:
-    """A line per segment, a column per model."""
+def print_measurements(measurements: Mapping[str, Sequence[Measurement]], metric: str) -> None:
+    """Print one line per segment and one column per model."""
     shown = RichTable(title=f"{metric} by age at the like, and by likes known on the night")
     shown.add_column("titles")
-    shown.add_column("people", justify="right")
+    shown.add_column("users", justify="right")
     cells: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = {}
-    for model, rows in found.items():
+    for model, rows in measurements.items():
         shown.add_column(model, justify="right")
         for row in rows:
             if row.name == metric:
                 line = f"{row.dimension} {row.segment}"
                 cells.setdefault(line, {})[model] = f"{row.mean:.3f} ({row.low:.3f} to {row.high:.3f})"
                 counts[line] = row.count_users
-    for line, own in cells.items():
-        shown.add_row(line, f"{counts[line]:,}", *[own.get(model, "") for model in found])
+    for line, by_model in cells.items():
+        shown.add_row(line, f"{counts[line]:,}", *[by_model.get(model, "") for model in measurements])
     command_line.console().print(shown)
 
 
-def print_ratios(found: Sequence[Ratio], metric: str) -> None:
-    """A line per segment and reference, a column per model."""
-    shown = RichTable(title=f"{metric} as a share of what known titles get")
-    models = list(dict.fromkeys(own.model for own in found))
+def print_ratios(ratios: Sequence[Ratio], metric: str) -> None:
+    """Print one line per segment and reference, and one column per model."""
+    shown = RichTable(title=f"{metric} as a share of that of known titles")
+    models = list(dict.fromkeys(ratio.model for ratio in ratios))
     for name in ("titles", "share of", *models):
         shown.add_column(name, justify="right" if name in models else "left")
     cells: dict[tuple[str, str], dict[str, str]] = {}
-    for own in found:
-        if own.metric == metric:
-            told = f"{own.estimate.mean:.2f} ({own.estimate.low:.2f} to {own.estimate.high:.2f})"
-            cells.setdefault((f"{own.dimension} {own.segment}", own.reference), {})[own.model] = told
-    for (titles, reference), told_of in cells.items():
-        shown.add_row(titles, reference, *[told_of.get(model, "") for model in models])
+    for ratio in ratios:
+        if ratio.metric == metric:
+            estimate = ratio.estimate
+            cell = f"{estimate.mean:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+            cells.setdefault((f"{ratio.dimension} {ratio.segment}", ratio.reference), {})[ratio.model] = cell
+    for (titles, reference), by_model in cells.items():
+        shown.add_row(titles, reference, *[by_model.get(model, "") for model in models])
     command_line.console().print(shown)
 
 
@@ -162,13 +162,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
         raise ModelError(f"no baseline {unknown[0]!r}; there are {', '.join(makers)}")
     horizon_days = arguments.horizon_days or arguments.step_days
     values = replay_nights(settings, interactions, nights, arguments.models, horizon_days, arguments.warm_start)
-    found, ratios = new_titles.measure_segments(values, settings), new_titles.compare(values, settings)
+    measurements, ratios = new_titles.measure_segments(values, settings), new_titles.compare(values, settings)
     k = settings.evaluation.k[0]
     for metric in ("recall", "ndcg"):
-        print_measurements(found, f"{metric}@{k}")
+        print_measurements(measurements, f"{metric}@{k}")
     print_ratios(ratios, "recall")
-    warmth = new_titles.cold_to_warm(ratios, OURS, settings.gate.min_users)
-    about = {
+    ratio = new_titles.cold_to_warm(ratios, OURS, settings.gate.min_users)
+    summary = {
         "model": OURS,
         "lake": settings.lake.root,
         "first_night": str(nights[0]),
@@ -176,33 +176,33 @@ def work(settings: Settings, arguments: Namespace) -> None:
         "nights": values["night"].nunique(),
         "horizon_days": horizon_days,
         "warm_start": arguments.warm_start,
-        **new_titles.summary(warmth),
+        **new_titles.summary(ratio),
     }
     texts = {
-        "backtest.csv": measurement.to_frame(found).to_csv(index=False),
+        "backtest.csv": measurement.to_frame(measurements).to_csv(index=False),
         "ratios.csv": new_titles.ratios_frame(ratios).to_csv(index=False),
         "nights.csv": new_titles.nights_frame(values).to_csv(index=False),
-        new_titles.FILE: json.dumps(about, indent=1) + "\n",
+        new_titles.FILE: json.dumps(summary, indent=1) + "\n",
     }
     out = arguments.out or night_files.backtest(settings)
     out.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (out / file).write_text(text, encoding="utf-8")
     for metric in ("recall", "ndcg"):
-        plots.by_segment(found, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
+        plots.by_segment(measurements, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
     with runs.start_run(settings, None, "backtest"):
         mlflow.set_tags({"lake": settings.lake.root, "git_commit": runs.git_commit()})
         mlflow.log_artifacts(str(out), "backtest")
-    print(_told(warmth))
+    print(_format_ratio(ratio))
 
 
-def _told(ratio: Ratio | None) -> str:
+def _format_ratio(ratio: Ratio | None) -> str:
     if ratio is None:
-        return "cold to warm: nobody liked a title on the day it came out, or any known one, so there is no ratio"
-    own = ratio.estimate
+        return "cold to warm: no ratio, since there are no likes on release day or none of known titles"
+    estimate = ratio.estimate
     return (
-        f"cold to warm: {own.mean:.2f} ({own.low:.2f} to {own.high:.2f}) of the recall of {ratio.reference} titles,"
-        f" by {own.count_users:,} people who liked a title on the day it came out"
+        f"cold to warm: {estimate.mean:.2f} ({estimate.low:.2f} to {estimate.high:.2f}) of the recall of"
+        f" {ratio.reference} titles, by {estimate.count_users:,} users who liked a title on its release day"
     )
 
 
@@ -210,12 +210,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, metavar="DATE")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, metavar="DATE")
-    parser.add_argument("--step-days", type=int, default=1, metavar="N", help="between nights; default: 1")
-    parser.add_argument("--horizon-days", type=int, metavar="N", help="that are measured after each; --step-days")
+    parser.add_argument("--step-days", type=int, default=1, metavar="N", help="days between nights; default: 1")
+    parser.add_argument("--horizon-days", type=int, metavar="N", help="days measured after a night")
     parser.add_argument(
         "--models", nargs="*", default=[ALS_BASELINE, "als_ridge"], metavar="NAME", help="baselines beside ours"
     )
-    parser.add_argument("--warm-start", action="store_true", help="begin with the night before's towers")
+    parser.add_argument("--warm-start", action="store_true", help="start from the towers of the night before")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="default: where the gate looks, <report.root>/backtest"
     )

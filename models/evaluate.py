@@ -4,9 +4,9 @@ Reads title_features, vocabularies, training_examples and training_users in <lak
 the files of --truth, and registered models; writes to the folder --out, and the figures of a registered model with
 their plots to the run in MLflow that it came of.
 
-Without --truth, the positives of a split of the lake are the truth. The differences are to the model --against, with
-bootstrap intervals over users; a user without recommendations counts as a miss. No model is to recommend what
-somebody has met, liked or not.
+Without --truth, models are measured against the positives of a split of the lake. Differences are to the model
+--against, with bootstrap intervals over users. A user without recommendations counts as a miss. No model recommends
+titles of the user's history, whether liked or not.
 """
 
 import logging
@@ -57,33 +57,33 @@ def recommend_by_all(
         if name in makers:
             model = makers[name]()
             model.fit(train.liked, catalogue.content)
-            for own, evaluation_set in zip(lists, evaluation_sets, strict=True):
-                own[name] = recommend(
+            for by_model, evaluation_set in zip(lists, evaluation_sets, strict=True):
+                by_model[name] = recommend(
                     *(model, evaluation_set.histories, count, evaluation_set.candidates, evaluation_set.ignored)
                 )
         else:
             trained = CatalogueModel(TwoTower.load(registry.fetch(settings, name).folder), catalogue)
-            for own, evaluation_set in zip(lists, evaluation_sets, strict=True):
-                own[name] = trained.recommend_for(evaluation_set, count)
-        log.info("%s: fitted and asked in %.1f s", name, time.monotonic() - started)
+            for by_model, evaluation_set in zip(lists, evaluation_sets, strict=True):
+                by_model[name] = trained.recommend_for(evaluation_set, count)
+        log.info("%s: fitted and evaluated in %.1f s", name, time.monotonic() - started)
     return lists
 
 
 def print_measurements(
-    found: Mapping[str, Sequence[Measurement]], against: str, metric: str | None, title: str
+    measurements: Mapping[str, Sequence[Measurement]], against: str, metric: str | None, title: str
 ) -> None:
-    """A column per model: a line per metric over everybody, or, for one `metric`, a line per segment.
+    """Print one column per model and one line per metric over all users, or, for one `metric`, per segment.
 
-    ▲ and ▼ stand where the interval of the difference to `against` lies above or below 0.
+    ▲ and ▼ mark differences to `against` whose interval is above or below 0.
     """
     shown = RichTable(title=title)
     shown.add_column("metric" if metric is None else "segment")
     shown.add_column("users", justify="right")
-    for model in found:
+    for model in measurements:
         shown.add_column(model, justify="right")
     cells: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = {}
-    for model, rows in found.items():
+    for model, rows in measurements.items():
         for row in rows:
             if metric is None and row.dimension == "all":
                 line = row.name
@@ -91,26 +91,26 @@ def print_measurements(
                 line = f"{row.dimension} {row.segment}"
             else:
                 continue
-            cells.setdefault(line, {})[model] = f"{row.mean:.3f}{_verdict(row)}"
+            cells.setdefault(line, {})[model] = f"{row.mean:.3f}{_marker(row)}"
             counts[line] = max(row.count_users, counts.get(line, 0))
     for line, of_models in cells.items():
-        shown.add_row(line, f"{counts[line]:,}", *[of_models.get(model, "") for model in found])
+        shown.add_row(line, f"{counts[line]:,}", *[of_models.get(model, "") for model in measurements])
     command_line.console().print(shown)
 
 
-def _verdict(row: Measurement) -> str:
+def _marker(row: Measurement) -> str:
     if row.difference is None:
         return "  "
     return " ▲" if row.difference.low > 0 else " ▼" if row.difference.high < 0 else "  "
 
 
-def write_measurements(file: Path, found: Mapping[str, Sequence[Measurement]]) -> None:
-    """A CSV file of `evaluation.frame`."""
-    measurement.to_frame(found).to_csv(file, index=False)
+def write_measurements(file: Path, measurements: Mapping[str, Sequence[Measurement]]) -> None:
+    """Write `measurement.to_frame` as a CSV file."""
+    measurement.to_frame(measurements).to_csv(file, index=False)
 
 
 def write_recommendations(file: Path, lists: Ids, evaluation_set: EvaluationSet, catalogue: Catalogue) -> None:
-    """A Parquet file with a row per user and title: user_id, title_id, rank from 1."""
+    """Write a Parquet file with one row per user and title: user_id, title_id, rank from 1."""
     users, ranks = np.nonzero(lists != NO_TITLE)
     rows = {
         "user_id": np.array(evaluation_set.user_ids, dtype=object)[users],
@@ -133,21 +133,22 @@ def work(settings: Settings, arguments: Namespace) -> None:
     names = list(dict.fromkeys([arguments.against, *names]))
     evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     [lists] = recommend_by_all(settings, names, train, catalogue, [evaluation_set])
-    found = measurement.measure(
+    measurements = measurement.measure(
         lists, arguments.against, evaluation_set, catalogue, train.liked, settings.evaluation, settings.seed
     )
     title = f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users, {evaluation_set.relevant.nnz:,} positives"
-    print_measurements(found, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
+    print_measurements(measurements, arguments.against, None, f"{title}; ▲ ▼ against {arguments.against}")
     metric = f"recall@{settings.evaluation.k[0]}"
-    print_measurements(found, arguments.against, metric, f"{metric} per segment; ▲ ▼ against {arguments.against}")
+    segment_title = f"{metric} per segment; ▲ ▼ against {arguments.against}"
+    print_measurements(measurements, arguments.against, metric, segment_title)
     for name in names:
         if name not in known:
-            runs.log_measurements(settings, name, evaluation_set.name, found, arguments.against)
+            runs.log_measurements(settings, name, evaluation_set.name, measurements, arguments.against)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        write_measurements(arguments.out / "measured.csv", found)
-        for name, own in lists.items():
-            write_recommendations(arguments.out / f"{name}.parquet", own, evaluation_set, catalogue)
+        write_measurements(arguments.out / "measured.csv", measurements)
+        for name, recommended in lists.items():
+            write_recommendations(arguments.out / f"{name}.parquet", recommended, evaluation_set, catalogue)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -159,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="baselines, champion, challenger or versions; default: all baselines",
     )
-    parser.add_argument("--against", default=ALS_BASELINE, metavar="NAME", help="what the others are compared with")
+    parser.add_argument("--against", default=ALS_BASELINE, metavar="NAME", help="the model that differences are to")
     add_evaluation_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures and each model's lists there")
     return command_line.run(parser, work, argv)

@@ -1,15 +1,16 @@
-"""Measure tonight's challenger beside the champion and the recommender being replaced, for the gate and the report.
+"""Measure the night's challenger beside the champion and the ALS baseline, for the gate and the report.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
 the registered models; writes the rows of --ds in `evaluations`, each model's lists to <report.root>/DATE/lists, and
-what the challenger's dial trades to <report.root>/DATE/dial.csv; figures and plots go to its run in MLflow, and so do
-the named settings of its dial.
+the challenger's dial curve to <report.root>/DATE/dial.csv; figures, plots and the named settings of the dial go to the
+challenger's run in MLflow.
 
-The truth are the positives of the split `gate.split`. Differences are to the champion, and before there is one to ALS.
+Models are measured against the positives of the split `gate.split`. Differences are to the champion, or to the ALS
+baseline before there is a champion.
 
-Titles that nobody has met by this night can only be misses, for the one model that can recommend them at all. So what
-is judged are lists without them (condensed lists: Sakai 2007, Alternatives to bpref), of every model. That favours who
-recommends such titles: how many places they take, and accuracy where they count as misses, stand beside it.
+Unseen titles can only be misses, and only one model can recommend them at all. The judged lists of every model are
+therefore without them (condensed lists: Sakai 2007, Alternatives to bpref). This favours models that recommend unseen
+titles, so the share of list entries that these take, and accuracy with them as misses, are measured beside it.
 """
 
 import logging
@@ -18,13 +19,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from conf import command_line
 from conf.settings import Settings
+from lake import night_files
 from lake.model_names import ALS_BASELINE, registered_name
 from lake.snapshot import LakeSnapshot
 from models import evaluate
@@ -42,76 +43,66 @@ BASELINES = ("popularity", ALS_BASELINE)
 
 
 def models_of_night(settings: Settings) -> tuple[dict[str, str], str]:
-    """What is measured, by the name that tables call it, as models.evaluate asks for it; and what it is compared with.
+    """Models to measure, as table name to the name for models.evaluate; and the table name of the reference model.
 
-    Raises ModelError before a challenger was registered.
+    Raises ModelError where no challenger is registered.
     """
     challenger, champion = registry.fetch(settings, registry.CHALLENGER), registry.champion_or_none(settings)
     versions = [challenger.version, *([champion.version] if champion else [])]
-    asked = {**{name: name for name in BASELINES}, **{registered_name(n): str(n) for n in versions}}
+    models = {**{name: name for name in BASELINES}, **{registered_name(n): str(n) for n in versions}}
     is_other = champion is not None and champion.version != challenger.version
-    return asked, registered_name(champion.version) if champion and is_other else ALS_BASELINE
+    return models, registered_name(champion.version) if champion and is_other else ALS_BASELINE
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    asked, against = models_of_night(settings)
+    models, against = models_of_night(settings)
     snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     train = read_positives(snapshot, "train", catalogue)
     held_out = of_split(snapshot, settings.gate.split, catalogue)
     is_seen = read_seen_titles(snapshot, catalogue)
     judged = held_out.among(is_seen)
-    lists = evaluate.recommend_by_all(settings, list(asked.values()), train, catalogue, [held_out, judged])
-    named, condensed = ({name: lists_of[own] for name, own in asked.items()} for lists_of in lists)
+    lists = evaluate.recommend_by_all(settings, list(models.values()), train, catalogue, [held_out, judged])
+    named, condensed = ({name: by_model[evaluated] for name, evaluated in models.items()} for by_model in lists)
     options, seed = settings.evaluation, settings.seed
-    found = measurement.measure(condensed, against, judged, catalogue, train.liked, options, seed)
-    unmet = measurement.measure_unseen(named, against, held_out, is_seen, options, seed)
-    found = {name: [*rows, *unmet[name]] for name, rows in found.items()}
-    evaluations_table.write(settings.lake.root, arguments.ds, settings.gate.split, against, found)
-    folder = lists_folder(settings, arguments.ds)
+    measurements = measurement.measure(condensed, against, judged, catalogue, train.liked, options, seed)
+    of_unseen = measurement.measure_unseen(named, against, held_out, is_seen, options, seed)
+    measurements = {name: [*rows, *of_unseen[name]] for name, rows in measurements.items()}
+    evaluations_table.write(settings.lake.root, arguments.ds, settings.gate.split, against, measurements)
+    folder = night_files.lists(settings, arguments.ds)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, own in named.items():
-        evaluate.write_recommendations(folder / f"{name}.parquet", own, held_out, catalogue)
+    for name, recommended in named.items():
+        evaluate.write_recommendations(folder / f"{name}.parquet", recommended, held_out, catalogue)
     write_dial(settings, arguments.ds, held_out, catalogue, train)
-    challenger = next(name for name in asked if name not in BASELINES)
-    runs.log_measurements(settings, registry.CHALLENGER, run_folder(arguments.ds), found, against, challenger)
+    challenger = next(name for name in models if name not in BASELINES)
+    runs.log_measurements(settings, registry.CHALLENGER, run_folder(arguments.ds), measurements, against, challenger)
     title = f"{arguments.ds}, {held_out.name}: {len(held_out.user_ids):,} users; ▲ ▼ against {against}"
-    evaluate.print_measurements(found, against, None, title)
+    evaluate.print_measurements(measurements, against, None, title)
 
 
 def write_dial(
     settings: Settings, ds: date, evaluation_set: EvaluationSet, catalogue: Catalogue, train: Positives
 ) -> None:
-    """What the challenger's dial trades, as <report.root>/DATE/dial.csv and as a plot in the challenger's run.
+    """Write the challenger's dial curve to <report.root>/DATE/dial.csv and, as a plot, to the challenger's run.
 
-    Its named settings go to that run, too: what a bundle of it is built with.
+    The named settings of its dial go to that run, too, where indexing.build reads them.
     """
     challenger = registry.fetch(settings, registry.CHALLENGER)
     trained = TwoTower.load(challenger.folder)
     k, counts = settings.evaluation.k[0], np.bincount(train.liked.indices, minlength=len(catalogue))
     score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
-    turned, points = dial_settings.measure(score, evaluation_set, counts, len(train.user_ids), settings)
-    pd.DataFrame([asdict(point) for point in points]).to_csv(dial_file(settings, ds), index=False)
+    at_dials, points = dial_settings.measure(score, evaluation_set, counts, len(train.user_ids), settings)
+    pd.DataFrame([asdict(point) for point in points]).to_csv(night_files.dial(settings, ds), index=False)
     file = f"evaluation/{run_folder(ds)}/dial.png"
     runs.log_plot(settings, registry.CHALLENGER, file, plots.dial(points, k))
     source = f"models.evaluate_night of {ds}, {registered_name(challenger.version)} on {evaluation_set.name}"
-    built_for = dial_settings.for_index(settings, points, turned.spread, source)
-    dial_settings.keep_for_builds(settings, registry.CHALLENGER, dial_settings.to_json(built_for))
+    for_index = dial_settings.for_index(settings, points, at_dials.spread, source)
+    dial_settings.keep_for_builds(settings, registry.CHALLENGER, dial_settings.to_json(for_index))
 
 
 def run_folder(ds: date) -> str:
-    """What the challenger's run in MLflow calls the night's figures."""
+    """Folder of the night's figures in the challenger's MLflow run."""
     return f"night-{ds}"
-
-
-def dial_file(settings: Settings, ds: date) -> Path:
-    """Where the dial's curve of a night lies."""
-    return Path(settings.report.root) / ds.isoformat() / "dial.csv"
-
-
-def lists_folder(settings: Settings, ds: date) -> Path:
-    """Where the lists of a night lie, a Parquet file per model."""
-    return Path(settings.report.root) / ds.isoformat() / "lists"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,12 +1,13 @@
-"""The gate: whether tonight's challenger may take the champion's place, in a table and on a page.
+"""The gate: decide whether the night's challenger may replace the champion.
 
 Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.backtest last
 wrote to <report.root>/backtest; writes the verdict and every check to `gate_results`, and the page
-<report.root>/DATE/gate.html. It promotes nothing: indexing.promote does, and only what the gate said yes to.
+<report.root>/DATE/gate.html. It promotes nothing itself: indexing.promote promotes what
+the gate has passed.
 
-Exit code 0 where it says yes, 3 where it says no. Its rules stand in models/gating/gate_rules.py, their tolerances in
-the section `gate` of the settings. --override says yes all the same, and why is kept in the table and on the page.
-Where the challenger is the champion already its verdict stands.
+The exit code is 0 for a pass and 3 for a refusal. The rules are in models/gating/gate_rules.py, their tolerances in the
+section `gate` of the settings. --override passes the challenger in spite of failed checks; the reason is kept in the
+table and on the page. A challenger that is already the champion keeps its verdict.
 """
 
 import json
@@ -31,32 +32,33 @@ from models.tracking import registry
 
 log = logging.getLogger("marquee")
 
-SAID_NO = 3
+REFUSED = 3
 
 
 def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
-    """What the challenger was compared with, and every check. Raises ModelError where it was not measured."""
-    found = evaluations_table.read(settings.lake.root, ds)
+    """The reference model and all checks of a challenger. Raises ModelError where it was not measured."""
+    measurements = evaluations_table.read(settings.lake.root, ds)
     against = evaluations_table.against(settings.lake.root, ds, model)
-    if against is None or against not in found:
+    if against is None or against not in measurements:
         raise ModelError(f"{model} was not measured on {ds}; run python -m models.evaluate_night --ds {ds}")
     options = settings.evaluation
     try:
-        checks = judge_models(found[model], found[against], options.k[0], settings.gate, options.confidence)
-        checks += judge_new_titles(replayed(settings), settings.gate)
+        challenger, reference = measurements[model], measurements[against]
+        checks = judge_models(challenger, reference, options.k[0], settings.gate, options.confidence)
+        checks += judge_new_titles(read_backtest(settings), settings.gate)
         return against, [*checks, *judge_data(feed_days.read(settings.lake.root), ds, settings.gate)]
     except ValueError as error:
         raise ModelError(f"the gate can't judge {model} on {ds}: {error}") from error
 
 
-def replayed(settings: Settings) -> Mapping[str, Any]:
-    """What models.backtest last found of new titles; no ratio before its first run."""
+def read_backtest(settings: Settings) -> Mapping[str, Any]:
+    """The summary that models.backtest wrote last; without a ratio before its first run."""
     file = night_files.backtest(settings) / new_titles.FILE
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else new_titles.summary(None)
 
 
 def record(settings: Settings, verdict: Verdict) -> None:
-    """Write a verdict to the table and onto its page."""
+    """Write a verdict to its table and its page."""
     gate_results.write(settings.lake.root, verdict)
     file = night_files.gate(settings, verdict.ds)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,13 +78,13 @@ def work(settings: Settings, arguments: Namespace) -> int:
     record(settings, verdict)
     print(f"page: {night_files.gate(settings, arguments.ds)}")
     print(f"{verdict.decision} {model}, compared with {against}: {verdict.why}")
-    return 0 if verdict.is_yes else SAID_NO
+    return 0 if verdict.is_yes else REFUSED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--ds", type=date.fromisoformat, required=True, metavar="DATE", help="the night")
-    parser.add_argument("--override", action="store_true", help="promote whatever the checks say; needs --why")
+    parser.add_argument("--override", action="store_true", help="pass in spite of failed checks; needs --why")
     parser.add_argument("--why", metavar="TEXT", help="who overrides, and why")
 
     def checked(settings: Settings, arguments: Namespace) -> int:

@@ -67,7 +67,7 @@ class Evidence:
     def __init__(
         self, fitted: LeaveOneOut, content: Content, known: NDArray[np.int64], metric: Doubles, options: Options
     ) -> None:
-        """`content` is of all titles, `known` [known titles] are its rows; vectors times `metric` [dim, users] are scores."""
+        """`content` is of all titles, `known` are known rows. Vectors times `metric` [dim, users] are scores."""
         self._fitted = fitted
         self._content = content
         self._metric = metric
