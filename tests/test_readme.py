@@ -192,7 +192,7 @@ def test_module_takes_the_arguments(command: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "command", ["python -m jobs.clean_event --ds 2024-05-01", "python -m models.train --fast", "python -m models.gate"]
+    "command", ["python -m jobs.stg_event --ds 2024-05-01", "python -m models.train --fast", "python -m models.gate"]
 )
 def test_wrong_commands_are_not_taken(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((ModuleNotFoundError, SystemExit)):

@@ -469,7 +469,7 @@ def test_gap_is_named_with_the_command_that_fills_it(
     spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event]
 ) -> None:
     settings = make_settings()
-    with pytest.raises(JobError, match=r"interactions for ds=2024-05-03: stg_events has no such feed day; .*clean_ev"):
+    with pytest.raises(JobError, match=r"interactions for ds=2024-05-03: stg_events has no such feed day; .*stg_ev"):
         interactions.plan(settings, DAYS[:1], True)
     deliver(spark, settings, world, DAYS[:4])
     command = r"python -m jobs\.stg_events --ds 2024-05-07"
