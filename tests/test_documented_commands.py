@@ -1,11 +1,11 @@
-"""Every command of README.md, held to account: those that are cheap run over one small lake, the others are parsed.
+"""Every command of the documents: cheap ones run over one small lake, all others are parsed.
 
-All: the module, script or make target exists, and its own parser takes exactly the arguments that README gives.
+All: the module, script or make target exists, and its own parser takes exactly the arguments that the document gives.
 RUN: run, in this process and on one Spark, over a simulated guide of a few dozen people. SERVED: started as a process
 of its own, asked once, stopped. PARSED: not run here, with the test that does it elsewhere, or why none does. So
-are commands that want a cluster or object storage: those are run by hand, as README has them.
+are commands that want a cluster or object storage: those are run by hand, as docs/cluster.md has them.
 
-A command that none of the three names fails the test, and so does a name that README has no more.
+A command that none of the three names fails the test, and so does a name that no document has any more.
 """
 
 import importlib
@@ -38,6 +38,7 @@ from pyspark.sql import SparkSession
 
 from conf import command_line
 from conf.loader import load_settings
+from conf.settings import Settings
 from jobs import erase, stg_consents, stg_events, stg_offers, stg_titles
 from jobs.store import catalog
 from lake import delta_log
@@ -45,8 +46,15 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    file.name: re.sub(r"^```.*?^```", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for file in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+ALL_TEXT = "\n".join(DOCUMENTS.values())
+# Commands of the other documents are variants of these.
+RUN_FROM = ("README.md", "commands.md", "data.md")
 PROGRAMS = ("python", "spark-submit", "spark-class", "make", "mlflow", "moto_server", "curl")
-DAY = "2024-05-14"  # the newest of the simulated days, and of README's
+DAY = "2024-05-14"  # the newest of the simulated days, and of the documents'
 
 RUN = (
     *("jobs.backfill", "jobs.check_feeds", "jobs.stg_events", "jobs.describe", "jobs.erase", "jobs.maintain"),
@@ -55,9 +63,9 @@ RUN = (
     *("models.position_bias", "models.readiness", "models.backtest", "models.train", "models.true_taste"),
     "models.tune_als",
     *("indexing.build", "indexing.drill", "indexing.promote", "indexing.publish", "indexing.reproduce"),
-    *("indexing.rollback", "serving.show", "indexing.verify", "review.report"),
+    *("indexing.retention", "indexing.rollback", "indexing.verify", "serving.show", "review.report"),
 )
-# Arguments that come after README's.
+# Arguments that come after a document's.
 SMALLER = {
     "models.tune_als": ["--random", "2", "--climbs", "1", "--max-trials", "3"],
     "models.backtest": ["--step-days", "9"],
@@ -70,6 +78,9 @@ PARSED = {
     "make env": "it built what runs this",
     "make run": "minutes: a night under Airflow, of which tests/dags/test_night.py runs one without feeds",
     "make test": "it is what runs this",
+    "make check": "a part of `make test`",
+    "conf.document": "tests/conf/test_document.py compares what it writes",
+    "benchmarks.equality": "tests/benchmarks/test_equality.py",
     "make lock": "asks the package index for all versions anew",
     "make minilm": "fetches weights of 90 MB",
     "benchmarks.lake": "tests/benchmarks/test_lake.py runs its parts at tiny sizes",
@@ -104,7 +115,7 @@ MADE_BY = (
 APART = ("jobs.erase", "jobs.maintain", "models.train", "indexing.rollback", "indexing.promote")
 # Of which erasing and maintaining get few tables: each takes seconds of Spark.
 COPIED = {"jobs.erase": ("stg_events", "rejected_rows"), "jobs.maintain": ("stg_events", "gate_results")}
-# What a command finds done already, as README's order has it.
+# What a command finds done already, in the order of docs/commands.md.
 BEFORE = {
     "models.gate": [f"python -m models.evaluate_night --ds {DAY}"],
     "jobs.maintain": [f"python -m models.gate --ds {DAY}"],
@@ -135,7 +146,8 @@ def name_of(command: str) -> str:
     return " ".join(words[:2]) if words[0] in ("make", "python") else words[0]
 
 
-COMMANDS = command_lines(README)
+COMMANDS = command_lines(ALL_TEXT)
+TO_RUN = command_lines("\n".join(DOCUMENTS[name] for name in RUN_FROM))
 MODULES = [command for command in COMMANDS if command.startswith("python -m ")]
 
 
@@ -152,17 +164,16 @@ def test_every_command_is_named_once_and_no_other() -> None:
 
 
 def test_no_other_line_could_be_a_command() -> None:
-    """But the picture, which stands before the first section, the snippet, what a shell is told, and lines of feeds."""
-    picture = indented_lines(README.split("\n## ")[0])
-    known = {*picture, *(line.strip() for line in snippet().split("\n"))}
-    others = [line for line in indented_lines(README) if line.split()[0] not in PROGRAMS]
+    """Other indented lines are the snippet, exported variables, and lines of feeds."""
+    known = {line.strip() for line in snippet().split("\n")}
+    others = [line for line in indented_lines(ALL_TEXT) if line.split()[0] not in PROGRAMS]
     unknown = [line for line in others if not line.startswith(("{", "export ")) and line not in known]
     assert unknown == []
 
 
 def snippet() -> str:
     """The one piece of Python."""
-    [found] = re.findall(r"^    from indexing.*(?:\n(?:    .*)?)+", README, re.MULTILINE)
+    [found] = re.findall(r"^    from serving.*(?:\n(?:    .*)?)+", README, re.MULTILINE)
     return dedent(found).strip()
 
 
@@ -282,7 +293,7 @@ class Guide:
         return target
 
     def _real(self, word: str) -> str:
-        """What stands here where README has something of the reader's own."""
+        """What stands here where a document has something of the reader's own."""
         folder, liked = self.folder, self.titles()
         places = {
             **{"my/ml-25m": folder / "movielens", "my/truth.csv": folder / "asked.csv"},
@@ -333,7 +344,7 @@ def runs_here(command: str) -> bool:
     return name_of(command) in RUN and "conf/cluster.yaml" not in command and "spark.master" not in command
 
 
-@pytest.mark.parametrize("command", [command for command in MODULES if runs_here(command)])
+@pytest.mark.parametrize("command", [command for command in TO_RUN if runs_here(command)])
 def test_command_runs(command: str, guide: Guide) -> None:
     said_no = 3
     assert guide.run(command) in ((0, said_no) if name_of(command) == "models.gate" else (0,))
@@ -355,7 +366,7 @@ def test_example_lines_are_good(feed: str, judge: Callable[..., dict[str, str | 
         **{"events": stg_events.feed_spec(load_settings().staging), "titles": stg_titles.feed_spec()},
         **{"offers": stg_offers.feed_spec(), "consents": stg_consents.feed_spec(), "erasures": erase.feed_spec()},
     }
-    lines = re.findall(r"^    (\{.*\})$", README, re.MULTILINE)
+    lines = re.findall(r"^    (\{.*\})$", DOCUMENTS["data.md"], re.MULTILINE)
     own = {line: line for line in lines if feed_of(json.loads(line)) == feed}
     assert own
     assert judge(declared[feed], own, feed_date=date(2024, 5, 14)) == dict.fromkeys(own)
@@ -372,17 +383,17 @@ def feed_of(row: dict[str, object]) -> str:
 
 
 def test_tables_are_those_of_the_catalogue() -> None:
-    section = README.split("\n## Tables\n")[1].split("\n## ")[0]
+    section = DOCUMENTS["data.md"].split("\n## Tables\n")[1].split("\n## ")[0]
     named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert sorted(named) == sorted(table.name for table in (*catalog.TABLES, *catalog.NIGHT_TABLES))
-    for script in re.findall(r"`(\w+/\w+\.py)`", README):
-        assert (ROOT / script).is_file(), script
 
 
 def test_keys_are_those_of_the_settings() -> None:
-    section = README.split("\n## Configuration\n")[1].split("\n## ")[0]
+    text = "\n".join(text for name, text in DOCUMENTS.items() if name != "configuration.md")
     keys = [
-        key for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for key in re.findall(r"`([\w.]+)`", row)
+        key
+        for key in re.findall(r"`([a-z_]+(?:\.[a-z0-9_]+)+)`", text)
+        if key.split(".")[0] in Settings.model_fields and not (ROOT / key.replace(".", "/")).with_suffix(".py").exists()
     ]
     assert len(keys) > 30
     for key in keys:
@@ -464,7 +475,7 @@ def test_object_storage_takes_the_feeds(tmp_path: Path) -> None:
     (tmp_path / "data" / "feeds" / "titles").mkdir(parents=True)
     (tmp_path / "data" / "feeds" / "titles" / "titles.jsonl").write_text("{}\n")
     port = str(free_port())
-    [exported] = re.findall(r"^    export (.*)$", README, re.MULTILINE)
+    [exported] = re.findall(r"^    export (.*)$", ALL_TEXT, re.MULTILINE)
     told = dict(word.split("=", 1) for word in exported.replace(":5555", f":{port}").split())
     assert the_one("moto_server")[-1] == "5555"
     with started([program("moto_server"), *the_one("moto_server")[1:], "-p", port]) as process:
