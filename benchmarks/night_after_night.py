@@ -34,6 +34,7 @@ from conf.loader import load_settings
 from conf.run_airflow import ROOT
 from conf.settings import Settings
 from indexing.publishing import pointer, publication
+from lake.gate_results import TABLE as GATE_RESULTS
 from lake.model_names import REGISTERED_MODEL
 from models.errors import ModelError
 from models.gating import gate_results
@@ -127,7 +128,7 @@ def state(settings: Settings) -> Mapping[str, object]:
         "champion": champion and champion.version,
         "models": len(models),
         "built": _rows(settings, "built_days"),
-        "verdicts": _rows(settings, gate_results.TABLE.name),
+        "verdicts": _rows(settings, GATE_RESULTS.name),
     }
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Settings
+from lake.vocabulary_ids import FIRST_ID
 from models.fit import epochs, network
-from models.fit.network_inputs import FIRST_COUNTRY_ID
 from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
 
 COUNTRIES = ("DE", "FR", "GB", "US")
@@ -17,7 +17,7 @@ def _options(settings: Settings, count_titles: int) -> NetworkOptions:
     return NetworkOptions(
         dim=model.dim,
         count_titles=count_titles,
-        count_countries=FIRST_COUNTRY_ID + len(COUNTRIES),
+        count_countries=FIRST_ID + len(COUNTRIES),
         temperature=model.temperature,
         seed=settings.seed,
     )

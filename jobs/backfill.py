@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table as RichTable
 
+from conf.errors import ActionableError
 from conf.settings import Settings
 from jobs import command, interactions
 from jobs.errors import JobError
@@ -157,18 +158,18 @@ def _run_job(
     days: Sequence[date],
     skip_complete: bool,
     report: _Report,
-) -> list[JobError]:
+) -> list[ActionableError]:
     """Run one job over `days`, step by step; returns the failures, which are logged too."""
     failures = []
     try:
         steps = _steps(spark, settings, job, days, skip_complete)
-    except JobError as error:
+    except ActionableError as error:
         return [error]
     report.show(0, len(steps))
     for done, step in enumerate(steps, start=1):
         try:
             step.work()
-        except JobError as error:
+        except ActionableError as error:
             log.error("%s: %s", step.name, error)
             failures.append(error)
         report.show(done, len(steps))

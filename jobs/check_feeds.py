@@ -10,14 +10,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
-import pyarrow as pa
 from pyarrow import fs
 
 from conf import command_line
 from conf.settings import Settings
 from jobs import command
 from jobs.errors import JobError
-from lake import delta_log
+from lake import delta_log, uris
 
 _DAY, _SUFFIXES = "event_date=", (".jsonl", ".jsonl.gz")
 
@@ -49,11 +48,7 @@ def _reason(root: str, folder: str, settled: timedelta, now: datetime) -> str | 
 
 def _list(location: str, kind: fs.FileType = fs.FileType.File) -> list[fs.FileInfo]:
     """The entries of a kind in a folder; empty where there is no such folder."""
-    try:
-        # Hadoop says s3a where others say s3.
-        filesystem, path = fs.FileSystem.from_uri(location.replace("s3a://", "s3://", 1))
-    except pa.ArrowException as error:
-        raise JobError(f"{location}: can't be opened: {str(error).splitlines()[0]}") from error
+    filesystem, path = uris.filesystem(location)
     entries = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
     return [file for file in entries if file.type == kind]
 

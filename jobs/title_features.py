@@ -37,6 +37,7 @@ from jobs.staging.feed_staging import FeedSpec
 from jobs.store import built_days, change_rows, tables
 from jobs.store.disk_cache import kept_on_disk
 from jobs.store.tables import Table
+from lake.vocabulary_ids import PADDING_ID, UNKNOWN_ID
 
 log = logging.getLogger("marquee")
 
@@ -118,7 +119,7 @@ def with_ids(titles: DataFrame, vocabulary: DataFrame, options: TitleFeatures) -
     mentions = titles.select("title_id", F.posexplode(F.concat(*lists, single)).alias("order", "mention"))
     mentions = mentions.select("title_id", "order", "mention.*")
     known = mentions.join(vocabulary.select("kind", "token", "id"), on=["kind", "token"], how="left")
-    id_of = F.coalesce("id", F.lit(vocabularies.UNKNOWN_ID))
+    id_of = F.coalesce("id", F.lit(UNKNOWN_ID))
     in_order = F.sort_array(F.collect_list(F.struct("order", id_of.alias("id"))))
     per_list = known.groupBy("title_id", "name").agg(F.array_distinct(in_order["id"]).alias("ids"))
     per_title = per_list.groupBy("title_id").agg(
@@ -134,7 +135,7 @@ def _mention(kind: str, name: str, token: Column) -> Column:
 
 
 def _padded(ids: Column, length: int) -> Column:
-    padding = F.array_repeat(F.lit(vocabularies.PADDING_ID), length)
+    padding = F.array_repeat(F.lit(PADDING_ID), length)
     return F.slice(F.concat(F.coalesce(ids, F.array().cast(_IDS)), padding), 1, length).cast(_IDS)
 
 
@@ -156,7 +157,7 @@ def build_features(titles: DataFrame, stats: DataFrame) -> DataFrame:
     """Rows of the table without `updated_ds`, from titles that have ids and embeddings; `stats` as of one day."""
     overall = stats.where(F.col("country") == title_stats.ALL_COUNTRIES)
     joined = titles.join(overall.select("title_id", *_COUNTS), on="title_id", how="left")
-    object_type_id = F.lit(vocabularies.UNKNOWN_ID)
+    object_type_id = F.lit(UNKNOWN_ID)
     for object_type, type_id in OBJECT_TYPE_IDS.items():
         object_type_id = F.when(F.col("object_type") == object_type, type_id).otherwise(object_type_id)
     rows = joined.withColumns(

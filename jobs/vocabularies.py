@@ -23,10 +23,10 @@ from jobs.errors import JobError
 from jobs.store import built_days, change_rows, tables
 from jobs.store.disk_cache import kept_on_disk
 from jobs.store.tables import Table
+from lake.vocabulary_ids import UNKNOWN_ID
 
 log = logging.getLogger("marquee")
 
-PADDING_ID, UNKNOWN_ID = 0, 1
 KINDS = ("genre", "theme", "person", "language", "country", "provider", "title")
 # How often a token of these kinds must occur to get an id; the others are settings. Genres, languages, countries and
 # providers are few, so that each gets one; titles count positives, and 0 gives an id to the whole catalogue.

@@ -3,22 +3,21 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 from pyarrow import compute as pc
 from pyarrow import fs
 from pyarrow import parquet as pq
 
+from lake import delta_log, uris
 from lake.errors import LakeError, named
 
 
 @dataclass(frozen=True)
 class DeltaFiles:
-    """The files of one version, each of which was there and is Parquet."""
+    """The files of one version; each exists and is Parquet."""
 
     table: str  # its location and version, for messages
     schema: pa.Schema  # of the rows in the files: without the columns that the table is partitioned by
@@ -44,35 +43,30 @@ class DeltaFiles:
         return pa.schema([self.schema.field(column) for column in columns])
 
 
-def newest_version(location: str) -> int:
-    """The version to pin for a run that is about to begin."""
-    return _load(location).version()
-
-
 def splits(location: str, version: int) -> list[str]:
-    """The splits that a table partitioned by them has rows of."""
-    return _splits(f"{location} version {version}", _load(location, version))
+    """The splits that have rows, of a table partitioned by split."""
+    return _splits(f"{location} version {version}", delta_log.load(location, version))
 
 
 def open_version(location: str, version: int, split: str | None = None) -> DeltaFiles:
-    """The files that version `version` of a table consists of; only those of a split, for a table partitioned by it.
+    """The files of version `version` of a table; only those of a split, for a table partitioned by split.
 
-    Raises LakeError where the version isn't there, no file has the split, a file is missing or no Parquet, or where
-    rows can't be read from the files alone: deletion vectors, column mapping.
+    Raises LakeError where the version or the split doesn't exist, a file is missing or no Parquet, or rows can't be
+    read from the files alone: deletion vectors, column mapping.
     """
-    table = _load(location, version)
+    table = delta_log.load(location, version)
     name = f"{location} version {version}"
-    _refuse_what_files_do_not_say(name, table)
+    _refuse_deletion_vectors_and_mapping(name, table)
     partitioned_by = table.metadata().partition_columns
-    filesystem, root = _filesystem(location)
+    filesystem, root = uris.filesystem(location)
     paths = sorted(_resolve(name, root, path) for path in _logged_paths(name, table, split))
     schema = pa.schema(table.schema().to_arrow())
-    own_columns = pa.schema([field for field in schema if field.name not in partitioned_by])
-    return DeltaFiles(name, own_columns, filesystem, _footers(filesystem, paths))
+    in_files = pa.schema([field for field in schema if field.name not in partitioned_by])
+    return DeltaFiles(name, in_files, filesystem, _footers(filesystem, paths))
 
 
 def read_table(location: str, version: int, columns: Sequence[str], split: str | None = None) -> pa.Table:
-    """Columns of a whole small table, or of its rows of one split, in an order that is the same for a version.
+    """Columns of a whole small table, or of its rows of one split, always in the same order for a version.
 
     Raises LakeError where `open_version` does, and where a column is lacking.
     """
@@ -87,21 +81,7 @@ def read_table(location: str, version: int, columns: Sequence[str], split: str |
     return pa.concat_tables(tables)
 
 
-def _load(location: str, version: int | None = None) -> DeltaTable:
-    try:
-        return DeltaTable(_uri(location), version=version)
-    except (DeltaError, OSError) as error:
-        wanted = "the newest version" if version is None else f"version {version}"
-        reason = " ".join(str(error).split())
-        raise LakeError(f"{location}: {wanted} can't be read as a Delta table: {reason}") from error
-
-
-def _uri(location: str) -> str:
-    """Hadoop says s3a where others say s3."""
-    return location.replace("s3a://", "s3://", 1) if location.startswith("s3a://") else location
-
-
-def _refuse_what_files_do_not_say(name: str, table: DeltaTable) -> None:
+def _refuse_deletion_vectors_and_mapping(name: str, table: DeltaTable) -> None:
     if "deletionVectors" in (table.protocol().reader_features or []):
         raise LakeError(
             f"{name}: has deletion vectors, so that its files hold deleted rows too; set delta.enableDeletionVectors"
@@ -119,8 +99,8 @@ def _logged_paths(name: str, table: DeltaTable, split: str | None) -> list[str]:
     added = pa.table(table.get_add_actions(flatten=True))
     if split is None:
         return added["path"].to_pylist()
-    if split not in (found := _splits(name, table)):
-        raise LakeError(f"{name}: no rows of split {split!r}; found {found}")
+    if split not in (present := _splits(name, table)):
+        raise LakeError(f"{name}: no rows of split {split!r}; found {present}")
     return added.filter(pc.field("partition.split") == split)["path"].to_pylist()
 
 
@@ -128,16 +108,6 @@ def _splits(name: str, table: DeltaTable) -> list[str]:
     if "split" not in (partitioned_by := table.metadata().partition_columns):
         raise LakeError(f"{name}: expected a table partitioned by 'split', found it by {partitioned_by}")
     return sorted({partition["split"] for partition in table.partitions()})
-
-
-def _filesystem(location: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a folder or URI, and the folder's path there."""
-    if not urlsplit(location).scheme:
-        return fs.LocalFileSystem(), str(Path(location).absolute())
-    try:
-        return fs.FileSystem.from_uri(_uri(location))
-    except (OSError, pa.ArrowException) as error:
-        raise LakeError(f"{location}: pyarrow can't open this: {str(error).splitlines()[0]}") from error
 
 
 def _resolve(name: str, root: str, logged: str) -> str:
@@ -152,6 +122,6 @@ def _footers(filesystem: fs.FileSystem, paths: Sequence[str]) -> dict[str, pq.Fi
         with named(path), filesystem.open_input_file(path) as file:
             return pq.read_metadata(file)
 
-    # Threads, for object storage takes its time to answer.
+    # Threads, because object storage takes its time to answer.
     with ThreadPoolExecutor() as pool:
         return dict(zip(paths, pool.map(read_footer, paths), strict=True))

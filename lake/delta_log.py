@@ -1,18 +1,21 @@
-"""What a Delta table's log says, and a small table's rows, without Spark: milliseconds where it would start a job."""
+"""The log of a Delta table, and rows of small tables, read by delta-rs: milliseconds where Spark would start a job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from pyarrow import fs
+
+from lake.errors import LakeError
+from lake.uris import with_s3
 
 
 @dataclass(frozen=True)
 class LoggedCommit:
-    """One entry of the log; `mark` is what the writer left as `userMetadata`."""
+    """One entry of the log; `mark` is the writer's `userMetadata`."""
 
     version: int
     operation: str
@@ -21,25 +24,25 @@ class LoggedCommit:
     timestamp_ms: int
 
 
-def _uri(location: str) -> str:
-    """A location as delta-rs writes it: Hadoop says s3a where others say s3."""
-    return location.replace("s3a://", "s3://", 1) if urlsplit(location).scheme == "s3a" else location
-
-
 def exists(location: str) -> bool:
-    """Whether a table's first commit has landed."""
-    return DeltaTable.is_deltatable(_uri(location))
+    """Whether the table has a first commit."""
+    return DeltaTable.is_deltatable(with_s3(location))
 
 
-def load(location: str) -> DeltaTable:
-    """The newest version of a table."""
-    return DeltaTable(_uri(location))
+def load(location: str, version: int | None = None) -> DeltaTable:
+    """A version of a table, by default the newest. Raises LakeError where it can't be read."""
+    try:
+        return DeltaTable(with_s3(location), version=version)
+    except (DeltaError, OSError) as error:
+        expected = "the newest version" if version is None else f"version {version}"
+        reason = " ".join(str(error).split())
+        raise LakeError(f"{location}: {expected} can't be read as a Delta table: {reason}") from error
 
 
 def read(
     table: DeltaTable, columns: Sequence[str] | None = None, filters: Sequence[tuple[str, str, Any]] | None = None
 ) -> pa.Table:
-    """The rows of a loaded version, or `columns` of those that fulfil `filters`, in memory."""
+    """The rows of a loaded version that fulfil `filters`, in memory."""
     # Not through delta-rs's own filesystem: there Arrow's threads call into Python to close a file, which aborts a
     # process that happens to be ending.
     filesystem, root = fs.FileSystem.from_uri(table.table_uri)
@@ -51,6 +54,7 @@ def read(
 
 
 def version(location: str) -> int:
+    """The newest version."""
     return load(location).version()
 
 

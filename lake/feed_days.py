@@ -1,14 +1,23 @@
-"""What came in of the events, day by day, as feed_loads says."""
+"""Counts of the events that were loaded, by day: the columns of `feed_loads` that the gate and the report read."""
 
 from dataclasses import dataclass
 from datetime import date
 
 from lake import delta_log
 
+TABLE = "feed_loads"  # written by the staging jobs
+COUNTS = {
+    "count_lines": "lines that are not blank",
+    "count_loaded": "lines that became a row",
+    "count_rejected": "in rejected_rows, duplicates too",
+    "count_duplicates": "rejected as a further copy of a row",
+    "count_erased": "left out for a person who was erased",
+}
+
 
 @dataclass(frozen=True)
 class FeedDay:
-    """What came in of the events of one day; copies are not among the rejected."""
+    """Lines of the events feed of one day; copies are not counted as rejected."""
 
     ds: date
     count_lines: int
@@ -18,11 +27,10 @@ class FeedDay:
 
 def read(root: str) -> list[FeedDay]:
     """Every day that was loaded, in order; none before the first."""
-    location = f"{root}/feed_loads"
+    location = f"{root}/{TABLE}"
     if not delta_log.exists(location):
         return []
-    columns = ["ds", "count_lines", "count_loaded", "count_rejected", "count_duplicates"]
-    events = delta_log.read(delta_log.load(location), columns, [("feed", "=", "events")]).to_pylist()
+    events = delta_log.read(delta_log.load(location), ["ds", *COUNTS], [("feed", "=", "events")]).to_pylist()
     days = [
         FeedDay(row["ds"], row["count_lines"], row["count_loaded"], row["count_rejected"] - row["count_duplicates"])
         for row in events

@@ -4,7 +4,6 @@ A write replaces the rows of one night and model, so that a night can be run aga
 """
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,18 +12,18 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from lake import delta_files
-from lake.errors import LakeError
+from lake import delta_files, delta_log
+from lake.conflicts import retry_conflicts
+from lake.uris import with_s3
 
 log = logging.getLogger("marquee")
 
-_ATTEMPTS = 8
-_WAIT_SECONDS = 0.2
+_WRITE_ATTEMPTS = 8  # writes take milliseconds, so a writer that loses as often is not among a night's few
 
 
 @dataclass(frozen=True)
 class NightTable:
-    """What one row is, its columns, what names a row, and what always holds."""
+    """What one row is, its columns, its key, and conditions that always hold."""
 
     name: str
     grain: str
@@ -34,33 +33,32 @@ class NightTable:
 
 
 def replace(root: str, table: NightTable, rows: Sequence[Mapping[str, object]], where: str) -> int:
-    """Put `rows` in place of those that fulfil `where`, in one commit; the table's version.
+    """Put `rows` in place of those that fulfil `where`, in one commit; returns the table's version.
 
-    Raises ValueError for two rows of one key, and LakeError where other writers came first all the time.
+    Raises ValueError for two rows of one key, and LakeError where other writers came first every time.
     """
     keys = [tuple(row[name] for name in table.key) for row in rows]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"{table.name}: two rows of {dict(zip(table.key, twice, strict=True))}")
     columns = pa.Table.from_pylist([dict(row) for row in rows], schema=table.schema)
-    for attempt in range(_ATTEMPTS):
-        try:
-            target = _ensure(root, table)
-            write_deltalake(target, columns, mode="overwrite", predicate=where)
-            version = DeltaTable(target.table_uri).version()
-            log.info("%s: wrote %d rows where %s, version %d", table.name, len(rows), where, version)
-            return version
-        except CommitFailedError:
-            time.sleep(_WAIT_SECONDS * 2**attempt)
-    raise LakeError(f"{table.name}: another writer kept changing it through {_ATTEMPTS} attempts; run again later")
+
+    def write() -> int:
+        target = _ensure(root, table)
+        write_deltalake(target, columns, mode="overwrite", predicate=where)
+        return DeltaTable(target.table_uri).version()
+
+    version = retry_conflicts(table.name, _WRITE_ATTEMPTS, (CommitFailedError,), write)
+    log.info("%s: wrote %d rows where %s, version %d", table.name, len(rows), where, version)
+    return version
 
 
 def read(root: str, table: NightTable) -> pa.Table:
     """All rows; none before the first night."""
     location = f"{root}/{table.name}"
-    if not DeltaTable.is_deltatable(_uri(location)):
+    if not delta_log.exists(location):
         return table.schema.empty_table()
-    return delta_files.read_table(location, delta_files.newest_version(location), table.schema.names)
+    return delta_files.read_table(location, delta_log.version(location), table.schema.names)
 
 
 def of_night(ds: date, model: str) -> str:
@@ -69,15 +67,11 @@ def of_night(ds: date, model: str) -> str:
 
 
 def _ensure(root: str, table: NightTable) -> DeltaTable:
-    uri = _uri(f"{root}/{table.name}")
-    if not DeltaTable.is_deltatable(uri):
+    location = f"{root}/{table.name}"
+    if not delta_log.exists(location):
+        description = f"{table.grain}; key {', '.join(table.key)}"
         created = DeltaTable.create(
-            uri, table.schema, mode="ignore", name=table.name, description=f"{table.grain}; key {', '.join(table.key)}"
+            with_s3(location), table.schema, mode="ignore", name=table.name, description=description
         )
         created.alter.add_constraint(dict(table.checks))
-    return DeltaTable(uri)
-
-
-def _uri(location: str) -> str:
-    """Hadoop says s3a where others say s3."""
-    return location.replace("s3a://", "s3://", 1)
+    return delta_log.load(location)

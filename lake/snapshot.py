@@ -6,7 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from lake import delta_files
+from lake import delta_files, delta_log
 from lake.delta_files import DeltaFiles
 
 
@@ -20,7 +20,7 @@ class LakeSnapshot:
     @classmethod
     def pin(cls, root: str, tables: Iterable[str]) -> Self:
         """The newest version of each table. Raises LakeError where the lake lacks one."""
-        return cls(root, {table: delta_files.newest_version(f"{root}/{table}") for table in tables})
+        return cls(root, {table: delta_log.version(f"{root}/{table}") for table in tables})
 
     def location(self, table: str) -> str:
         """The table's folder or URI."""

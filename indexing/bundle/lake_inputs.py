@@ -17,6 +17,7 @@ from indexing.bundle.bundle import OFFERS_SCHEMA
 from indexing.errors import BundleError
 from lake.arrays import Ids
 from lake.snapshot import LakeSnapshot
+from lake.vocabulary_ids import FIRST_ID
 from models.data.catalogue import Catalogue, read_catalogue, read_token_names
 
 TABLES = ("title_features", "vocabularies", "stg_titles", "stg_offers", "user_histories")
@@ -25,7 +26,6 @@ TABLES = ("title_features", "vocabularies", "stg_titles", "stg_offers", "user_hi
 POPULARITY_COUNT = "count_positives_ever"
 _LISTS = {"genres": ("genre_ids", "genre"), "themes": ("theme_ids", "theme")}
 _LISTS |= {"cast": ("cast_ids", "person"), "directors": ("director_ids", "person")}
-_FIRST_ID = 2  # of vocabularies; 0 pads, 1 is unknown
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LakeInputs:
 
 
 def read(snapshot: LakeSnapshot, blocks: Mapping[str, float]) -> LakeInputs:
-    """All but the histories. `blocks` of content are those that the model needs; see `lake.read_catalogue`.
+    """All but the histories. `blocks` of content are those that the model needs; see `read_catalogue`.
 
     Raises BundleError where no title is listed.
     """
@@ -96,7 +96,7 @@ def _about(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> 
 def _names(ids: pa.ListArray, tokens: Sequence[str]) -> pa.Array:
     """Lists of ids as lists of names, without padding and what has no name."""
     values = ids.flatten().to_numpy()
-    places = values - _FIRST_ID
+    places = values - FIRST_ID
     is_known = (places >= 0) & (places < len(tokens))
     before = np.concatenate([[0], np.cumsum(is_known)])
     # Offsets of a slice do not begin at 0, but `flatten` does.

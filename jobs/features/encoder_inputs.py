@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from conf.settings import Text, TextField
 from jobs.features import text_encoder_terms
 from jobs.store.session import hadoop_path
+from lake.uris import HADOOP_S3, S3
 
 log = logging.getLogger("marquee")
 
@@ -51,7 +52,7 @@ def poster_files(spark: SparkSession, folder: str) -> DataFrame:
     uri = F.regexp_replace("path", "^(file:)/+", "file:///")
     return files.select(
         F.element_at(F.split("path", "/"), -1).alias("poster"),
-        F.regexp_replace(uri, "^s3a:", "s3:").alias("uri"),
+        F.regexp_replace(uri, f"^{HADOOP_S3}", S3).alias("uri"),
         F.col("length").alias("size_bytes"),
         F.col("modificationTime").alias("changed_at"),
     )

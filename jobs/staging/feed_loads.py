@@ -12,10 +12,11 @@ from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, String
 from conf.settings import Settings
 from jobs.store import tables
 from jobs.store.tables import Table
-from lake import delta_log
+from lake import delta_log, feed_days
+from lake.feed_days import COUNTS
 
 TABLE = Table(
-    name="feed_loads",
+    name=feed_days.TABLE,
     grain="one row per feed and feed day that was staged",
     schema=StructType(
         [
@@ -24,11 +25,7 @@ TABLE = Table(
             StructField("count_files", IntegerType(), False, {"comment": "files of the day, empty ones included"}),
             StructField("size_bytes", LongType(), False, {"comment": "of the files as stored"}),
             StructField("fingerprint", StringType(), False, {"comment": "SHA-256 of names, sizes, times of change"}),
-            StructField("count_lines", LongType(), False, {"comment": "lines that are not blank"}),
-            StructField("count_loaded", LongType(), False, {"comment": "lines that became a row"}),
-            StructField("count_rejected", LongType(), False, {"comment": "in rejected_rows, duplicates too"}),
-            StructField("count_duplicates", LongType(), False, {"comment": "rejected as a further copy of a row"}),
-            StructField("count_erased", LongType(), False, {"comment": "left out for a person who was erased"}),
+            *[StructField(name, LongType(), False, {"comment": comment}) for name, comment in COUNTS.items()],
             StructField("unknown_fields", ArrayType(StringType(), False), False, {"comment": "kept out; first few"}),
         ]
     ),

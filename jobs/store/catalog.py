@@ -25,7 +25,8 @@ from jobs.features import text_encoder_terms
 from jobs.serving import recommendations
 from jobs.staging import erasures, feed_loads, rejected_rows
 from jobs.store import built_days
-from jobs.store.tables import NightTable, Table
+from jobs.store.tables import Table
+from lake import evaluations, gate_results
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,5 @@ TABLES: tuple[Table, ...] = (
     erasures.TABLE,
 )
 
-# What models.evaluate_night, models.gate and indexing.promote write: declared in models/, which nothing here imports.
-NIGHT_TABLES = (
-    NightTable("evaluations", "one row per night, model, model it is compared with, segment, metric and list length"),
-    NightTable("gate_results", "one row per night, model and check, and one for the verdict"),
-)
+# Written by models.evaluate_night, models.gate and indexing.promote.
+NIGHT_TABLES = (evaluations.TABLE, gate_results.TABLE)

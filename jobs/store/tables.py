@@ -6,7 +6,6 @@ a later job that declares something else is refused.
 
 import json
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import reduce
 from operator import and_
-from typing import TypeVar
 
 from delta.exceptions import captured
 from delta.tables import DeltaTable
@@ -27,10 +25,11 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from jobs.errors import JobError
 from jobs.store.session import hadoop_path
-from lake import delta_log
+from lake import conflicts, delta_log
+from lake.conflicts import Result
+from lake.night_tables import NightTable
 
 log = logging.getLogger("marquee")
-Result = TypeVar("Result")
 
 # Delta's exceptions have no base class of their own. They come from `captured`, whose import is what makes PySpark
 # raise them instead of an anonymous Java error.
@@ -71,15 +70,6 @@ class Table:
     user_column: str | None = None
     is_for_training: bool = False
     is_derived: bool = False  # jobs.backfill builds all of it again from other tables
-
-
-@dataclass(frozen=True)
-class NightTable:
-    """A small table that is declared and written elsewhere, without Spark: known here by its name and grain."""
-
-    name: str
-    grain: str
-    is_for_training: bool = False
 
 
 AnyTable = Table | NightTable
@@ -297,7 +287,7 @@ def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
 def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iterator[None]:
     """Files of `table` that are written in the block have its row groups: a table for training has small ones."""
     key = "parquet.block.row.count.limit"
-    if table.is_for_training:
+    if isinstance(table, Table) and table.is_for_training:
         spark.conf.set(key, str(settings.examples.rows_per_group))
     try:
         yield
@@ -308,22 +298,9 @@ def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iter
 def retry_conflicts(table: Table, work: Callable[[], Result]) -> Result:
     """Do `work`, again from its beginning where another writer came between, WRITE_ATTEMPTS times at most.
 
-    Raises JobError when every attempt lost.
+    Raises LakeError when every attempt lost.
     """
-    for attempt in range(1, WRITE_ATTEMPTS + 1):
-        try:
-            return work()
-        except (ConcurrentWriteError, *_CONFLICTS) as error:
-            log.info(
-                "%s: another writer came first (attempt %d of %d): %s",
-                table.name,
-                attempt,
-                WRITE_ATTEMPTS,
-                type(error).__name__,
-            )
-            # Random waits part two writers that would otherwise meet again.
-            time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
-    raise JobError(f"{table.name}: another writer kept changing it through {WRITE_ATTEMPTS} attempts; run again later")
+    return conflicts.retry_conflicts(table.name, WRITE_ATTEMPTS, (ConcurrentWriteError, *_CONFLICTS), work)
 
 
 def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_hours: int, lite: bool = False) -> int:

@@ -3,8 +3,8 @@
 import numpy as np
 
 from conf.settings import Settings
+from lake.vocabulary_ids import FIRST_ID
 from models.fit.inputs import Inputs
-from models.fit.network_inputs import FIRST_COUNTRY_ID
 from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
 
 # user_softmax: the least and most of a history that is dropped and predicted, and the power of the number of targets
@@ -26,7 +26,7 @@ def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwo
     options = NetworkOptions(
         dim=model.dim,
         count_titles=len(inputs.warm),
-        count_countries=FIRST_COUNTRY_ID + len(inputs.countries),
+        count_countries=FIRST_ID + len(inputs.countries),
         temperature=model.temperature,
         seed=settings.seed,
         title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],

@@ -5,24 +5,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lake.vocabulary_ids import FIRST_ID
 from models.data.dataset import BatchReader
 from models.towers.legacy_keras import tf
 
 _HISTORY = ("history_title_ids", "history_weights", "history_ages_days", "country")
 USER_COLUMNS = _HISTORY
 EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "sampling_probability")
-FIRST_COUNTRY_ID = 2  # of the vocabulary; 0 is not known, 1 any other
 
 
 class InputMaker:
     """Turns a reader's batches into the networks' inputs. Titles the model has no row of are padding."""
 
     def __init__(self, title_ids: NDArray[np.int64], countries: Sequence[str]) -> None:
-        """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_COUNTRY_ID on."""
+        """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_ID on."""
         rows = tf.range(1, len(title_ids) + 1, dtype=tf.int64)
         known_titles = tf.lookup.KeyValueTensorInitializer(tf.constant(title_ids, tf.int64), rows)
         self._rows = tf.lookup.StaticHashTable(known_titles, default_value=0)
-        ids = tf.range(FIRST_COUNTRY_ID, FIRST_COUNTRY_ID + len(countries), dtype=tf.int64)
+        ids = tf.range(FIRST_ID, FIRST_ID + len(countries), dtype=tf.int64)
         known = tf.lookup.KeyValueTensorInitializer(tf.constant(list(countries), tf.string), ids)
         self._countries = tf.lookup.StaticHashTable(known, default_value=1)
 

@@ -11,7 +11,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyarrow import parquet as pq
 
-from lake.delta_files import DeltaFiles, newest_version, open_version, read_table, splits
+from lake import delta_log
+from lake.delta_files import DeltaFiles, open_version, read_table, splits
 from lake.errors import LakeError
 
 
@@ -35,7 +36,7 @@ def test_files_that_were_replaced_are_read_by_their_own_version_only(location: s
 
     assert title_ids(open_version(location, 0)) == [1, 2]
     assert title_ids(open_version(location, 1)) == [3]
-    assert newest_version(location) == 1
+    assert delta_log.version(location) == 1
 
 
 def test_compacted_rows_do_not_double(location: str) -> None:
@@ -43,7 +44,7 @@ def test_compacted_rows_do_not_double(location: str) -> None:
     write_deltalake(location, titles(3), mode="append")
     DeltaTable(location).optimize.compact()
 
-    compacted = open_version(location, newest_version(location))
+    compacted = open_version(location, delta_log.version(location))
 
     assert title_ids(compacted) == [1, 2, 3]
     assert len(compacted.footers) == 1

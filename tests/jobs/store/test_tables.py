@@ -18,6 +18,7 @@ from conf.settings import Settings
 from jobs.errors import JobError
 from jobs.store import tables
 from jobs.store.tables import Commit, ConcurrentWriteError, Table
+from lake.errors import LakeError
 
 ReadRows = Callable[..., list[tuple[Any, ...]]]
 
@@ -153,7 +154,7 @@ def test_work_that_loses_is_done_again_until_it_wins(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("jobs.store.tables.time.sleep", waits.append)
+    monkeypatch.setattr("lake.conflicts.time.sleep", waits.append)
     outcomes = iter([ConcurrentWriteError("lost"), ConcurrentAppendException("lost", "trace"), "done"])
 
     def work() -> str:
@@ -172,7 +173,7 @@ def test_work_that_loses_is_done_again_until_it_wins(
 def test_work_that_loses_every_time_ends_with_a_clear_error(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.store.tables.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("lake.conflicts.time.sleep", lambda seconds: None)
     monkeypatch.setattr(tables, "WRITE_ATTEMPTS", 3)
     attempts = []
 
@@ -180,7 +181,7 @@ def test_work_that_loses_every_time_ends_with_a_clear_error(
         attempts.append(1)
         raise ConcurrentWriteError("visits changed")
 
-    with pytest.raises(JobError, match="visits: another writer kept changing it through 3 attempts; run again later"):
+    with pytest.raises(LakeError, match="visits: another writer kept changing it through 3 attempts; run again later"):
         tables.retry_conflicts(VISITS, work)
     assert len(attempts) == 3
 
