@@ -1,19 +1,19 @@
-"""Draw what the popularity dial trades, for a registered model and for ALS turned alike, and choose named settings.
+"""Measure the popularity dial of a registered model beside that of ALS, and choose its named settings.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
 files of --truth, and a registered model in MLflow; writes to the model's run under dial/TRUTH, and to the folder --out:
 
   dial.csv         accuracy, coverage, popularity and novelty of both at each of dial.values, and at some settings in
-                   between, where the named ones end; * is on the front of recall and coverage
-  calibration.csv  whether lovers of blockbusters, those of the niche and all others get lists as popular as what they
-                   like, at each setting; see models/evaluation/popularity_calibration.py
-  dial.json        popular, balanced, discover and gems, chosen by the rule of models/evaluation/dial_settings.py: what
-                   `indexing.build --dial` takes
-  dial.png         recall and NDCG against what they are traded for
+                   between, near the named ones; * marks the Pareto front of recall and coverage
+  calibration.csv  popularity of lists relative to that of histories, by group of users, at each setting; see
+                   models/evaluation/popularity_calibration.py
+  dial.json        popular, balanced, discover and gems, chosen by the rule of models/evaluation/dial_settings.py: the
+                   input of `indexing.build --dial`
+  dial.png         recall and NDCG against the figures they are traded for
 
 A setting d adds d times the deviation of a user's scores times the standardised popularity of a title to its
-score; see models/evaluation/dial_curve.py. With --keep the settings are what indexing.build gives the model from now
-on, as those that models.evaluate_night measures.
+score; see models/evaluation/dial_curve.py. With --keep, indexing.build uses the chosen settings for the model from
+now on, as it does those of models.evaluate_night.
 """
 
 import sys
@@ -50,9 +50,9 @@ USER_GROUP_SHARE = 0.2
 
 @dataclass(frozen=True)
 class ModelDials:
-    """One model at every setting; `calibrations` by setting, in the order of `points`."""
+    """One model at every setting; `calibrations` are in the order of `points`."""
 
-    turned: DialLists
+    at_dials: DialLists
     points: list[DialPoint]
     calibrations: list[list[Calibration]]
 
@@ -60,11 +60,11 @@ class ModelDials:
 def measure_both(
     settings: Settings, model: str, catalogue: Catalogue, train: Positives, evaluation_set: EvaluationSet
 ) -> dict[str, ModelDials]:
-    """The registered model, and ALS trained on the same, at the same settings."""
-    counts, people = np.bincount(train.liked.indices, minlength=len(catalogue)), len(train.user_ids)
+    """The registered model and ALS, fitted on `train`, at the same settings."""
+    counts, count_users = np.bincount(train.liked.indices, minlength=len(catalogue)), len(train.user_ids)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
     score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
-    ours, points = dial_settings.measure(score, evaluation_set, counts, people, settings)
+    ours, points = dial_settings.measure(score, evaluation_set, counts, count_users, settings)
     als = baselines(settings.baselines, train, settings.seed)[ALS_BASELINE]()
     als.fit(train.liked, catalogue.content)
     k = settings.evaluation.k[0]
@@ -72,51 +72,51 @@ def measure_both(
     old = dial_curve.recommend_at_dials(
         lambda users: als.score(evaluation_set.histories[users]), evaluation_set, counts, scale, ours.dials, k
     )
-    old_points = dial_curve.measure_points(old, evaluation_set, counts, people, settings.evaluation)
+    old_points = dial_curve.measure_points(old, evaluation_set, counts, count_users, settings.evaluation)
     return {
-        name: ModelDials(turned, found, _calibrations(settings, turned, evaluation_set, counts))
-        for name, turned, found in ((model, ours, points), (ALS_BASELINE, old, old_points))
+        name: ModelDials(at_dials, dial_points, _calibrations(settings, at_dials, evaluation_set, counts))
+        for name, at_dials, dial_points in ((model, ours, points), (ALS_BASELINE, old, old_points))
     }
 
 
 def _calibrations(
-    settings: Settings, turned: DialLists, evaluation_set: EvaluationSet, counts: Counts
+    settings: Settings, at_dials: DialLists, evaluation_set: EvaluationSet, counts: Counts
 ) -> list[list[Calibration]]:
     options, k = settings.evaluation, settings.evaluation.k[0]
     titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
     users = popularity_calibration.group_users(evaluation_set.histories, counts, titles, USER_GROUP_SHARE)
     return [
-        popularity_calibration.calibrate(own, evaluation_set.histories, counts, titles, users, k)
-        for own in turned.lists
+        popularity_calibration.calibrate(lists, evaluation_set.histories, counts, titles, users, k)
+        for lists in at_dials.lists
     ]
 
 
-def points_frame(found: Mapping[str, ModelDials], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
-    """A row per model and setting; `setting` is what it is named, of the first model alone."""
+def points_frame(by_model: Mapping[str, ModelDials], chosen: Mapping[str, DialPoint]) -> pd.DataFrame:
+    """One row per model and setting; `setting` has the names of chosen settings of the first model."""
     rows = []
-    for n, (model, own) in enumerate(found.items()):
-        is_best = dial_settings.pareto_front(own.points, "recall", "coverage", less_is_more=False)
-        for point, on_front in zip(own.points, is_best, strict=True):
+    for n, (model, model_dials) in enumerate(by_model.items()):
+        is_best = dial_settings.pareto_front(model_dials.points, "recall", "coverage", less_is_more=False)
+        for point, on_front in zip(model_dials.points, is_best, strict=True):
             names = [name for name, other in chosen.items() if n == 0 and other.dial == point.dial]
             rows.append({"model": model, "setting": " ".join(names), **asdict(point), "is_on_front": on_front})
     return pd.DataFrame(rows)
 
 
-def calibrations_frame(found: Mapping[str, ModelDials]) -> pd.DataFrame:
-    """A row per model, setting and group of users."""
+def calibrations_frame(by_model: Mapping[str, ModelDials]) -> pd.DataFrame:
+    """One row per model, setting and group of users."""
     return pd.DataFrame(
         [
             {"model": model, "dial": point.dial, **asdict(row)}
-            for model, own in found.items()
-            for point, rows in zip(own.points, own.calibrations, strict=True)
+            for model, model_dials in by_model.items()
+            for point, rows in zip(model_dials.points, model_dials.calibrations, strict=True)
             for row in rows
         ]
     )
 
 
 def print_points(points: pd.DataFrame, k: int, title: str) -> None:
-    """A line per model and setting."""
-    shown = RichTable(title=f"{title}; lists of {k}; * on the front of recall and coverage")
+    """Print one line per model and setting."""
+    shown = RichTable(title=f"{title}; lists of {k}; * on the Pareto front of recall and coverage")
     columns = ("recall", "ndcg", "tail_recall", "coverage", "gini", "mean_popularity", "novelty")
     for name in ("model", "dial", *columns, "setting"):
         shown.add_column(name.replace("_", " "), justify="left" if name in ("model", "setting") else "right")
@@ -128,14 +128,14 @@ def print_points(points: pd.DataFrame, k: int, title: str) -> None:
 
 
 def print_calibrations(calibrations: pd.DataFrame, chosen: Mapping[str, DialPoint]) -> None:
-    """A line per named setting, model and group of users."""
-    shown = RichTable(title="popularity calibration: share of the list less share of the history, by group of users")
+    """Print one line per named setting, model and group of users."""
+    shown = RichTable(title="popularity calibration by group of users: share of the list less share of the history")
     headings = ("setting", "model", "users", "count", "deviation, bits", "head", "tail", "likes of a title", "lift")
     for name in headings:
         shown.add_column(name, justify="left" if name in headings[:3] else "right")
     for setting, point in chosen.items():
-        own = calibrations[calibrations["dial"] == point.dial]
-        for row in own.to_dict("records"):
+        at_point = calibrations[calibrations["dial"] == point.dial]
+        for row in at_point.to_dict("records"):
             figures = (f"{row['deviation']:.3f}", f"{row['head_shift']:+.3f}", f"{row['tail_shift']:+.3f}")
             liked = f"{row['history_popularity']:.0f} → {row['list_popularity']:.0f}"
             lift = f"{row['popularity_lift']:+.0%}"
@@ -143,8 +143,8 @@ def print_calibrations(calibrations: pd.DataFrame, chosen: Mapping[str, DialPoin
     command_line.console().print(shown)
 
 
-def tell_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint], spreads: NDArray[np.float64]) -> None:
-    """What each named setting costs and gives, beside the best recall and the dial at 0."""
+def print_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint], spreads: NDArray[np.float64]) -> None:
+    """Print the cost and gain of each named setting, relative to the best recall and to the dial at 0."""
     best = max(point.recall for point in points)
     middle = min(points, key=lambda point: abs(point.dial))
     for name, point in chosen.items():
@@ -164,23 +164,23 @@ def work(settings: Settings, arguments: Namespace) -> None:
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     train = read_positives(snapshot, "train", catalogue)
     evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
-    found = measure_both(settings, model, catalogue, train, evaluation_set)
-    ours, k = found[model], settings.evaluation.k[0]
+    by_model = measure_both(settings, model, catalogue, train, evaluation_set)
+    ours, k = by_model[model], settings.evaluation.k[0]
     chosen = dial_settings.choose(ours.points, settings.dial)
-    points, calibrations = points_frame(found, chosen), calibrations_frame(found)
+    points, calibrations = points_frame(by_model, chosen), calibrations_frame(by_model)
     title = f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users"
     print_points(points, k, title)
     print_calibrations(calibrations, chosen)
-    tell_settings(ours.points, chosen, ours.turned.spreads)
+    print_settings(ours.points, chosen, ours.at_dials.spreads)
 
     source = f"models.dial, {registered_name(trained_version)} on {evaluation_set.name}"
-    for_index = dial_settings.to_json(dial_settings.for_index(settings, ours.points, ours.turned.spread, source))
+    for_index = dial_settings.to_json(dial_settings.for_index(settings, ours.points, ours.at_dials.spread, source))
     texts = {
         "dial.csv": points.to_csv(index=False),
         "calibration.csv": calibrations.to_csv(index=False),
         dial_settings.FILE: for_index,
     }
-    figure = plots.dial_front({name: own.points for name, own in found.items()}, chosen, k)
+    figure = plots.dial_front({name: model_dials.points for name, model_dials in by_model.items()}, chosen, k)
     runs.log_plot(settings, model, f"dial/{evaluation_set.name}/dial.png", figure)
     for file, text in texts.items():
         registry.keep_text(settings, model, f"dial/{evaluation_set.name}/{file}", text)
@@ -196,8 +196,8 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where tables and the plot go, too")
-    parser.add_argument("--keep", action="store_true", help="give the chosen settings to the model's bundles")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write tables and the plot there, too")
+    parser.add_argument("--keep", action="store_true", help="use the chosen settings for the model's bundles")
     add_evaluation_arguments(parser)
     return command_line.run(parser, work, argv, (MlflowException,))
 

@@ -1,19 +1,19 @@
-"""How well models find what simulated people really like, where a simulation says it: beside ALS and popularity.
+"""Measure models against the true tastes of simulated users, beside ALS and popularity.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, what
 `jobs.sources.simulate` wrote to the folder --taste, and registered models; writes true_taste.csv to the folder --out,
 with every segment, country and genre among them.
 
-The moment is the end of the training split. Three truths, each with figures per segment and differences to --against:
+The moment of the query is the end of the training split. Three evaluation sets, each with figures per segment and
+differences to --against:
 
-  taste     of all titles those 20 that a user would enjoy most and has not liked yet
-  gems      the unknown titles of great appeal to few, for the 20 users whose taste is nearest to each
-  releases  of the titles that came out since and nobody liked yet, those that are in the top tenth of what a user
-            would enjoy, among such titles alone: users without any are left out; lists of 5, in random order by a
-            model that tells none of them from another
+  taste     the 20 titles that a user would enjoy most and has not liked yet
+  gems      little-known titles of great appeal to few, for the 20 users whose taste is nearest to each
+  releases  titles released since, without likes, that are in the top tenth of what a user would enjoy; only such
+            titles are candidates, users without any are left out, and lists have 5 titles, in random order where a
+            model scores all of them equally
 
-That clicks and impressions decide nothing here makes it a test of the recommender, not of the exposure that the data
-came of.
+Clicks and impressions play no role, so this tests the recommender and not the exposure that the data came from.
 """
 
 import sys
@@ -58,7 +58,7 @@ def recommend_all(
     catalogue: Catalogue,
     evaluation_set: EvaluationSet,
 ) -> dict[str, Ids]:
-    """[users, longest list measured] by name of model; at a dial that is not 0 by `als -0.50`, likewise."""
+    """[users, longest list measured] by model; lists at a dial other than 0 are named `als -0.50`."""
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     makers = baselines(settings.baselines, train, settings.seed)
     lists: dict[str, Ids] = {}
@@ -70,13 +70,13 @@ def recommend_all(
         else:
             trained = TwoTower.load(registry.fetch(settings, name).folder)
             score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
-        own_dials = [0.0] if name.startswith("popularity") else dials  # it adds nothing to popularity
+        model_dials = [0.0] if name.startswith("popularity") else dials  # no effect on popularity
         scale = settings.index.popularity_scale
-        turned = dial_curve.recommend_at_dials(
-            score, evaluation_set, counts, scale, own_dials, max(settings.evaluation.k)
+        at_dials = dial_curve.recommend_at_dials(
+            score, evaluation_set, counts, scale, model_dials, max(settings.evaluation.k)
         )
-        for dial, own in zip(own_dials, turned.lists, strict=True):
-            lists[f"{name} {dial:+.2f}" if dial else name] = own
+        for dial, recommended in zip(model_dials, at_dials.lists, strict=True):
+            lists[f"{name} {dial:+.2f}" if dial else name] = recommended
     return lists
 
 
@@ -89,19 +89,19 @@ def measure(
     train: Positives,
     catalogue: Catalogue,
 ) -> dict[str, list[Measurement]]:
-    """All segments, and the taste of the user as one more dimension: niche or mainstream."""
+    """Measurements in all segments, with the taste of the user as one more dimension: niche or mainstream."""
     options = settings.evaluation
     if evaluation_set.name == RELEASES:
         options = options.model_copy(update={"k": (RELEASES_AT,)})
-    found = measurement.measure(lists, against, evaluation_set, catalogue, train.liked, options, settings.seed)
+    measurements = measurement.measure(lists, against, evaluation_set, catalogue, train.liked, options, settings.seed)
     niche = np.array([is_niche[user] for user in evaluation_set.user_ids])
     for name, members in (("niche", niche), ("mainstream", ~niche)):
         users = np.flatnonzero(members)
         if not len(users):
             continue
-        own = {model: of[users] for model, of in lists.items()}
+        part_lists = {model: recommended[users] for model, recommended in lists.items()}
         part = measurement.measure(
-            own,
+            part_lists,
             against,
             simulated_tastes.users_of(evaluation_set, users),
             catalogue,
@@ -110,12 +110,13 @@ def measure(
             settings.seed,
         )
         for model, rows in part.items():
-            found[model] += [replace(row, dimension="taste", segment=name) for row in rows if row.dimension == "all"]
-    return found
+            of_all = [row for row in rows if row.dimension == "all"]
+            measurements[model] += [replace(row, dimension="taste", segment=name) for row in of_all]
+    return measurements
 
 
 def worse_segments(rows: Sequence[Measurement], min_users: int) -> list[Measurement]:
-    """Segments of so many users where recall or NDCG is below that of the model compared with, interval and all."""
+    """Segments of `min_users` or more where recall or NDCG is significantly below that of the reference model."""
     return [
         row
         for row in rows
@@ -126,13 +127,15 @@ def worse_segments(rows: Sequence[Measurement], min_users: int) -> list[Measurem
     ]
 
 
-def show(found: Mapping[str, Sequence[Measurement]], against: str, evaluation_set: EvaluationSet, k: int) -> None:
-    """A table of metrics over everybody, and one of recall per segment of models whose dial is at 0."""
+def show(
+    measurements: Mapping[str, Sequence[Measurement]], against: str, evaluation_set: EvaluationSet, k: int
+) -> None:
+    """Print metrics over all users, and recall per segment of models with the dial at 0."""
     users = f"{len(evaluation_set.user_ids):,} users"
     title = f"{evaluation_set.name}: {users}, {evaluation_set.relevant.nnz:,} positives; ▲ ▼ against {against}"
-    for part in (dict(list(found.items())[n : n + 6]) for n in range(0, len(found), 6)):
+    for part in (dict(list(measurements.items())[n : n + 6]) for n in range(0, len(measurements), 6)):
         evaluate.print_measurements(part, against, None, title)
-    plain = {model: rows for model, rows in found.items() if " " not in model}
+    plain = {model: rows for model, rows in measurements.items() if " " not in model}
     shown = {model: [row for row in rows if row.dimension in _SHOWN] for model, rows in plain.items()}
     evaluate.print_measurements(shown, against, f"recall@{k}", f"recall@{k} of {evaluation_set.name} per segment")
 
@@ -149,12 +152,14 @@ def work(settings: Settings, arguments: Namespace) -> None:
     for name, evaluation_set in simulated_tastes.evaluation_sets(tastes, train, catalogue).items():
         lists = recommend_all(settings, names, dials, train, catalogue, evaluation_set)
         for n, against in enumerate(arguments.against):
-            found = measure(settings, lists, against, evaluation_set, is_niche, train, catalogue)
+            measurements = measure(settings, lists, against, evaluation_set, is_niche, train, catalogue)
             if n == 0:
-                show(found, against, evaluation_set, RELEASES_AT if name == RELEASES else settings.evaluation.k[0])
-            tables.append(measurement.to_frame(found).assign(truth=name, against=against))
-            models = [model for model in found if model.split()[0] not in arguments.against]
-            verdicts += [_told(name, model, against, found[model], settings.gate.min_users) for model in models]
+                k = RELEASES_AT if name == RELEASES else settings.evaluation.k[0]
+                show(measurements, against, evaluation_set, k)
+            tables.append(measurement.to_frame(measurements).assign(truth=name, against=against))
+            models = [model for model in measurements if model.split()[0] not in arguments.against]
+            min_users = settings.gate.min_users
+            verdicts += [_format_comparison(name, model, against, measurements[model], min_users) for model in models]
     print("\n".join(verdicts))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -165,19 +170,19 @@ def _scores_of_baseline(model: Recommender, evaluation_set: EvaluationSet, seed:
     random = np.random.default_rng(seed)
 
     def score(users: slice) -> Scores:
-        own = model.score(evaluation_set.histories[users])
-        # Else what it can't tell apart would stand in the order of the catalogue, which may be a good one.
-        knows_nothing = np.ptp(own[:, evaluation_set.candidates], axis=1) == 0
-        own[knows_nothing] = random.random((knows_nothing.sum(), own.shape[1]))
-        return own
+        scores = model.score(evaluation_set.histories[users])
+        # Otherwise equal scores would be in the order of the catalogue, which may be a good one.
+        is_constant = np.ptp(scores[:, evaluation_set.candidates], axis=1) == 0
+        scores[is_constant] = random.random((is_constant.sum(), scores.shape[1]))
+        return scores
 
     return score
 
 
-def _told(name: str, model: str, reference: str, rows: Sequence[Measurement], min_users: int) -> str:
+def _format_comparison(name: str, model: str, reference: str, rows: Sequence[Measurement], min_users: int) -> str:
     worse = worse_segments(rows, min_users)
-    places = ", ".join(f"{row.name} of {row.dimension} {row.segment}" for row in worse)
-    where = f"below in {places}" if worse else "nowhere below"
+    names = ", ".join(f"{row.name} of {row.dimension} {row.segment}" for row in worse)
+    where = f"below in {names}" if worse else "nowhere below"
     return f"{name}: {model} against {reference}, segments of {min_users} users or more: {where}"
 
 
@@ -190,10 +195,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         default=[ALS_BASELINE, "popularity"],
         metavar="NAME",
-        help="what the others are compared with",
+        help="the models that differences are to",
     )
     parser.add_argument(
-        "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to look at beside 0"
+        "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to measure beside 0"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to true_taste.csv there")
     return command_line.run(parser, work, argv)
