@@ -1,4 +1,4 @@
-"""What each part of the metadata brings: a registered model without it, on titles that are new and on those it learnt.
+"""Measure the contribution of each metadata field: a registered model without it, on new and on known titles.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
 files of --truth, and a registered model in MLflow; writes ablation.csv to the folder --out, if there is one.
@@ -149,18 +149,18 @@ def print_figures(figures: Sequence[Figure], k: int, title: str) -> None:
     shown.add_column("content")
     for way, metric in columns:
         shown.add_column(f"{way}: {metric}@{k}", justify="right")
-    cells = {(own.variant, own.way, own.metric): _told(own) for own in figures if own.k == k}
+    cells = {(own.variant, own.way, own.metric): _format_figure(own) for own in figures if own.k == k}
     for variant in dict.fromkeys(own.variant for own in figures):
         shown.add_row(variant, *[cells[(variant, *column)] for column in columns])
     command_line.console().print(shown)
 
 
-def _told(own: Figure) -> str:
-    if own.difference is None:
-        return f"{own.estimate.mean:.4f}                  "
-    verdict = "▲" if own.difference.low > 0 else "▼" if own.difference.high < 0 else " "
-    half = (own.difference.high - own.difference.low) / 2
-    return f"{own.estimate.mean:.4f} {own.difference.mean:+.4f} ±{half:.4f} {verdict}"
+def _format_figure(figure: Figure) -> str:
+    if figure.difference is None:
+        return f"{figure.estimate.mean:.4f}                  "
+    verdict = "▲" if figure.difference.low > 0 else "▼" if figure.difference.high < 0 else " "
+    half = (figure.difference.high - figure.difference.low) / 2
+    return f"{figure.estimate.mean:.4f} {figure.difference.mean:+.4f} ±{half:.4f} {verdict}"
 
 
 def _recommend(

@@ -1,4 +1,4 @@
-"""More like this: the titles nearest to some, by the recommender being replaced and by ours, side by side.
+"""Show titles like a given one, by the ALS baseline and by a registered model, side by side.
 
     python -m models.neighbours "Toy Story" "Heat (1995)"
 
@@ -105,8 +105,8 @@ def near_by(model: Recommender, candidates: NDArray[np.bool_]) -> Near:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """The old recommender and the new one over one catalogue; `near` by name of the way."""
+class SideBySide:
+    """The ALS baseline and a registered model over one catalogue; `near` is by name of the way."""
 
     near: Mapping[str, Near]
     names: TitleNames
@@ -115,7 +115,7 @@ class Beside:
     snapshot: LakeSnapshot
 
 
-def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
+def read_side_by_side(settings: Settings, model: str, ways: Sequence[str]) -> SideBySide:
     """ALS, and the registered model in each of `ways`."""
     snapshot = LakeSnapshot.pin(settings.lake.root, (*EVALUATION_TABLES, "stg_titles"))
     catalogue = read_catalogue(snapshot, settings.content.blocks)
@@ -133,7 +133,7 @@ def read_beside(settings: Settings, model: str, ways: Sequence[str]) -> Beside:
     }
     near = {ALS_BASELINE: near_by(als, may_be), **{f"{model}, {way}": ours[way]() for way in ways}}
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
-    return Beside(near, read_names(snapshot, catalogue, counts), catalogue, train, snapshot)
+    return SideBySide(near, read_names(snapshot, catalogue, counts), catalogue, train, snapshot)
 
 
 def co_liked(near: Near, evaluation_set: EvaluationSet, groups: NDArray[np.str_], k: int) -> list[CoLiked]:
@@ -195,17 +195,17 @@ def print_co_liked(found: Mapping[str, Sequence[CoLiked]], title: str) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    beside = read_beside(settings, arguments.model, WAYS if arguments.measure else [arguments.by])
-    names = beside.names
+    models = read_side_by_side(settings, arguments.model, WAYS if arguments.measure else [arguments.by])
+    names = models.names
     for match in [names.find(wanted) for wanted in arguments.titles]:  # all of them, before anything is shown
         if match.note:
             print(match.note)
-        print_neighbours(beside.near, names, match.row, arguments.count)
+        print_neighbours(models.near, names, match.row, arguments.count)
     if arguments.measure:
-        evaluation_set = read_evaluation_set(beside.snapshot, arguments, beside.train, beside.catalogue)
+        evaluation_set = read_evaluation_set(models.snapshot, arguments, models.train, models.catalogue)
         options, k = settings.evaluation, settings.evaluation.k[0]
         groups = segments.popularity_groups(names.counts, options.head_share, options.head_and_mid_share)
-        found = {way: co_liked(near, evaluation_set, groups, k) for way, near in beside.near.items()}
+        found = {way: co_liked(near, evaluation_set, groups, k) for way, near in models.near.items()}
         print_co_liked(found, f"{evaluation_set.name}: what was liked together, among {k} neighbours")
 
 
