@@ -30,7 +30,8 @@ def read(root: str) -> list[FeedDay]:
     location = f"{root}/{TABLE}"
     if not delta_log.exists(location):
         return []
-    events = delta_log.read(delta_log.load(location), ["ds", *COUNTS], [("feed", "=", "events")]).to_pylist()
+    columns = ["ds", "count_lines", "count_loaded", "count_rejected", "count_duplicates"]
+    events = delta_log.read(delta_log.load(location), columns, [("feed", "=", "events")]).to_pylist()
     days = [
         FeedDay(row["ds"], row["count_lines"], row["count_loaded"], row["count_rejected"] - row["count_duplicates"])
         for row in events
