@@ -184,7 +184,7 @@ def exit_code(command: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """
     parsed = []
 
-    def parse(parser: object, work: object, argv: Sequence[str], failures: object) -> int:
+    def parse(parser: object, work: object, argv: Sequence[str], failures: object = ()) -> int:
         arguments = parser.parse_args(argv)
         load_settings(arguments.conf, arguments.overrides)
         parsed.append(arguments)
