@@ -1,9 +1,10 @@
 """Write docs/configuration.md from the typed settings and the default files.
 
-Reads conf/settings, conf/local.yaml and conf/simulation.yaml; writes docs/configuration.md. Takes no arguments.
+Reads conf/settings, conf/local.yaml and conf/simulation.yaml; writes docs/configuration.md.
 """
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
+from conf import command_line
 from conf.loader import DEFAULT_CONF, SIMULATION_CONF
 from conf.settings import Section, Settings, moved
 
@@ -141,10 +143,13 @@ def _read(file: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-def main() -> int:
+def work(_: Settings, arguments: Namespace) -> None:
     FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(render(), encoding="utf-8")
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command_line.run(command_line.parser(__doc__), work, argv)
 
 
 if __name__ == "__main__":
