@@ -1,4 +1,4 @@
-"""Repeating a write that another writer came before."""
+"""Retries of writes that conflict with another writer's."""
 
 import logging
 import random
@@ -25,6 +25,6 @@ def retry_conflicts(
         except conflicts as error:
             name = type(error).__name__
             log.info("%s: another writer came first (attempt %d of %d): %s", table, attempt, attempts, name)
-            # Random waits part two writers that would otherwise meet again.
+            # Waits are random, or two writers would conflict again.
             time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
     raise LakeError(f"{table}: another writer kept changing it through {attempts} attempts; run again later")

@@ -25,7 +25,7 @@ class LoggedCommit:
 
 
 def exists(location: str) -> bool:
-    """Whether the table has a first commit."""
+    """True where the table has a commit."""
     return DeltaTable.is_deltatable(with_s3(location))
 
 

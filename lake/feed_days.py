@@ -1,4 +1,4 @@
-"""Counts of the events that were loaded, by day: the columns of `feed_loads` that the gate and the report read."""
+"""Counts of loaded events by day: the columns of `feed_loads` that the gate and the report read."""
 
 from dataclasses import dataclass
 from datetime import date

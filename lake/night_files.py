@@ -1,4 +1,4 @@
-"""What a night leaves beside its tables, for its report: files below <report.root>/DATE."""
+"""Files that a night writes for its report, below <report.root>/DATE."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -11,7 +11,7 @@ from conf.settings import Settings
 
 
 def folder(settings: Settings, ds: date) -> Path:
-    """Where the files of a night lie."""
+    """The folder of a night's files."""
     return Path(settings.report.root) / ds.isoformat()
 
 
@@ -31,7 +31,7 @@ def listed_people(files: Iterable[Path]) -> list[str]:
 
 
 def erase_people(file: Path, user_ids: Collection[str]) -> int:
-    """Take users out of a file of recommendations, all or nothing; returns how many rows that were."""
+    """Take users out of a file of recommendations, all or nothing; returns the number of rows taken out."""
     rows = pd.read_parquet(file)
     is_theirs = rows["user_id"].isin(list(user_ids))
     if is_theirs.any():
@@ -62,5 +62,5 @@ def backtest(settings: Settings) -> Path:
 
 
 def stages(settings: Settings, ds: date) -> Path:
-    """The folder of how each task ended, a JSON file per task; see `note_stage` in dags/wiring.py."""
+    """The folder of the tasks' outcomes, a JSON file per task; see `note_stage` in dags/wiring.py."""
     return folder(settings, ds) / "stages"

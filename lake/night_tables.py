@@ -18,12 +18,12 @@ from lake.uris import with_s3
 
 log = logging.getLogger("marquee")
 
-_WRITE_ATTEMPTS = 8  # writes take milliseconds, so a writer that loses as often is not among a night's few
+_WRITE_ATTEMPTS = 8  # a night has few writers and a write takes milliseconds, so none should lose more often
 
 
 @dataclass(frozen=True)
 class NightTable:
-    """What one row is, its columns, its key, and conditions that always hold."""
+    """Specification of a table: the meaning of a row (`grain`), columns, key, and conditions that always hold."""
 
     name: str
     grain: str
@@ -62,7 +62,7 @@ def read(root: str, table: NightTable) -> pa.Table:
 
 
 def of_night(ds: date, model: str) -> str:
-    """The rows of a night and a model, for `replace`."""
+    """SQL condition of the rows of a night and a model, for `replace`."""
     return f"ds = DATE '{ds}' AND model = '{model}'"
 
 

@@ -1,4 +1,4 @@
-"""Find a title of the catalogue by its name, as a person types it."""
+"""Search for a title of the catalogue by its name as typed."""
 
 import difflib
 import re

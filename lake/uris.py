@@ -8,7 +8,7 @@ from pyarrow import fs
 
 from lake.errors import LakeError
 
-# The scheme of S3 as Hadoop writes it, and as everyone else does.
+# The scheme of S3 as Hadoop writes it, and as other clients do.
 HADOOP_S3, S3 = "s3a:", "s3:"
 
 
