@@ -26,11 +26,11 @@ MAREC_ALIGNMENT = 1.0
 
 
 def baselines(options: Baselines, train: Positives, seed: int) -> Mapping[str, Callable[[], Recommender]]:
-    """What makes each baseline, not fitted yet; `train` is what they are to be fitted on."""
+    """Factories of the baselines by name; `train` must be the positives that they are fitted on afterwards."""
 
     def als() -> Als:
-        own = options.als
-        return Als(own.factors, own.regularization, own.alpha, own.iterations, seed)
+        values = options.als
+        return Als(values.factors, values.regularization, values.alpha, values.iterations, seed)
 
     def ease() -> Ease:
         return Ease(options.ease.regularization, MAX_TITLES, most_liked_only=MAX_TITLES)

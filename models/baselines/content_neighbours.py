@@ -15,7 +15,7 @@ from models.recommender import Scores
 class ContentNeighbours:
     """Scores are the mean cosine with the history's titles over all blocks of content, each centred and scaled.
 
-    Likes of other users say nothing, so a cold title stands as well as any. A title without content has cosine 0 with
+    Likes of other users do not count, so cold titles score as others do. A title without content has cosine 0 with
     every other. A user without content in the history gets the mean of the training users' scores.
     """
 
@@ -39,8 +39,8 @@ class ContentNeighbours:
         """By the cosine of all content; none for a title without content, nor one without content for any."""
         similarities = np.full(self._titles.count, -np.inf)
         if self._has_content[row]:
-            own = inner_products(select(self._titles, np.array([row])), self._titles)[0]
-            similarities[self._has_content] = own[self._has_content]
+            cosines = inner_products(select(self._titles, np.array([row])), self._titles)[0]
+            similarities[self._has_content] = cosines[self._has_content]
         return nearest_titles(similarities, row, count)
 
 

@@ -1,4 +1,4 @@
-"""MARec: EASE whose regression is aligned with what content makes of the likes, so that cold titles get columns too.
+"""MARec: EASE with a regression aligned to predictions of likes from content, so that cold titles get columns too.
 
 Source: Monteil et al. 2024, MARec: Metadata alignment for cold-start recommendation (arXiv 2404.13298), with EASE as
 the backbone, as the authors' notebooks compute it.
@@ -29,24 +29,24 @@ class Marec:
        a title with itself. Rows are centred and scaled to root mean square length 1.
     2. mu: the coefficients of a linear regression, with intercept, of X's entries on those of X G_k; a like weighs 1,
        every other entry `unliked_weight`.
-    3. X~ = Σ_k mu_k X G_k: what content makes of the likes. The intercept is left out of it.
+    3. X~ = Σ_k mu_k X G_k: likes as content predicts them, without the intercept.
     4. D: diagonal, `alignment` · (1 - count / p) where count < p and 0 elsewhere; p is the `cold_percentile` of all
-       titles' counts of likes, 1 at least. So titles with likes enough are EASE's alone.
+       titles' counts of likes, 1 at least. So titles with enough likes are not aligned.
     5. P = (XᵀX + regularization · I + XᵀX~ D)⁻¹ and B = I - P · diag(1 / diag(P)), of zero diagonal.
 
     A cold title has no row in XᵀX nor in XᵀX~, so its column is the regression of D X~ on the likes of warm titles:
     (XᵀX + regularization · I + XᵀX~ D)⁻¹ XᵀX~ D over warm titles, computed so; the result is that of step 5 over all.
 
     Differences from the paper and its notebooks:
-    - Blocks are centred in step 1, where the notebooks take counts and TF-IDF as they are: of MovieLens' cold titles
-      that finds more. A number such as the year is a block like others, where they take 1 - |difference|.
-    - mu is learnt on warm titles alone, where the notebooks take cold ones for disliked by everybody.
+    - Blocks are centred in step 1, where the notebooks take counts and TF-IDF as they are. A number such as the year
+      is a block like others, where they take 1 - |difference|.
+    - mu is learnt on warm titles alone, where the notebooks count all entries of cold ones as unliked.
     - The paper's alpha, which multiplies X~, and beta, which multiplies D, are one factor, `alignment`, since only
       their product matters.
     - As in the notebooks for EASE, the paper's further term lambda_0 FᵀF in P, products of similarities in X~ and
       embeddings that are learnt are left out.
 
-    A history's cold titles say nothing of a user; one with no others gets the mean of the training users' scores.
+    A history's cold titles add nothing to scores; a user with no others gets the mean of the training users' scores.
     Memory: some five matrices in float64 [titles used, titles] while fitting, and one in float32 [titles used, titles
     used] for each block; one of the former to keep.
     """
@@ -76,15 +76,15 @@ class Marec:
         counts = count_positives(positives)
         self._used = titles_to_use(counts, self._max_titles, self._most_liked_only)
         self._is_used = is_among(self._used, positives.shape[1])
-        own = sparse.csr_matrix(positives[:, self._used], dtype=np.float64)
+        used_positives = sparse.csr_matrix(positives[:, self._used], dtype=np.float64)
         coldness = self._alignment * cold_weights(counts, self._cold_percentile)
-        products = (own.T @ own).toarray()
-        aligned = products @ self._similarities(own, content) * coldness  # XᵀX~ D [titles used, titles]
+        products = (used_positives.T @ used_positives).toarray()
+        aligned = products @ self._similarities(used_positives, content) * coldness  # XᵀX~ D [titles used, titles]
         inverse = ridge_inverse(products + aligned[:, self._used], self._regularization)
         columns = inverse @ aligned  # [titles used, titles]
         columns[:, self._used] = weights_of_inverse(inverse)
         self._columns = columns
-        self._cold_user_scores = (mean_history(own) @ columns).astype(np.float32)
+        self._cold_user_scores = (mean_history(used_positives) @ columns).astype(np.float32)
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
         scores = (histories[:, self._used] @ self._columns).astype(np.float32)
@@ -96,13 +96,13 @@ class Marec:
 
     def _similarities(self, own: sparse.csr_matrix, content: Content) -> Weights:
         """Σ_k mu_k G_k [titles used, titles]."""
-        # The regression needs all blocks at once, but only of titles used; all titles are looked at block by block.
-        warm = [found[:, self._used].astype(np.float32) for found in self._similarities_by_block(content)]
+        # The regression needs all blocks at once, but only titles used; all titles are computed block by block.
+        warm = [cosines[:, self._used].astype(np.float32) for cosines in self._similarities_by_block(content)]
         weights = block_weights(own, warm, self._unliked_weight)
-        found = np.zeros((len(self._used), content.count_titles))
+        summed = np.zeros((len(self._used), content.count_titles))
         for weight, similarities in zip(weights, self._similarities_by_block(content), strict=True):
-            found += weight * similarities
-        return found
+            summed += weight * similarities
+        return summed
 
     def _similarities_by_block(self, content: Content) -> Iterator[Weights]:
         for name, block in content.blocks.items():
@@ -113,9 +113,9 @@ class Marec:
 def smoothed_cosines(rows: Features, titles: Ids, smoothing: float) -> Weights:
     """G_k [`titles`, all rows]: inner product / (product of lengths + `smoothing`); 0 between a title and itself."""
     lengths = np.sqrt(squared_lengths(rows))
-    found = inner_products(select(rows, titles), rows) / (np.outer(lengths[titles], lengths) + smoothing)
-    found[np.arange(len(titles)), titles] = 0
-    return found
+    cosines = inner_products(select(rows, titles), rows) / (np.outer(lengths[titles], lengths) + smoothing)
+    cosines[np.arange(len(titles)), titles] = 0
+    return cosines
 
 
 def block_weights(
@@ -123,16 +123,16 @@ def block_weights(
 ) -> NDArray[np.float64]:
     """mu [blocks] of step 2, for `likes` [users, titles] and the `similarities` [titles, titles] of each block.
 
-    Where blocks say the same the smallest coefficients are taken.
+    Where blocks are alike several solutions exist; the one with the smallest coefficients is taken.
     """
     count = len(similarities) + 1
     products, sums = np.zeros((count, count)), np.zeros(count)
     for start in range(0, likes.shape[0], _BATCH_USERS):
         batch = likes[start : start + _BATCH_USERS]
         wanted = batch.toarray().ravel()
-        found = np.stack([*((batch @ own).ravel() for own in similarities), np.ones_like(wanted)])
-        weighted = found * np.where(wanted > 0, 1, unliked_weight)
-        products += weighted @ found.T
+        predictors = np.stack([*((batch @ matrix).ravel() for matrix in similarities), np.ones_like(wanted)])
+        weighted = predictors * np.where(wanted > 0, 1, unliked_weight)
+        products += weighted @ predictors.T
         sums += weighted @ wanted
     return linalg.lstsq(products, sums)[0][:-1]
 

@@ -23,12 +23,12 @@ from models.recommender import Scores
 
 @dataclass(frozen=True)
 class ContentRidge:
-    """How titles without a vector get one from content; see `content_kernel` for kernel and noise."""
+    """Prediction of missing vectors from content; see `content_kernel` for kernel and noise."""
 
     noise: float  # of a title as popular as the mean; the kernel of a title with itself is 1
-    max_titles: int  # of those with a vector, the most liked are learnt from
+    max_titles: int  # the most liked of the titles with a vector are fitted on
     length_scale: float = 1.0  # of the kernel; the root mean square distance of two titles is some √2
-    noise_power: float = 0.0  # how much noisier what few users liked is
+    noise_power: float = 0.0  # how much noisier titles with few positives are
     # A prediction is shorter than what it predicts, the more so the less is known: cold titles fall behind warm ones.
     cold_lengths: Literal["raw", "mean_of_warm"] = "raw"  # as predicted, or all as long as warm ones are in the mean
     cold_scale: float = 1.0  # and longer by this factor
@@ -52,7 +52,7 @@ class ContentRidge:
 
 
 class AlsRidge:
-    """ALS, with factors of cold titles predicted from content. Scores are inner products, as of Als.
+    """ALS, with factors of cold titles predicted from content. Scores are inner products, as those of Als.
 
     A cold title that came into a history since is folded in by its predicted factors. A user with an empty history gets
     the mean of the training users' factors, as from Als.
@@ -75,7 +75,7 @@ class AlsRidge:
         return nearest_by_cosine(self.title_vectors, row, count)
 
     def user_vectors(self, histories: sparse.csr_matrix) -> NDArray[np.float64]:
-        """[users, factors]: what has the inner products with `title_vectors` that are the scores."""
+        """[users, factors]: inner products with `title_vectors` are the scores."""
         return self._als.user_vectors_for(self.title_vectors, histories)
 
 
@@ -83,7 +83,7 @@ class EaseRidge:
     """EASE, with the columns of B of titles that it leaves out predicted from content.
 
     A column is the weights with which the history's titles make a title's score, so predicting it is the same as
-    predicting the training users' scores. Titles that EASE leaves out say nothing of a user, and a user with no others
+    predicting the training users' scores. Titles that EASE leaves out add nothing to scores, and a user with no others
     gets the mean of the training users' scores.
     """
 

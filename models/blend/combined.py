@@ -1,7 +1,7 @@
 """Several models' scores as one inner product of few dimensions.
 
 Each part scores by an inner product of its own. A user's scores of a part are brought to mean 0 and standard deviation
-1 over titles, weighted and added up; of the sum the directions are kept in which the users' scores vary most.
+1 over titles, weighted and summed. The directions in which the users' summed scores vary most are kept.
 
 With R [titles, dims] these directions, orthonormal, a title's vector is its row of √titles · R. A part's query goes to
 the same space by the projection (centred vectors)ᵀ R; brought to length 1 there, its scores have standard deviation 1.
@@ -24,11 +24,11 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True)
 class Part:
-    """Scores `queries` [users, width] · `vectors` [titles, width]; queries may be sparse, of a part that is linear."""
+    """A model whose scores are `queries` [users, width] · `vectors` [titles, width]."""
 
-    queries: Floats | sparse.csr_matrix
+    queries: Floats | sparse.csr_matrix  # sparse ones of a linear part
     vectors: Floats
-    weight: float  # beside the other parts
+    weight: float  # relative to the other parts
 
     def centred(self) -> Floats:
         """[titles, width]: vectors whose scores have mean 0, and the same order."""
@@ -42,30 +42,30 @@ class Part:
 
 @dataclass(frozen=True)
 class Combined:
-    """One vector per title, and per part what brings its queries there."""
+    """One vector per title, and a projection of each part's queries to the same space."""
 
     vectors: Floats  # [titles, dims], of mean square 1 in each dimension
     projections: Mapping[str, Floats]  # [width of the part, dims]
     cold_user_query: Floats  # [dims], of length 1; zeros where `cold_user_scores` are all alike
 
     def queries(self, parts: Mapping[str, Part]) -> Floats:
-        """[users, dims]: the queries of `parts`, each brought to length 1, weighed and added up."""
-        found = [part.weight * _unit(part.queries @ self.projections[name]) for name, part in parts.items()]
-        return np.sum(found, axis=0)
+        """[users, dims]: the queries of `parts`, each brought to length 1, weighted and summed."""
+        weighted = [part.weight * _unit(part.queries @ self.projections[name]) for name, part in parts.items()]
+        return np.sum(weighted, axis=0)
 
 
 def combine(parts: Mapping[str, Part], dims: int, seed: int, cold_user_scores: NDArray[np.floating]) -> Combined:
-    """The parts as vectors of `dims`, or of fewer where their scores vary in no more directions.
+    """Vectors of `dims` dimensions from all parts, or of fewer where the scores vary in no more directions.
 
-    Nothing is lost where all parts together are no wider than `dims`; else the sum of scores is the nearest of its rank
-    to what it was (Eckart and Young 1936), with one dimension less for `cold_user_scores` [titles], in whose order
-    `cold_user_query` has the titles.
+    One dimension is that of `cold_user_scores` [titles], so `cold_user_query` ranks the titles in their order. Where
+    all parts together are no wider than the rest, nothing is lost; else the rest is the nearest approximation of its
+    rank to the sum of scores (Eckart and Young 1936).
     """
     first = _direction(cold_user_scores.astype(np.float64))
     rest = dims - first.shape[1]
     width = sum(part.vectors.shape[1] for part in parts.values())
-    others = _all_directions(parts, first) if width <= rest else _main_directions(parts, first, rest, seed)
-    directions = np.hstack([first, others])
+    remaining = _all_directions(parts, first) if width <= rest else _main_directions(parts, first, rest, seed)
+    directions = np.hstack([first, remaining])
     projections = {name: (part.centred().T @ directions).astype(np.float32) for name, part in parts.items()}
     cold_user_query = np.zeros(directions.shape[1], dtype=np.float32)
     cold_user_query[: first.shape[1]] = 1
@@ -73,7 +73,7 @@ def combine(parts: Mapping[str, Part], dims: int, seed: int, cold_user_scores: N
 
 
 def _direction(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[titles, 1], of length 1: what tells titles apart by `scores` [titles]; [titles, 0] where nothing does."""
+    """[titles, 1], of length 1: `scores` [titles] less their mean; [titles, 0] where all scores are alike."""
     apart = scores - scores.mean()
     length = np.linalg.norm(apart)
     is_any = length > 1e-9 * np.linalg.norm(scores)  # rounding leaves a trace
@@ -81,7 +81,7 @@ def _direction(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _all_directions(parts: Mapping[str, Part], first: NDArray[np.float64]) -> NDArray[np.float64]:
-    """An orthonormal basis [titles, dims] of what the parts' vectors span beside `first` [titles, 0 or 1]."""
+    """An orthonormal basis [titles, dims] of the span of the parts' vectors, orthogonal to `first` [titles, 0 or 1]."""
     vectors = np.hstack([part.centred() for part in parts.values()]).astype(np.float64)
     vectors -= first @ (first.T @ vectors)
     values, axes = linalg.eigh(vectors.T @ vectors)
@@ -92,7 +92,7 @@ def _all_directions(parts: Mapping[str, Part], first: NDArray[np.float64]) -> ND
 def _main_directions(
     parts: Mapping[str, Part], first: NDArray[np.float64], dims: int, seed: int
 ) -> NDArray[np.float64]:
-    """[titles, dims], orthonormal and so to `first` [titles, 0 or 1]: in which scores vary most beside it."""
+    """Orthonormal directions [titles, dims], orthogonal to `first` [titles, 0 or 1], in which scores vary most."""
     scores = np.sum([part.scores() for part in parts.values()], axis=0)
     scores -= (scores @ first) @ first.T
     _, values, directions = randomized_svd(scores, min(dims, *scores.shape), n_iter=4, random_state=seed)

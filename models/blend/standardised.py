@@ -22,7 +22,7 @@ class Standardised:
 
 
 def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | slice) -> Standardised:
-    """`values` [titles], NaN where not known. All are 0, as the deviation is, where the candidates are all alike."""
+    """`values` [titles], NaN where not known. All are 0, and so is `std`, where the candidates are all alike."""
     known = values[candidates]
     known = known[~np.isnan(known)]
     mean = float(known.mean()) if len(known) else 0.0
@@ -33,16 +33,16 @@ def standardise(values: NDArray[np.float64], candidates: NDArray[np.bool_] | sli
 
 
 def popularity(counts: NDArray[np.int64], candidates: NDArray[np.bool_] | slice, scale: Scale) -> Standardised:
-    """Of titles with `counts` [titles] positives: by log(1 + positives), or by the share of candidates with fewer.
+    """Popularity by `counts` [titles] of positives: log(1 + count), or the share of candidates with fewer positives.
 
-    Unknown for a title without positives, which is new and no hidden gem. As the least popular of all it would be
-    raised by the dial long before titles with few positives.
+    Not known for a title without positives, which is new rather than a hidden gem: as the least popular title it would
+    be raised by the dial long before titles with few positives.
     """
     if scale == "log":
         values = np.log1p(counts.astype(np.float64))
     else:
         liked = np.sort(counts[candidates][counts[candidates] > 0])
-        # Of equal counts the middle rank.
-        places = np.searchsorted(liked, counts, "left") + np.searchsorted(liked, counts, "right")
-        values = places / (2 * max(len(liked), 1))
+        # Equal counts share the middle rank.
+        doubled_ranks = np.searchsorted(liked, counts, "left") + np.searchsorted(liked, counts, "right")
+        values = doubled_ranks / (2 * max(len(liked), 1))
     return standardise(np.where(counts > 0, values, np.nan), candidates)

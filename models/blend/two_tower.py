@@ -1,8 +1,8 @@
 """The trained model: title vectors and a query tower whose inner product is the score.
 
-Titles that somebody liked have what was learnt of them, turned towards what content says where few people did; all
-others, those announced today among them, get the same from content alone, by a ridge from the titles that were liked.
-The ridge is solved anew on today's catalogue, so that it follows metadata and encoders that changed since the training.
+Seen titles keep what training learnt, blended with a prediction from content where they have few positives. Unseen
+titles, those announced today among them, get all of it from content, by a ridge fitted on the seen titles. The ridge is
+fitted anew on today's catalogue, so that it follows metadata and encoders that changed since the training.
 """
 
 import json
@@ -31,16 +31,16 @@ from models.towers.networks import TwoTowerNetwork
 from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 
 SCHEMA_VERSION = 4
-_STORED_NAMES = {"cold_user_query": "nobody"}  # names of arrays in the file that are not those of fields
+_STORED_NAMES = {"cold_user_query": "nobody"}  # names in the file of fields that are called otherwise here
 _BATCH_USERS = 128
 
 
 @dataclass(frozen=True)
 class LearntTitles:
-    """What training learnt of the titles that somebody liked; row n of each is title `title_ids[n]`."""
+    """Learnt parameters of the titles with positives in training; row n of each array is title `title_ids[n]`."""
 
     title_ids: NDArray[np.int64]
-    counts: NDArray[np.int64]  # users who liked it in training
+    counts: NDArray[np.int64]  # positives of each in training
     vectors: Floats  # [titles, dims], the candidate side
     tower: Floats  # [titles, dim of the towers], the history side from here on; see QueryTables
     linear: Floats  # [titles, dims]
@@ -49,7 +49,7 @@ class LearntTitles:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is no array."""
+    """Parameters of the model that are not arrays."""
 
     history_length: int  # a longer history is cut to its newest titles
     content_blocks: Mapping[str, float]  # that vectors of new titles are made from, with their weights
@@ -59,14 +59,14 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A catalogue as the model sees it; rows in the catalogue's order."""
+    """Vectors and query tables of a whole catalogue, in its order."""
 
     vectors: Floats  # [titles, dims]
     tables: QueryTables
 
 
 class TwoTower:
-    """Loaded by `load` and measured as any other recommender by `bound_to`."""
+    """The trained model, as `load` reads it; `CatalogueModel` makes it a Recommender over one catalogue."""
 
     def __init__(self, titles: LearntTitles, query: QueryParameters, card: ModelCard) -> None:
         self._titles = titles
@@ -81,12 +81,12 @@ class TwoTower:
 
     @property
     def title_ids(self) -> NDArray[np.int64]:
-        """[titles] that it learnt of."""
+        """[titles]: ids of the titles that the model was trained on."""
         return self._titles.title_ids
 
     @property
     def history_length(self) -> int:
-        """The most titles of a history that a query is made of."""
+        """Largest number of titles of a history that a query is computed from."""
         return self.card.history_length
 
     def title_vectors(self, catalogue: Catalogue) -> Floats:
@@ -98,11 +98,11 @@ class TwoTower:
         return self._embed(catalogue).vectors
 
     def query_tower(self, catalogue: Catalogue) -> QueryModule:
-        """What makes queries of histories whose titles are rows of `catalogue`; raises as `title_vectors` does."""
+        """The query tower, for histories of rows of `catalogue`; raises as `title_vectors` does."""
         return QueryModule(self._embed(catalogue).tables, self._query)
 
     def country_ids(self, countries: Sequence[str | None]) -> NDArray[np.int64]:
-        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training never met."""
+        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training did not see."""
         ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
         return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
 
@@ -114,10 +114,10 @@ class TwoTower:
         )
 
     def give_towers_to(self, network: TwoTowerNetwork, title_ids: NDArray[np.int64]) -> None:
-        """Let the towers of `network`, whose rows are `title_ids` [titles], begin with what this model learnt.
+        """Initialise the towers of `network`, whose rows are `title_ids` [titles], with the weights of this model.
 
-        Titles that this model has not learnt, and countries that came since, begin as they are. Raises ModelError for
-        towers of another width.
+        Titles and countries that this model has not seen keep the weights they have. Raises ModelError for towers of
+        another width.
         """
         ids = network.titles.ids.numpy()
         if ids.shape[1] != self._titles.tower.shape[1]:
@@ -126,10 +126,9 @@ class TwoTower:
                 f" {self._titles.tower.shape[1]}; set model.dim, or training.warm_start to false"
             )
         order = np.argsort(self._titles.title_ids)
-        places = np.searchsorted(self._titles.title_ids[order], title_ids).clip(max=len(order) - 1)
-        own = order[places]
-        is_known = self._titles.title_ids[own] == title_ids
-        ids[1:][is_known] = self._titles.tower[own[is_known]]
+        rows = order[np.searchsorted(self._titles.title_ids[order], title_ids).clip(max=len(order) - 1)]
+        is_known = self._titles.title_ids[rows] == title_ids
+        ids[1:][is_known] = self._titles.tower[rows[is_known]]
         network.titles.ids.assign(ids)
         for name, learnt in self._query.tower.items():
             variable = getattr(network.query, name)
@@ -143,14 +142,14 @@ class TwoTower:
         return self._embedded[1]
 
     def learnt_vectors(self, catalogue: Catalogue) -> Floats:
-        """[titles, dim] in the catalogue's order, as training left them; zeros for titles that it knew nothing of."""
+        """[titles, dim] in the catalogue's order, as training left them; zeros for unseen titles."""
         return self._learnt(catalogue)[0][:, : self.dim]
 
     def _embed_anew(self, catalogue: Catalogue) -> Embedded:
-        own, cold = self._titles, self.card.cold
+        titles, cold = self._titles, self.card.cold
         every, counts = self._learnt(catalogue)
-        widths = np.cumsum([part.shape[1] for part in (own.vectors, own.tower, own.linear)])
-        parts = vectors, tower, linear, factors = np.split(every, widths, axis=1)  # which share its memory
+        widths = np.cumsum([part.shape[1] for part in (titles.vectors, titles.tower, titles.linear)])
+        parts = vectors, tower, linear, factors = np.split(every, widths, axis=1)  # views of `every`
         liked, missing = np.flatnonzero(counts), np.flatnonzero(counts == 0)
         if len(missing) or cold.prior_likes > 0:
             rows = features(_blocks(catalogue.content, self.card.content_blocks))
@@ -159,45 +158,45 @@ class TwoTower:
                 every[missing] = cold_ridge.predict_new(fitted, select(rows, missing))
                 vectors[missing] = cold_ridge.rescaled(vectors[missing], cold.scale, cold.length_power)
                 lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
-                tower[missing] /= np.maximum(lengths, 1e-12)  # as long as those of other titles
+                tower[missing] /= np.maximum(lengths, 1e-12)  # of length 1, as other titles'
             if cold.prior_likes > 0 and len(known) > 1:
-                said = cold_ridge.predict_liked(known, fitted, liked, rows)
-                for part, own_said in zip(parts, np.split(said, widths, axis=1), strict=True):
-                    part[liked] = cold_ridge.blend_with_prior(part[liked], own_said, counts[liked], cold.prior_likes)
+                predicted = cold_ridge.predict_liked(known, fitted, liked, rows)
+                for part, prior in zip(parts, np.split(predicted, widths, axis=1), strict=True):
+                    part[liked] = cold_ridge.blend_with_prior(part[liked], prior, counts[liked], cold.prior_likes)
         return Embedded(vectors, QueryTables(tower, linear, factors))
 
     def _learnt(self, catalogue: Catalogue) -> tuple[Floats, NDArray[np.int64]]:
-        """[titles, width of all parts] and [titles]: what training left, and the likes that it learnt that of."""
-        own = self._titles
-        places = catalogue.rows(own.title_ids)
-        here = places >= 0
-        if not here.any():
-            raise ModelError(f"the catalogue has none of the {len(places)} titles that the model was trained on")
-        learnt = np.hstack([own.vectors, own.tower, own.linear, own.factors])
+        """Learnt parameters [titles, width of all parts] and positives [titles] by catalogue row; 0 if unseen."""
+        titles = self._titles
+        rows = catalogue.rows(titles.title_ids)
+        is_present = rows >= 0
+        if not is_present.any():
+            raise ModelError(f"the catalogue has none of the {len(rows)} titles that the model was trained on")
+        learnt = np.hstack([titles.vectors, titles.tower, titles.linear, titles.factors])
         every = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
-        every[places[here]] = learnt[here]
+        every[rows[is_present]] = learnt[is_present]
         counts = np.zeros(len(catalogue), dtype=np.int64)
-        counts[places[here]] = own.counts[here]
+        counts[rows[is_present]] = titles.counts[is_present]
         return every, counts
 
     def recommend_learnt(self, title_ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """[batch, count]: ids of learnt titles for histories of `title_ids` [batch, length], of which -1 is padding.
 
-        Titles of the history are left out; where too few remain, -1 stands. Without a catalogue content has no say: all
-        titles are as they were learnt.
+        Titles of the history are left out; lists with fewer titles left end in -1. No catalogue is needed: vectors are
+        as training left them, without the ridge from content.
         """
-        own = self._titles
-        order = np.argsort(own.title_ids)
-        places = np.searchsorted(own.title_ids[order], title_ids).clip(max=len(order) - 1)
-        rows = np.where(own.title_ids[order[places]] == title_ids, order[places] + 1, 0)
+        titles = self._titles
+        order = np.argsort(titles.title_ids)
+        nearest = order[np.searchsorted(titles.title_ids[order], title_ids).clip(max=len(order) - 1)]
+        rows = np.where(titles.title_ids[nearest] == title_ids, nearest + 1, 0)
         likes = (rows > 0).astype(np.float32)
-        query = QueryModule(QueryTables(own.tower, own.linear, own.factors), self._query)
-        asked = query(rows, likes, np.zeros_like(likes), np.zeros(len(rows), dtype=np.int64)).numpy()
-        scores = asked @ own.vectors.T
-        users, places = np.nonzero(rows)
-        scores[users, rows[users, places] - 1] = -np.inf
-        found = top_titles(scores, count)
-        return np.where(found == NO_TITLE, -1, own.title_ids[found])
+        query = QueryModule(QueryTables(titles.tower, titles.linear, titles.factors), self._query)
+        queries = query(rows, likes, np.zeros_like(likes), np.zeros(len(rows), dtype=np.int64)).numpy()
+        scores = queries @ titles.vectors.T
+        users, columns = np.nonzero(rows)
+        scores[users, rows[users, columns] - 1] = -np.inf
+        lists = top_titles(scores, count)
+        return np.where(lists == NO_TITLE, -1, titles.title_ids[lists])
 
     def save(self, folder: Path) -> None:
         """Write `arrays.npz` and `model.json` into `folder`, which is made where it is missing."""
@@ -217,7 +216,7 @@ class TwoTower:
 
     @classmethod
     def load(cls, folder: Path) -> "TwoTower":
-        """What `save` wrote. Raises ModelError for a folder that holds no model, or one of another schema."""
+        """Read the model that `save` wrote. Raises ModelError for a folder without one, or with another schema."""
         try:
             content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
@@ -248,7 +247,7 @@ class CatalogueModel:
         raise ValueError("a registered model is trained by models.train, not here")
 
     def score(self, histories: sparse.csr_matrix) -> Scores:
-        """Of histories without ages or countries: titles of age 0, somewhere."""
+        """[users, titles] for histories without ages and countries: all titles of age 0, the country not known."""
         return self.score_padded(pad_newest_first(histories, None, None, self._model.history_length))
 
     def recommend_for(self, evaluation_set: EvaluationSet, count: int) -> Ids:
@@ -265,11 +264,11 @@ class CatalogueModel:
 
     def queries(self, histories: PaddedHistories) -> Floats:
         """[users, dims]."""
-        found = [
+        batches = [
             self._query(part.rows, part.weights, part.ages_days, part.countries).numpy()
             for part in histories.batches(_BATCH_USERS)
         ]
-        return np.concatenate(found) if found else np.empty((0, self._model.dim), dtype=np.float32)
+        return np.concatenate(batches) if batches else np.empty((0, self._model.dim), dtype=np.float32)
 
     def similar_titles(self, row: int, count: int) -> Ids:
         """By the cosine of vectors."""

@@ -20,7 +20,7 @@ from models.recommender import Scores
 
 Vectors = NDArray[np.float64]
 
-# Numbers that a batch of the fold-in may take: 32 MB, which stays near the processor.
+# Numbers in a batch of the fold-in: 32 MB, which fits the processor's cache.
 _MAX_NUMBERS = 2**22
 
 
@@ -29,7 +29,7 @@ class Als:
 
     A user's factors come from the history by fold-in, never from training, so users outside of training are served by
     the same path. A cold title has factors of zero and scores 0. A user without a known title in the history gets the
-    mean of the training users' factors, whose scores are close to popularity.
+    mean of the training users' factors, which scores nearly by popularity.
 
     The same seed gives the same factors, bit for bit, on any number of threads: each row is solved by itself, and BLAS
     is held to one thread, as `implicit` recommends.

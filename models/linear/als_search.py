@@ -17,7 +17,7 @@ _MAX_CHANGES = 2  # of parameters in one step of a climb
 
 @dataclass(frozen=True)
 class AlsParameters:
-    """What is searched: the arguments of `Als` by their names."""
+    """A point of the search: arguments of `Als`, by their names."""
 
     factors: int
     regularization: float
@@ -46,7 +46,7 @@ class AlsGrid:
     def point(self, number: int) -> AlsParameters:
         """One of the points, by its number below `count_points`."""
         shape = [len(values) for values in self._axes().values()]
-        factors, regularization, alpha, iterations = (int(place) for place in np.unravel_index(number, shape))
+        factors, regularization, alpha, iterations = (int(step) for step in np.unravel_index(number, shape))
         return AlsParameters(
             self.factors[factors], self.regularization[regularization], self.alpha[alpha], self.iterations[iterations]
         )
@@ -67,8 +67,8 @@ class AlsGrid:
 
     def _next_values(self, parameters: AlsParameters, name: str) -> list[float]:
         values = self._axes()[name]
-        place = list(values).index(getattr(parameters, name))
-        return [values[next_place] for next_place in (place - 1, place + 1) if 0 <= next_place < len(values)]
+        step = list(values).index(getattr(parameters, name))
+        return [values[neighbour] for neighbour in (step - 1, step + 1) if 0 <= neighbour < len(values)]
 
     def _axes(self) -> dict[str, Sequence[float]]:
         return {axis.name: getattr(self, axis.name) for axis in fields(self)}
@@ -95,12 +95,12 @@ def search_als(
     First `count_random` points drawn without replacement. Then from each of the `count_climbs` best of them, best
     first, all neighbours on the grid are tried and the climb goes on from the best one, while that is an improvement;
     where no single step is one, steps of two parameters at once are tried, since regularisation and alpha must grow
-    together. Ends early at `max_trials`. The same seed tries the same points, given an objective that answers the same.
-    Random points cover what matters of a grid sooner than its order would: Bergstra and Bengio 2012, Random search for
-    hyper-parameter optimization.
+    together. Ends early at `max_trials`. The same seed tries the same points, given an objective that returns the same
+    values. Random points cover the parameters that matter sooner than the grid's order would: Bergstra and Bengio 2012,
+    Random search for hyper-parameter optimization.
 
-    `objective` trains and measures, on validation data that training did not see. Raises ValueError where it gives
-    something else than a finite number, and for less than one random point or trial.
+    `objective` trains and measures, on validation data that training did not see. Raises ValueError where it returns
+    anything but a finite number, and for less than one random point or trial.
     """
     if count_random < 1 or max_trials < 1:
         raise ValueError(f"expected count_random and max_trials of 1 or more, found {count_random} and {max_trials}")

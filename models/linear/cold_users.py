@@ -1,4 +1,4 @@
-"""Scores of users whose history has no title that the model knows."""
+"""Scores of users without a known title in the history."""
 
 import numpy as np
 from scipy import sparse

@@ -1,6 +1,6 @@
 """Content as features on one scale, kernels between titles, and kernel ridge regression on them.
 
-Memory: what is kept of n titles is their blocks in float64, sparse ones staying sparse. A ridge on m titles makes one
+Memory: of n titles their blocks are kept in float64, sparse ones as sparse matrices. A ridge on m titles makes one
 dense matrix [m, m] in float64, 8 m² bytes (0.8 GB for 10,000 titles), perhaps a copy of it while it solves, and keeps m
 times the targets' width.
 """
@@ -21,9 +21,9 @@ _BATCH_ROWS = 1024  # of a product at a time: that of sparse rows is nearly dens
 
 @dataclass(frozen=True)
 class _FeatureBlock:
-    """Rows of `values` less `presence` times `mean`, which is 0 for a dense block, centred at once.
+    """Rows of one block: `values` less `presence` times `mean`. Dense values are centred already, so their mean is 0.
 
-    Of a sparse block the difference is never computed, since it would be dense.
+    The difference is never computed for sparse values, since it would be dense.
     """
 
     values: Any  # [rows, width], an array or a csr_matrix: SciPy has no types
@@ -57,36 +57,38 @@ def features(content: Content) -> Features:
 
 def select(rows: Features, positions: Ids) -> Features:
     """The rows at `positions`, in their order."""
-    blocks = (replace(own, values=own.values[positions], presence=own.presence[positions]) for own in rows.blocks)
+    blocks = (
+        replace(block, values=block.values[positions], presence=block.presence[positions]) for block in rows.blocks
+    )
     return Features(tuple(blocks), len(positions))
 
 
 def combine(weights: sparse.csr_matrix, rows: Features) -> Features:
     """Sums of rows: `weights` [sums, rows] times the features."""
-    blocks = (replace(own, values=weights @ own.values, presence=weights @ own.presence) for own in rows.blocks)
+    blocks = (replace(block, values=weights @ block.values, presence=weights @ block.presence) for block in rows.blocks)
     return Features(tuple(blocks), weights.shape[0])
 
 
 def inner_products(left: Features, right: Features) -> Doubles:
     """[left rows, right rows] of two parts of the same features."""
-    found = np.zeros((left.count, right.count))
+    products = np.zeros((left.count, right.count))
     for a, b in zip(left.blocks, right.blocks, strict=True):
         of_mean = b.values @ b.mean - (b.mean @ b.mean) * b.presence
         for batch in _batches(left.count):
             values, presence = a.values[batch], a.presence[batch]
-            found[batch] += _dense(values @ b.values.T)
+            products[batch] += _dense(values @ b.values.T)
             if sparse.issparse(values):  # (A - p mᵀ)(B - q mᵀ)ᵀ = A Bᵀ - (A m) qᵀ - p (B m - |m|² q)ᵀ
-                found[batch] -= np.outer(values @ a.mean, b.presence) + np.outer(presence, of_mean)
-    return found
+                products[batch] -= np.outer(values @ a.mean, b.presence) + np.outer(presence, of_mean)
+    return products
 
 
 def squared_lengths(rows: Features) -> Doubles:
     """[rows]: the inner product of each row with itself."""
-    found = np.zeros(rows.count)
-    for own in rows.blocks:
-        found += _row_sums_of_squares(own.values) - 2 * own.presence * (own.values @ own.mean)
-        found += own.presence**2 * (own.mean @ own.mean)
-    return np.maximum(found, 0)  # rounding may take what should be 0 below it
+    squares = np.zeros(rows.count)
+    for block in rows.blocks:
+        squares += _row_sums_of_squares(block.values) - 2 * block.presence * (block.values @ block.mean)
+        squares += block.presence**2 * (block.mean @ block.mean)
+    return np.maximum(squares, 0)  # rounding may take what should be 0 below it
 
 
 def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Doubles:
@@ -98,39 +100,39 @@ def gaussian_kernel(left: Features, right: Features, length_scale: float) -> Dou
 def additive_kernel(left: Features, right: Features, length_scale: float, alone_share: float) -> Doubles:
     """[left rows, right rows]: the Gaussian kernel, with a share of it from each block by itself.
 
-    Titles must be alike in all blocks to be alike by the Gaussian kernel, a product over blocks; in the sum it is
-    enough to be alike in one, as a sequel is by its plot, whoever made it. The sum is `alone_share` of the whole, and
-    a block counts in it as it does in rows, being scaled as if there were no other. Source: Duvenaud, Nickisch and
-    Rasmussen 2011, Additive Gaussian processes.
+    Titles must be alike in all blocks to be alike by the Gaussian kernel, a product over blocks; in the sum over
+    blocks one is enough, such as the plot of a sequel. The sum is `alone_share` of the whole, and a block counts in it
+    as it does in rows, scaled as if there were no other. Source: Duvenaud, Nickisch and Rasmussen 2011, Additive
+    Gaussian processes.
     """
     if not alone_share:
         return gaussian_kernel(left, right, length_scale)
-    found = np.empty((left.count, right.count))
+    kernel = np.empty((left.count, right.count))
     for batch in _batches(left.count):
-        own = select(left, np.arange(left.count)[batch])
-        summed, alone = np.zeros((own.count, right.count)), np.zeros((own.count, right.count))
-        for a, b in zip(own.blocks, right.blocks, strict=True):
+        part = select(left, np.arange(left.count)[batch])
+        summed, alone = np.zeros((part.count, right.count)), np.zeros((part.count, right.count))
+        for a, b in zip(part.blocks, right.blocks, strict=True):
             if a.share > 0:
-                logarithms = _log_kernel(Features((a,), own.count), Features((b,), right.count), length_scale)
+                logarithms = _log_kernel(Features((a,), part.count), Features((b,), right.count), length_scale)
                 summed += logarithms
                 alone += a.share * np.exp(logarithms / a.share)
-        found[batch] = (1 - alone_share) * np.exp(summed) + alone_share * alone
-    return found
+        kernel[batch] = (1 - alone_share) * np.exp(summed) + alone_share * alone
+    return kernel
 
 
 def _log_kernel(left: Features, right: Features, length_scale: float) -> Doubles:
     # In place: the matrix of all pairs is what takes memory.
-    found = inner_products(left, right)
-    found -= 0.5 * squared_lengths(left)[:, None]
-    found -= 0.5 * squared_lengths(right)
-    np.minimum(found, 0, out=found)
-    found /= length_scale**2
-    return found
+    logarithms = inner_products(left, right)
+    logarithms -= 0.5 * squared_lengths(left)[:, None]
+    logarithms -= 0.5 * squared_lengths(right)
+    np.minimum(logarithms, 0, out=logarithms)
+    logarithms /= length_scale**2
+    return logarithms
 
 
 @dataclass(frozen=True)
 class KernelRidge:
-    """What kernel ridge regression learnt: predictions are `mean` plus kernel times coefficients."""
+    """A fitted kernel ridge regression: predictions are `mean` plus kernel times coefficients."""
 
     known: Features
     length_scale: float
@@ -139,13 +141,13 @@ class KernelRidge:
     alone_share: float = 0.0  # of `additive_kernel`
 
     def predict(self, rows: Features) -> Doubles:
-        """[rows, width]: of rows like nothing known, near the mean of what is known."""
-        found = np.empty((rows.count, len(self.mean)))
+        """[rows, width]: predictions, which are near `mean` for a row that is like no known one."""
+        predicted = np.empty((rows.count, len(self.mean)))
         for batch in _batches(rows.count):
-            own = select(rows, np.arange(rows.count)[batch])
-            kernel = additive_kernel(own, self.known, self.length_scale, self.alone_share)
-            found[batch] = self.mean + kernel @ self.coefficients
-        return found
+            part = select(rows, np.arange(rows.count)[batch])
+            kernel = additive_kernel(part, self.known, self.length_scale, self.alone_share)
+            predicted[batch] = self.mean + kernel @ self.coefficients
+        return predicted
 
 
 def fit_kernel_ridge(
@@ -166,7 +168,7 @@ def fit_kernel_ridge(
 def noise_of_counts(counts: Ids, noise: float, power: float) -> Doubles:
     """[titles]: `noise` · (count / mean count)^-power of titles that `counts` users liked, all of them above 0.
 
-    What few users liked is known less well, so it is followed less closely; power 0 makes no difference.
+    Targets learnt from few positives are less certain, so they are fitted less closely; power 0 treats all alike.
     """
     return noise * (counts / counts.mean()) ** -power
 
@@ -177,7 +179,7 @@ def _centred_and_scaled(block: Block, present: NDArray[np.bool_], length: float)
     values = sparse.csr_matrix(block, dtype=np.float64) if sparse.issparse(block) else np.asarray(block, np.float64)
     mean = np.asarray(presence @ values).ravel() / count
     if not sparse.issparse(values):
-        # It is no larger for it, and a mean far from 0 would cancel digits if it were taken off products later.
+        # Takes no more memory; a mean far from 0 would cancel digits if it were taken off products later.
         values, mean = values - presence[:, None] * mean, np.zeros_like(mean)
     squares = _row_sums_of_squares(values).sum() / count - mean @ mean
     # Rounding leaves a trace of what all titles have alike; scaled up it would drown everything else.

@@ -30,8 +30,8 @@ class LeaveOneOut:
     def left_out(self) -> Doubles:
         """[titles, width]: `predict` of the known titles by all their content, without a kernel of them.
 
-        With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 there,
-        and the mean without the title. Two titles at least.
+        With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 of
+        the source of `predict`, with the mean of the other titles. Two titles at least.
         """
         apart = (self.targets - self.mean) / (len(self.targets) - 1)
         moved = self.inverse.sum(axis=1)[:, None] * apart
@@ -39,9 +39,9 @@ class LeaveOneOut:
 
     def of_others(self) -> Doubles:
         """[titles, titles], 0 on the diagonal: column n is how much of each other title's target is in `left_out` n."""
-        found = -self.inverse / np.diag(self.inverse)
-        np.fill_diagonal(found, 0)
-        return found
+        shares = -self.inverse / np.diag(self.inverse)
+        np.fill_diagonal(shares, 0)
+        return shares
 
     def predict(self, rows: Features) -> Doubles:
         """[titles, width]: row n is title n predicted from all others, by the content that row n of `rows` has.
@@ -55,10 +55,10 @@ class LeaveOneOut:
         sums, diagonal = self.inverse.sum(axis=1), np.diag(self.inverse)
         kernel = additive_kernel(rows, self.known, self.length_scale, self.alone_share)
         np.fill_diagonal(kernel, 0)
-        own = np.einsum("nm,nm->n", kernel, self.inverse) / diagonal  # k c / C_nn
+        left_out = np.einsum("nm,nm->n", kernel, self.inverse) / diagonal  # k c / C_nn
         moved = (mean - self.targets) / (len(self.targets) - 1)  # the mean of the others less that of all
-        found = mean + kernel @ coefficients - own[:, None] * coefficients
-        return found + moved * (1 - kernel @ sums + own * sums)[:, None]
+        predicted = mean + kernel @ coefficients - left_out[:, None] * coefficients
+        return predicted + moved * (1 - kernel @ sums + left_out * sums)[:, None]
 
     @cached_property
     def mean(self) -> Doubles:

@@ -1,4 +1,4 @@
-"""The part of the model that is linear in likes: EASE, and a kernel ridge on content.
+"""The part of the model that is linear in likes: EASE and a kernel ridge on content.
 
 Each is a matrix of weights [titles, titles]: row i is what a like of title i adds to the scores of others. Content's
 are the weights by which a kernel ridge predicts each title from all others. EASE knows which titles the same users
@@ -17,7 +17,7 @@ from models.linear.cold_ridge import ColdRidge
 from models.linear.content_kernel import Features, noise_of_counts
 from models.linear.leave_one_out import fit_leave_one_out
 
-# A like of a popular title tells little about a user. Values from .25 to .75 are equally good.
+# A like of a popular title tells little about a user.
 _POPULARITY_POWER = 0.5
 _LEAST = 1e-12  # of a deviation that is divided by
 
@@ -32,8 +32,8 @@ def content_weights(rows: Features, counts: NDArray[np.int64], ridge: ColdRidge)
     noise = noise_of_counts(counts, ridge.noise, ridge.noise_power)
     nothing = np.empty((len(counts), 0))
     # Without the additive kernel's share of single blocks, which helps new titles and costs warm ones.
-    found = fit_leave_one_out(rows, nothing, noise, ridge.length_scale).of_others()
-    return np.asarray(found * (counts / counts.mean())[:, None] ** -_POPULARITY_POWER, dtype=np.float32)
+    weights = fit_leave_one_out(rows, nothing, noise, ridge.length_scale).of_others()
+    return np.asarray(weights * (counts / counts.mean())[:, None] ** -_POPULARITY_POWER, dtype=np.float32)
 
 
 def linear_part(histories: sparse.csr_matrix, weighted: Sequence[tuple[Floats, float]]) -> Part:
