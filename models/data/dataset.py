@@ -25,7 +25,7 @@ Rows = dict[str, NDArray[Any]]  # by column: [rows], or [rows, length] of a list
 
 _GROUPS_AHEAD = 4  # row groups that a reader thread may have ready at least
 _BATCHES_AHEAD = 4
-_ROWS_AT_ONCE = 8192  # that go from Python to TensorFlow: each time takes it a millisecond, whatever comes
+_ROWS_AT_ONCE = 8192  # handed from Python to TensorFlow at a time: each time costs a millisecond, for any number
 
 _TENSOR_TYPES = {
     pa.bool_(): tf.bool,
@@ -65,7 +65,7 @@ class BatchReader:
     columns: Sequence[str]
     batch_size: int
     shuffle: Shuffle | None  # None keeps the order of the files
-    drop_remainder: bool = False  # the rows left that fill no batch; without them every shape is static
+    drop_remainder: bool = False  # drops the last rows, which fill no batch, so that every shape is static
     cur_shard: int = 0
     shard_count: int = 1
     reader_threads: int = 2
@@ -105,7 +105,7 @@ class BatchReader:
         several = max(_ROWS_AT_ONCE // self.batch_size, 1)
         rows = tf.data.Dataset.from_generator(lambda: self._batches(epoch, several), output_signature=self._signature())
         batches = rows.rebatch(self.batch_size, drop_remainder=self.drop_remainder)
-        # Says how long an epoch is, and fails should it turn out otherwise.
+        # Declares the length of an epoch, and fails where it is another.
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.count_batches))
         return counted.with_options(options).prefetch(_BATCHES_AHEAD)
 
@@ -120,7 +120,7 @@ class BatchReader:
                 yield batch
 
     def _batches(self, epoch: int, several: int) -> Iterator[Rows]:
-        """The rows of so many batches at a time, in the order of batches; at the end those that are left."""
+        """Rows of `several` batches at a time, in the order of batches; the last time of those that are left."""
         if self.shuffle is None:
             batches = _in_order(self._row_groups(None), self.batch_size)
         else:
@@ -162,7 +162,7 @@ class BatchReader:
             workers_count=self.reader_threads,
             # The queue has two entries for a row group: its rows, and that it is done.
             results_queue_size=2 * self._groups_ahead(),
-            # Arrays are made by the reader's threads, while the one that asks for batches has other work.
+            # Makes arrays in the reader's threads, beside the thread that takes the batches.
             convert_early_to_numpy=True,
         )
 
@@ -177,7 +177,7 @@ class BatchReader:
         return sum(self.files.row_groups[shard :: self.shard_count])
 
     def _signature(self) -> dict[str, tf.TensorSpec]:
-        """Of any number of rows."""
+        """Specs of the columns, for any number of rows."""
         signature = {}
         for field in self.files.schema_of(self.columns):
             is_list = pa.types.is_list(field.type)
@@ -191,7 +191,7 @@ class BatchReader:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Raise a feed's LakeError or ModelError as itself: tf.data makes a text of it, in an error of its own."""
+    """Raise a reader's LakeError or ModelError as itself: tf.data raises an OpError with its text instead."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -202,7 +202,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def _list_length(files: DeltaFiles, column: str) -> int:
-    """The one length that a column's lists have, as the footers tell it: values by rows."""
+    """Length of a column's lists, which all must share: values by rows, from the footers."""
     lengths = set()
     for footer in files.footers.values():
         leaves = [footer.schema.column(leaf).path.split(".")[0] for leaf in range(footer.num_columns)]

@@ -1,9 +1,9 @@
 """Petastorm 0.13.1's batch reader on today's pyarrow and numpy.
 
-Petastorm is dormant and written for pyarrow 14 and numpy 1. Below are stand-ins for what it uses of theirs that is
-gone, and for what a seeded pass over all rows can't be built on: how it hands out row groups, ends its threads and
-makes arrays. They are put into Petastorm's own modules, where nothing else sees them, and raise ModelError for what
-they don't stand in for.
+Petastorm is dormant and written for pyarrow 14 and numpy 1. This module has stand-ins for what it uses of theirs
+that is gone, and for three parts of Petastorm that a seeded pass over all rows can't rely on: how it hands out row
+groups, ends its threads and makes arrays. They are put into Petastorm's own modules, where nothing else sees them, and
+raise ModelError for uses that they don't cover.
 
 `make_batch_reader` is Petastorm's own; it takes a list of paths and, as `filesystem`, ParquetFiles.
 """
@@ -115,7 +115,7 @@ def _process_pool(*_args: Any, **_options: Any) -> NoReturn:
 
 
 def _ventilator(ventilate: Callable[..., None], items: list[Any], iterations: int | None, **options: Any) -> Any:
-    """Petastorm's, but it hands out all row groups before the first is asked for, not from a thread of its own.
+    """Petastorm's ventilator, which hands out all row groups before the first is read, without a thread of its own.
 
     That thread races with the end of the pass: row groups are lost when a pool looks between two of them, the dummy
     pool waits for ever, and with several workers the order is left to chance. Memory stays bounded by the queue of
@@ -130,7 +130,7 @@ def _ventilator(ventilate: Callable[..., None], items: list[Any], iterations: in
 
 
 def _join(pool: Any) -> None:
-    """Wait for the threads of a stopped pool, and make room for one that waits to report a failure meanwhile."""
+    """Wait for the threads of a stopped pool; empty its queues, so that a thread can report a failure and end."""
     while any(worker.is_alive() for worker in pool._workers):
         for results in pool._results_queues:
             with suppress(queue.Empty):
@@ -140,7 +140,7 @@ def _join(pool: Any) -> None:
 def _to_numpy(table: pa.Table, _schema: Any) -> dict[str, NDArray[Any]]:
     """Columns as arrays, a list column as [rows, length], strings as bytes: as TensorFlow takes them.
 
-    Petastorm's makes an object of each list and 'None' of a null string. This is twice as fast and refuses nulls.
+    Petastorm's makes an object of each list and 'None' of a null string. This is faster and refuses nulls.
     """
     return {name: _column_to_numpy(name, table.column(name).combine_chunks()) for name in table.column_names}
 
@@ -173,7 +173,7 @@ def _install() -> None:
     reader.ProcessPool = _process_pool
     reader.ConcurrentVentilator = _ventilator
     thread_pool.ThreadPool.join = _join
-    # What a worker raises is raised again where the reader is read: the pool need not print it too.
+    # A worker's error is raised again where the reader is read, so the pool need not print it too.
     thread_pool.sys = SimpleNamespace(stderr=io.StringIO())
     # A worker opens each file once for itself, which nothing reads, and once more by _Piece.
     arrow_reader_worker.ParquetFile = pq.ParquetFile.close

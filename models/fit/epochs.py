@@ -28,7 +28,7 @@ class EpochResult:
 
 
 def use_precision(options: Training) -> None:
-    """bfloat16 for the towers' products where that is asked for, or there is a GPU; variables stay float32.
+    """Use bfloat16 for the towers' products where the settings or a GPU call for it; variables stay float32.
 
     Not float16: its losses would have to be scaled, which the training step of TFRS does not do.
     """
@@ -57,13 +57,13 @@ def fit(
     on_epoch: Callable[[EpochResult], None],
     steps: int | None = None,
 ) -> list[EpochResult]:
-    """Train to the last epoch, or till `validate` has not risen for `patience_epochs`; the best weights stay.
+    """Train to the last epoch, or until `validate` has not risen for `patience_epochs`; the best weights stay.
 
-    After every epoch a checkpoint is written to `folder`; a run that finds one there goes on after it, and since what
-    an epoch draws goes by its number, it ends as it would have without the break. `steps` of an epoch are needed where
-    `epoch_data` does not say how long it is. Raises ModelError for a loss that is no finite number.
+    After every epoch a checkpoint is written to `folder`; a run that finds one there goes on after it. An epoch's
+    random draws depend on its number alone, so such a run ends as one without a break. `steps` of an epoch are needed
+    where the length of `epoch_data` is not known. Raises ModelError for a loss that is no finite number.
 
-    Of several workers the chief validates and keeps checkpoints; all go on from its.
+    Of several workers the chief validates and keeps checkpoints; all resume from those.
     """
     runs_on = network.distribute_strategy
     is_chief = runs_on.extended.should_checkpoint
@@ -72,10 +72,10 @@ def fit(
     best_epoch = tf.Variable(0, dtype=tf.int64)
     network.optimizer.build(network.trainable_variables)
     state = tf.train.Checkpoint(network=network, done=done, best=best, best_epoch=best_epoch)
-    if found := tf.train.latest_checkpoint(str(folder / "latest")):
-        state.restore(found).assert_existing_objects_matched()
+    if checkpoint := tf.train.latest_checkpoint(str(folder / "latest")):
+        state.restore(checkpoint).assert_existing_objects_matched()
         log.info("training goes on after epoch %d, from %s", int(done), folder)
-    # Workers must write together, so the others write what nobody reads.
+    # All workers must write together; the others' checkpoints are deleted at the end.
     kept = folder if is_chief else Path(tempfile.mkdtemp(prefix="marquee-worker-"))
     latest = tf.train.CheckpointManager(state, str(kept / "latest"), max_to_keep=1)
     at_best = tf.train.CheckpointManager(tf.train.Checkpoint(network=network), str(kept / "best"), max_to_keep=1)

@@ -23,7 +23,7 @@ from models.evaluation.evaluation_set import EvaluationSet
 
 @dataclass(frozen=True)
 class Inputs:
-    """Data of a training. The model's rows are the `warm` titles, those with positives."""
+    """Data of a training. The model's rows are the `warm` titles, which have positives."""
 
     snapshot: LakeSnapshot
     catalogue: Catalogue

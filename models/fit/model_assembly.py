@@ -26,7 +26,7 @@ from models.towers.query_module import QueryParameters
 
 log = logging.getLogger("marquee")
 
-_MAX_SAMPLED_USERS = 10_000  # whose scores decide which directions are kept
+_MAX_SAMPLED_USERS = 10_000  # users of the sample that decides which directions are kept
 
 
 def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> TwoTower:
@@ -46,7 +46,7 @@ def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> Tw
         linear=combined.projections.get("linear", np.zeros_like(combined.vectors)),
         factors=_float32(als.title_vectors) if als else np.empty((len(tower_vectors), 0), dtype=np.float32),
     )
-    # As long as other users' queries, so that the dial turns cold users' lists as far.
+    # As long as the mean query, so that the popularity dial changes cold users' lists as much.
     cold_user_query = float(np.linalg.norm(combined.queries(parts), axis=1).mean()) * combined.cold_user_query
     query = QueryParameters(
         tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},

@@ -1,4 +1,4 @@
-"""The network that the settings ask for, not trained yet."""
+"""The untrained network that the settings describe."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from lake.vocabulary_ids import FIRST_ID
 from models.fit.inputs import Inputs
 from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
 
-# user_softmax: the least and most of a history that is dropped and predicted, and the power of the number of targets
-# that a user counts as.
+# user_softmax: the least and largest share of a history that is dropped and predicted; a user's weight is the number of
+# targets to this power.
 DROPPED_SHARE = (0.1, 0.6)
 TARGET_POWER = 0.5
 
@@ -21,7 +21,7 @@ def loss_for(settings: Settings, count_titles: int) -> str:
 
 
 def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwork:
-    """One row per warm title."""
+    """The untrained network, with one row per warm title."""
     model, training = settings.model, settings.training
     options = NetworkOptions(
         dim=model.dim,

@@ -15,7 +15,7 @@ EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "sampling_probability")
 
 
 class InputMaker:
-    """Turns a reader's batches into the networks' inputs. Titles the model has no row of are padding."""
+    """Turns a reader's batches into the networks' inputs. Titles without a row in the model become padding."""
 
     def __init__(self, title_ids: NDArray[np.int64], countries: Sequence[str]) -> None:
         """`title_ids` [titles] in the order of the model's rows; `countries` have ids from FIRST_ID on."""
@@ -32,16 +32,16 @@ class InputMaker:
 
     def inputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """A batch of either network's inputs."""
-        found = {
+        tensors = {
             "rows": self.rows(batch["history_title_ids"]),
             "weights": batch["history_weights"],
             "ages_days": batch["history_ages_days"],
             "country": self._countries.lookup(batch["country"]),
         }
         if "title_id" in batch:
-            found["title_row"] = self.rows(batch["title_id"])
-            found["sampling_probability"] = batch["sampling_probability"]
-        return found
+            tensors["title_row"] = self.rows(batch["title_id"])
+            tensors["sampling_probability"] = batch["sampling_probability"]
+        return tensors
 
     def rows(self, title_ids: tf.Tensor) -> tf.Tensor:
         """int64, of the shape of `title_ids`; 0 where the model has no such title."""

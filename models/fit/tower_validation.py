@@ -20,9 +20,10 @@ _BATCH_USERS = 256
 
 
 class TowerValidation:
-    """NDCG@20 over the titles that the towers know, of at most `training.validation_users` users with such a positive.
+    """NDCG@20 over the titles that the towers know, of at most `training.validation_users` users.
 
-    Called after an epoch. Titles without positives in training have no embedding and are left out.
+    Called after an epoch. Titles without positives in training have no embedding and are left out, as are users
+    without another positive held back.
     """
 
     def __init__(
@@ -46,15 +47,15 @@ class TowerValidation:
             return 0.0
         scores = np.concatenate([self._network.scores(history).numpy()[:, 1:] for history in _batches(self._histories)])
         scores[self._met.nonzero()] = -np.inf
-        found = top_titles(scores, _MEASURED_AT)
-        return float(metrics.ndcg_at_k(found, self._relevant, _MEASURED_AT).mean())
+        lists = top_titles(scores, _MEASURED_AT)
+        return float(metrics.ndcg_at_k(lists, self._relevant, _MEASURED_AT).mean())
 
 
 def tower_queries(network: TwoTowerNetwork, histories: PaddedHistories) -> NDArray[np.float32]:
     """[users, dim of the towers]."""
     table = network.titles.table()
-    found = [tf.cast(network.query(history, table), tf.float32).numpy() for history in _batches(histories)]
-    return np.concatenate(found)
+    queries = [tf.cast(network.query(history, table), tf.float32).numpy() for history in _batches(histories)]
+    return np.concatenate(queries)
 
 
 def _batches(histories: PaddedHistories) -> Iterator[HistoryTensors]:

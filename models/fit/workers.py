@@ -15,12 +15,12 @@ from models.data.dataset import BatchReader
 from models.errors import ModelError
 from models.towers.legacy_keras import tf
 
-# What a reader's batches are made into.
+# Makes the dataset of an epoch from a reader and the epoch's number.
 Mapped = Callable[[BatchReader, int], tf.data.Dataset]
 
 
 def strategy(options: Training) -> tf.distribute.Strategy:
-    """All GPUs of this machine where there are any, or what the settings say. Must come before TensorFlow runs.
+    """The strategy that the settings name; by default all GPUs of this machine. Must come before TensorFlow runs.
 
     Raises ModelError for workers without a cluster.
     """
@@ -34,7 +34,7 @@ def strategy(options: Training) -> tf.distribute.Strategy:
 
 
 def is_chief(options: Training) -> bool:
-    """Whether this process is the one that keeps what a training comes to."""
+    """True in the process that validates, writes checkpoints and registers the model."""
     if options.strategy != "multi_worker":
         return True
     cluster = _cluster()
@@ -74,15 +74,15 @@ class SharedReader:
 
     @property
     def steps(self) -> int:
-        """Of an epoch: as many as every worker has a batch for."""
+        """Steps of an epoch: as many as every worker has batches for."""
         if not self._workers:
             return self.reader.count_batches
-        per_step = self.strategy.num_replicas_in_sync // self._workers  # each replica takes a batch of its own
+        per_step = self.strategy.num_replicas_in_sync // self._workers  # each replica takes one batch
         return self._shard(0).count_common_batches // per_step
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """For Keras' fit: what workers share out does not say how long it is."""
+        """Steps for Keras' fit, which can't tell the length of a distributed dataset; None without a cluster."""
         return self.steps if self._workers else None
 
     def dataset(self, epoch: int) -> Any:
@@ -114,7 +114,7 @@ def _count_workers(own: tf.distribute.Strategy) -> int:
 
 @contextmanager
 def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
-    """Raise ModelError where another worker does not answer any more."""
+    """Raise ModelError where another worker no longer responds."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
@@ -127,7 +127,7 @@ def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def agreed(own: tf.distribute.Strategy, figure: float) -> float:
-    """The chief's figure, on every worker: what they decide by it must be the same."""
+    """The chief's figure, on every worker, so that all of them decide alike."""
     if not _count_workers(own):
         return figure
     mine = figure if own.extended.should_checkpoint else 0.0
@@ -137,5 +137,5 @@ def agreed(own: tf.distribute.Strategy, figure: float) -> float:
 
 @tf.function
 def _summed(own: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
-    """Over all replicas of all workers."""
+    """The sum over all replicas of all workers."""
     return own.reduce(tf.distribute.ReduceOp.SUM, own.run(tf.identity, args=(value,)), axis=None)

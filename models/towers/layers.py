@@ -15,7 +15,7 @@ class HistoryTensors(NamedTuple):
 
     rows: tf.Tensor  # int64 [batch, length], 0 is padding
     weights: tf.Tensor  # float32 [batch, length], 1 is a like
-    ages_days: tf.Tensor  # float32 [batch, length], before the moment of asking
+    ages_days: tf.Tensor  # float32 [batch, length], before the query
     country: tf.Tensor  # int64 [batch], a vocabulary id, 0 where not known
 
 
@@ -45,8 +45,8 @@ class TitleTower(keras.layers.Layer):
 class QueryTower(keras.layers.Layer):
     """Histories to vectors of length 1: the titles' vectors pooled by attention, and an embedding of the country.
 
-    Attention to a title goes by its vector, weight and age. What it gives is the longer the more titles count, so that
-    a long history outweighs the cold-user bias (`everybody`, its name in stored models); an empty one leaves it alone.
+    Attention depends on a title's vector, weight and age. The pooled vector is the longer, the more titles count, so
+    that a long history outweighs the cold-user bias (`everybody`, its name in stored models); an empty one adds zeros.
     """
 
     def __init__(self, dim: int, count_countries: int) -> None:
@@ -69,7 +69,7 @@ class QueryTower(keras.layers.Layer):
         return query_vectors(history, table, self.weights_by_name())
 
     def weights_by_name(self) -> dict[str, tf.Tensor]:
-        """What `query_vectors` needs of it."""
+        """The weights that `query_vectors` takes, in the precision of the products."""
         named = {name: getattr(self, name) for name in QUERY_WEIGHTS}
         return {name: tf.cast(weight, self.compute_dtype) for name, weight in named.items()}
 
@@ -86,8 +86,8 @@ def query_vectors(
 ) -> tf.Tensor:
     """[batch, dim] of QueryTower, from its weights: what training, evaluation and serving all compute.
 
-    Titles of weight 0 or less say what somebody does not want, and are left out. `recency` [batch, length] is what
-    attention to each title is multiplied by; `by_title` is `attention_by_title`, where that is kept.
+    Titles of weight 0 or less, which the user did not like, are left out. `recency` [batch, length] multiplies the
+    attention to each title; `by_title` is the result of `attention_by_title`, where that is kept.
     """
     if by_title is None:
         by_title = attention_by_title(table, weights)
@@ -104,7 +104,7 @@ def query_vectors(
 
 
 def attention_by_title(table: tf.Tensor, weights: dict[str, tf.Tensor]) -> tf.Tensor:
-    """[titles + 1]: the part of attention's logits that goes by a title's vector, for all of `table` [titles + 1, dim].
+    """[titles + 1]: the part of attention's logits that depends on the vector, for all of `table` [titles + 1, dim].
 
     As much work as the catalogue is large: training does it in each step, serving once.
     """

@@ -1,6 +1,6 @@
 """The two towers with a loss: a softmax over the whole catalogue per user, or over sampled titles per example.
 
-The first is for catalogues of which every title can be scored in each step, the second for larger ones.
+The first is for catalogues small enough to score every title in each step, the second for larger ones.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from models.towers.layers import HistoryTensors, QueryTower, TitleTower, scatter
 from models.towers.legacy_keras import keras, tf, tfrs
 
 _NEVER = -1e9  # a logit
-# A table of so many titles is made anew in each step; of a larger one the rows that the step needs.
+# Below so many titles each step computes the whole table, else only the rows that it needs.
 _FEW_TITLES = 50_000
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What both networks are made of; `conf` says what each means."""
+    """Options of both networks; `conf` explains those that are settings."""
 
     dim: int
     count_titles: int
@@ -30,7 +30,7 @@ class NetworkOptions:
 
 
 class TwoTowerNetwork(tfrs.Model):
-    """Both towers and the temperature of their softmax; subclasses say what the loss is."""
+    """Both towers and the temperature of their softmax; subclasses define the loss."""
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class TwoTowerNetwork(tfrs.Model):
         self.query = QueryTower(options.dim, options.count_countries)
         self.titles.build()
         self.query.build()
-        # Through the logarithm: rounded otherwise, a training would not give the model that it gave before.
+        # By way of the logarithm: without its rounding a training would give another model than before.
         self._temperature = tf.exp(tf.constant(np.log(options.temperature), tf.float32))
         self._seed = options.seed
         weights = np.ones(options.count_titles, np.float32) if options.title_weights is None else options.title_weights
@@ -46,7 +46,7 @@ class TwoTowerNetwork(tfrs.Model):
         self._mean_loss = keras.metrics.Mean("mean_loss")
 
     def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """A step of TFRS, which tells the loss of this step alone: `epoch_loss` has that of all."""
+        """A step of TFRS, which returns the loss of this step alone; `epoch_loss` is the mean over steps."""
         measured = super().train_step(inputs)
         self._mean_loss.update_state(measured["loss"])
         return measured
@@ -56,7 +56,7 @@ class TwoTowerNetwork(tfrs.Model):
         return float(self._mean_loss.result())
 
     def scores(self, history: HistoryTensors) -> tf.Tensor:
-        """[batch, titles + 1]: query · title / temperature; of no use for row 0."""
+        """[batch, titles + 1]: query · title / temperature; column 0 is padding."""
         return self._logits(history, self.titles.table())
 
     def _logits(self, history: HistoryTensors, table: tf.Tensor) -> tf.Tensor:
@@ -64,14 +64,14 @@ class TwoTowerNetwork(tfrs.Model):
         return tf.cast(products, tf.float32) / self._temperature
 
     def draw(self, purpose: int) -> tf.Tensor:
-        """int32 [2]: a seed of this step, replica and purpose, the same whenever the same step is made again."""
+        """int32 [2]: a seed of this step, replica and purpose, the same when the step is repeated."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         step = tf.cast(self.optimizer.iterations, tf.int32)
         return tf.stack([self._seed + 1009 * purpose, step * 64 + tf.cast(replica, tf.int32)])
 
 
 class UserSoftmax(TwoTowerNetwork):
-    """For each user part of the history is dropped, and predicted from what is kept of it.
+    """A part of each user's history is dropped and predicted from the rest.
 
     The logits are query · title / temperature, the softmax is over all titles, less the user's kept ones. Source: Liang
     et al. 2018, Variational autoencoders for collaborative filtering, section 2, for the multinomial likelihood over a
@@ -95,14 +95,14 @@ class UserSoftmax(TwoTowerNetwork):
         self._positive_min_weight = positive_min_weight
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """The mean over users of the mean of -log p over their targets, both weighed; a scalar."""
+        """The mean over users of the mean of -log p over their targets, both weighted; a scalar."""
         history = HistoryTensors(inputs["rows"], inputs["weights"], inputs["ages_days"], inputs["country"])
         kept, is_target = self._split(history)
         table = self.titles.table()
         logits = self._logits(kept, table)
         liked = tf.cast(kept.weights >= self._positive_min_weight, tf.float32)
         is_kept = tf.minimum(scattered(kept.rows, liked, table.shape[0]), 1.0)
-        # Padding is no title: row 0 is out as well as what the history has.
+        # Row 0, padding, is left out as the history's titles are.
         logits += _NEVER * tf.maximum(is_kept, tf.one_hot([0], table.shape[0]))
         targets = tf.minimum(scattered(history.rows, is_target, table.shape[0]), 1.0) * (1 - is_kept)
         return _mean_over_users(logits, targets, self._title_weights, self._target_power)
@@ -124,8 +124,8 @@ class UserSoftmax(TwoTowerNetwork):
 
 def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, title_weights: tf.Tensor, target_power: float) -> tf.Tensor:
     counts = tf.reduce_sum(targets, axis=1)
-    weighed = targets * title_weights
-    losses = -tf.reduce_sum(weighed * tf.nn.log_softmax(logits), axis=1) / tf.maximum(counts, 1.0)
+    weighted = targets * title_weights
+    losses = -tf.reduce_sum(weighted * tf.nn.log_softmax(logits), axis=1) / tf.maximum(counts, 1.0)
     weights = tf.where(counts > 0, counts**target_power, 0.0)
     return tf.reduce_sum(weights * losses) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
@@ -133,7 +133,7 @@ def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, title_weights: tf.Te
 class SampledSoftmax(TwoTowerNetwork):
     """For each example the liked title against the batch's other titles and some drawn evenly from the catalogue.
 
-    Logits are corrected by the log of how often a title is met as a negative, so that the softmax is that over all
+    Logits are corrected by the log of how often a title comes as a negative, so that the softmax is that over all
     titles; a negative that is the example's own title, or in its history, is left out. Sources: Yi et al. 2019,
     Sampling-bias-corrected neural modeling, section 3; Yang et al. 2020, Mixed negative sampling, section 3.
     """
@@ -145,7 +145,7 @@ class SampledSoftmax(TwoTowerNetwork):
         uniform_negatives: int,
         correct_sampling: bool,
     ) -> None:
-        """`popularity` [titles] is each title's share of all positives: how often a drawn one is met in batches."""
+        """`popularity` [titles] is each title's share of all positives: how often a drawn one comes in batches."""
         super().__init__(options)
         self._count_titles = options.count_titles
         self._popularity = tf.constant(np.append(np.float32(0), popularity))
@@ -156,12 +156,12 @@ class SampledSoftmax(TwoTowerNetwork):
         self.task = tfrs.tasks.Retrieval(loss=loss, remove_accidental_hits=True)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """The mean over examples of -log p of the liked title, weighed; a scalar."""
-        own = inputs["title_row"]  # int64 [batch]
+        """The mean over examples of -log p of the liked title, weighted; a scalar."""
+        title_rows = inputs["title_row"]  # int64 [batch]
         drawn = tf.random.stateless_uniform(
-            [self._uniform_negatives], self.draw(3), 1, self._count_titles + 1, own.dtype
+            [self._uniform_negatives], self.draw(3), 1, self._count_titles + 1, title_rows.dtype
         )
-        candidates = tf.concat([own, drawn], axis=0)  # [batch + drawn]
+        candidates = tf.concat([title_rows, drawn], axis=0)  # [batch + drawn]
         table, rows, columns = self._local_table(inputs["rows"], candidates)
         history = HistoryTensors(rows, inputs["weights"], inputs["ages_days"], inputs["country"])
         query = tf.cast(self.query(history, table), tf.float32)
@@ -173,22 +173,22 @@ class SampledSoftmax(TwoTowerNetwork):
             score_mask=_may_stand_against(rows, columns, tf.shape(table)[0]),
             compute_metrics=False,
         )
-        return tf.reduce_mean(losses * tf.gather(self._title_weights, own))
+        return tf.reduce_mean(losses * tf.gather(self._title_weights, title_rows))
 
     def _local_table(self, rows: tf.Tensor, candidates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Vectors [titles here, dim], and where `rows` and `candidates` stand in them; padding stays row 0.
+        """Vectors [titles here, dim], and the rows of `rows` and `candidates` among them; padding stays row 0.
 
-        Of a large catalogue only what the batch names; a small one is one table whose shape never changes.
+        The table of a small catalogue is whole, so its shape never changes; of a large one only the batch's titles.
         """
         if self._count_titles < _FEW_TITLES:
             return self.titles.table(), rows, candidates
         named = tf.concat([tf.zeros([1], rows.dtype), tf.reshape(rows, [-1]), candidates], axis=0)
-        unique, places = tf.unique(named, out_idx=rows.dtype)
+        unique, table_rows = tf.unique(named, out_idx=rows.dtype)
         count = tf.size(rows)
         return (
             self.titles(unique),
-            tf.reshape(places[1 : 1 + count], tf.shape(rows)),
-            places[1 + count :],
+            tf.reshape(table_rows[1 : 1 + count], tf.shape(rows)),
+            table_rows[1 + count :],
         )
 
     def _met_as_candidate(self, inputs: Mapping[str, tf.Tensor], drawn: tf.Tensor) -> tf.Tensor:
@@ -200,13 +200,13 @@ class SampledSoftmax(TwoTowerNetwork):
 
 
 def _may_stand_against(rows: tf.Tensor, columns: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """bool [batch, candidates]: whether a candidate is not in the example's history; the example's own always may."""
+    """bool [batch, candidates]: False for candidates in the example's history, other than its own liked title."""
     batch, count = tf.shape(rows)[0], tf.shape(columns)[0]
-    # By place among the candidates, not by title: a matrix of all titles would be the most that a step computes.
-    last_place = tf.math.unsorted_segment_max(tf.range(count), columns, width)  # [titles + 1], below 0 for no candidate
-    places = tf.gather(last_place, rows)
-    flat = tf.where(places < 0, count, places) * batch + tf.range(batch)[:, None]
-    met = tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, (count + 1) * batch)
-    is_met = tf.gather(tf.reshape(met, [count + 1, batch]), tf.gather(last_place, columns)) > 0
-    is_own = tf.eye(batch, count, dtype=tf.bool)
-    return is_own | ~tf.transpose(is_met)
+    # By number of the candidate, not by title: a matrix of all titles would be the largest of the step.
+    last = tf.math.unsorted_segment_max(tf.range(count), columns, width)  # [titles + 1], below 0 for no candidate
+    numbers = tf.gather(last, rows)
+    flat = tf.where(numbers < 0, count, numbers) * batch + tf.range(batch)[:, None]
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(flat, tf.float32), flat, (count + 1) * batch)
+    is_in_history = tf.gather(tf.reshape(counts, [count + 1, batch]), tf.gather(last, columns)) > 0
+    is_liked = tf.eye(batch, count, dtype=tf.bool)
+    return is_liked | ~tf.transpose(is_in_history)

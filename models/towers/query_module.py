@@ -12,7 +12,7 @@ from models.towers.legacy_keras import tf
 
 @dataclass(frozen=True)
 class QueryTables:
-    """What titles of a history add to the query: row n is the n-th title of the catalogue."""
+    """Contributions of a history's titles to the query: row n is the n-th title of the catalogue."""
 
     tower: Floats  # [titles, dim of the towers]
     linear: Floats  # [titles, dims], of EASE and content: what a like adds; of no use where the part has no weight
@@ -64,7 +64,7 @@ class QueryModule(tf.Module):
         self._alpha = parameters.alpha
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
-        # The graph has them as constants; who computes it without TensorFlow reads them here.
+        # Constants in the graph; code that computes queries without TensorFlow reads them here.
         self.numbers = {name: fixed(np.array(number, dtype=np.float32)) for name, number in self._constants().items()}
 
     def _constants(self) -> dict[str, float]:
@@ -110,18 +110,18 @@ class QueryModule(tf.Module):
         return tf.where(is_known[:, None], queries, self._nobody)
 
     def _recency(self, history: HistoryTensors, liked: tf.Tensor) -> tf.Tensor:
-        """[batch, length]: what each title counts, by how many newer ones somebody likes; those of one age alike."""
-        places = tf.range(1, tf.shape(liked)[1] + 1)
-        last = tf.reduce_max(tf.where(history.rows > 0, places, 0), axis=1, keepdims=True)
-        ages = tf.where(places <= last, history.ages_days, np.inf)  # padding is no newest title
+        """[batch, length]: weight of each title by the number of newer likes; titles of one age have the same."""
+        columns = tf.range(1, tf.shape(liked)[1] + 1)
+        last = tf.reduce_max(tf.where(history.rows > 0, columns, 0), axis=1, keepdims=True)
+        ages = tf.where(columns <= last, history.ages_days, np.inf)  # padding is no newest title
         newer = tf.gather(tf.cumsum(liked, axis=1, exclusive=True), tf.searchsorted(ages, ages), batch_dims=1)
         return self._floor + (1 - self._floor) * tf.pow(2.0, -newer / self._half_life)
 
     def _folded_in(self, rows: tf.Tensor, liked: tf.Tensor) -> tf.Tensor:
-        """[batch, factors]: see `als.fold_in`, whose batched form this is; `liked` says what each like counts."""
+        """[batch, factors]: the batched form of `als.fold_in`; `liked` [batch, length] is the weight of each like."""
         factors = tf.gather(self._factor_table, rows)
-        own = factors * liked[:, :, None]
-        systems = self._system + (self._alpha - 1) * tf.matmul(factors, own, transpose_a=True)
-        sums = self._alpha * tf.reduce_sum(own, axis=1)
+        weighted = factors * liked[:, :, None]
+        systems = self._system + (self._alpha - 1) * tf.matmul(factors, weighted, transpose_a=True)
+        sums = self._alpha * tf.reduce_sum(weighted, axis=1)
         # Positive definite, whatever the history: the Gram matrix and its regularisation are.
         return tf.linalg.cholesky_solve(tf.linalg.cholesky(systems), sums[:, :, None])[:, :, 0]
