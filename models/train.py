@@ -1,14 +1,14 @@
 """Train the two towers on the lake and register the model as the challenger.
 
 Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
-versions; writes an MLflow run and a model version, to which `challenger` points then, and checkpoints in
+versions. Writes an MLflow run and a model version, to which the alias `challenger` then points, and checkpoints in
 training.checkpoints while it works.
 
-The same training is not done twice: where a version came of the same settings and data, `challenger` points to it.
-A training that was killed goes on after its last epoch when it is started again.
+The same training is not repeated: if a version was trained with the same settings and data, `challenger` points to it.
+A training that was killed resumes after its last epoch when it is started again.
 
-With training.strategy=multi_worker the same command is started on several machines, with TF_CONFIG telling each which
-worker of which cluster it is; they need the same lake, MLflow and training.checkpoints. The first one registers.
+With training.strategy=multi_worker the same command is started on several machines, and TF_CONFIG tells each its
+place in the cluster. They need the same lake, MLflow and training.checkpoints. The first one registers.
 """
 
 import json
@@ -49,7 +49,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     key = runs.training_key(settings, snapshot.versions, inputs.data_hash, champion.version if champion else None)
     known = registry.find_trained(settings, key)
     if known is not None:
-        log.info("version %d came of the same settings and data: nothing to train", known)
+        log.info("version %d was trained with the same settings and data: nothing to train", known)
         registry.point(settings, registry.CHALLENGER, known)
         return
     checkpoints = Path(settings.training.checkpoints) / key
@@ -65,11 +65,11 @@ def work(settings: Settings, arguments: Namespace) -> None:
         version = registry.register(settings, uri, run.info.run_id, snapshot.versions, key)
     registry.point(settings, registry.CHALLENGER, version)
     shutil.rmtree(checkpoints)
-    log.info("version %d came of run %s", version, run.info.run_id)
+    log.info("version %d is that of run %s", version, run.info.run_id)
 
 
 def _train(settings: Settings, inputs: Inputs, checkpoints: Path, champion: registry.Registered | None) -> str:
-    """Train, and log the model; its address."""
+    """Train, and log the model; returns its address."""
     warm_start = TwoTower.load(champion.folder) if champion else None
     results: list[EpochResult] = []
     with _progress(settings.training.epochs) as show:
@@ -93,7 +93,7 @@ def _unfinished_run(checkpoints: Path) -> str | None:
 
 @contextmanager
 def _progress(count_epochs: int) -> Iterator[Callable[[EpochResult], None]]:
-    """What shows each epoch: a bar for a person at a terminal, a plain line elsewhere."""
+    """Yields a function that shows an epoch's result: as a bar in a terminal, as a log line elsewhere."""
     if not sys.stderr.isatty():
         yield lambda result: log.info("epoch %d of %d: %s", result.epoch + 1, count_epochs, _told(result))
         return

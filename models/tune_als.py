@@ -1,4 +1,4 @@
-"""Search the parameters of ALS, the recommender being replaced, so that what is compared with is as good as it gets.
+"""Search the best parameters of ALS, the recommender being replaced, so that comparisons with it are fair.
 
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions;
 writes nothing: it prints every trial, and the best one as settings, for the baseline and for the model's own ALS.
@@ -58,31 +58,31 @@ def work(settings: Settings, arguments: Namespace) -> None:
         als = Als(point.factors, point.regularization, point.alpha, point.iterations, settings.seed)
         als.fit(train, Content({}, {}))
         lists = recommend(als, histories, _MEASURED_AT, catalogue.is_listed & warm)
-        found = float(metrics.ndcg_at_k(lists, relevant, _MEASURED_AT).mean())
-        log.info("%s: NDCG@%d %.4f", point, _MEASURED_AT, found)
-        return found
+        ndcg = float(metrics.ndcg_at_k(lists, relevant, _MEASURED_AT).mean())
+        log.info("%s: NDCG@%d %.4f", point, _MEASURED_AT, ndcg)
+        return ndcg
 
     trials = search_als(objective, GRID, arguments.random, arguments.climbs, arguments.max_trials, settings.seed)
     print(_as_settings(best_trial(trials), len(trials)))
 
 
 def hide(liked: sparse.csr_matrix, share: float, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """`liked` without a share of its entries, drawn evenly, and these."""
+    """Split `liked` at random into the entries that remain and a `share` of them that is hidden."""
     is_hidden = np.random.default_rng(seed).random(liked.nnz) < share
     rows = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr))
 
-    def of(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> sparse.csr_matrix:
+    def select_entries(chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> sparse.csr_matrix:
         entries = (liked.data[chosen], (rows[chosen], liked.indices[chosen]))
         return sparse.csr_matrix(entries, shape=liked.shape)
 
-    return of(~is_hidden), of(is_hidden)
+    return select_entries(~is_hidden), select_entries(is_hidden)
 
 
 def _as_settings(best: Trial, count: int) -> str:
-    own = best.parameters
+    parameters = best.parameters
     lines = (
-        f"  als:\n    factors: {own.factors}\n    regularization: {own.regularization}\n"
-        f"    alpha: {own.alpha}\n    iterations: {own.iterations}"
+        f"  als:\n    factors: {parameters.factors}\n    regularization: {parameters.regularization}\n"
+        f"    alpha: {parameters.alpha}\n    iterations: {parameters.iterations}"
     )
     return (
         f"# the best of {count} trials, NDCG@{_MEASURED_AT} {best.objective:.4f}\nbaselines:\n{lines}\nmodel:\n{lines}"
@@ -92,8 +92,10 @@ def _as_settings(best: Trial, count: int) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--random", type=int, default=12, metavar="N", help="points drawn first (default: 12)")
-    parser.add_argument("--climbs", type=int, default=2, metavar="N", help="of them to climb from (default: 2)")
-    parser.add_argument("--max-trials", type=int, default=60, metavar="N", help="default: 60")
+    parser.add_argument(
+        "--climbs", type=int, default=2, metavar="N", help="best random points to climb from (default: 2)"
+    )
+    parser.add_argument("--max-trials", type=int, default=60, metavar="N", help="points tried at most (default: 60)")
     return command_line.run(parser, work, argv, (ValueError,))
 
 

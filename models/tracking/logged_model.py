@@ -21,7 +21,7 @@ class LoggedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]
     def load_context(self, context: Any) -> None:
         self._model = TwoTower.load(Path(context.artifacts[FOLDER]))
 
-    # Without annotations: MLflow would take them for a schema, which the signature is.
+    # Without annotations, which MLflow would take for a schema beside the signature.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """int64 [batch, 20] for `history_title_ids` [batch, length], the newest first, padded with -1."""
         return self._model.recommend_learnt(np.asarray(model_input["history_title_ids"]), _COUNT)

@@ -20,7 +20,7 @@ def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Seq
 One vector of {model.dim} dimensions for a title and for a history; their inner product is the score. Parts: two towers
 ({settings.model.dim} dimensions, {loss_for(settings, count_warm)}), weight {weights.towers:g};
 EASE, weight {weights.ease:g}; what the content of liked titles says of others, weight {weights.content:g}; ALS, weight
-{weights.als:g}. Titles that nobody liked get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge
+{weights.als:g}. Titles without likes get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge
 regression, which counts as {settings.model.cold_start.prior_likes:g} likes of the others.
 
 ## What it was trained on
@@ -32,9 +32,9 @@ regression, which counts as {settings.model.cold_start.prior_likes:g} likes of t
 Seed {settings.seed}, {settings.training.epochs} epochs at most; {_course(results)}
 
 ## What it is for, and what not
-Recommending titles of a streaming guide to people by what they liked there. It knows nobody but by titles, their ages
-and a country; it says nothing of anybody's traits, and should not be asked to. What nobody exposed to a title could
-like is not in the data: see the evaluation by segment in the same run.
+Recommending titles of a streaming guide to people by what they liked there. All it knows of a user are titles,
+their ages and a country; it must not be used to infer traits of people. The data has no likes
+of users for titles that they were never shown: see the evaluation by segment in the same run.
 """
 
 

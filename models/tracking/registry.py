@@ -1,4 +1,4 @@
-"""Registered models in MLflow: versions of `marquee`, and which of them is the challenger and which the champion."""
+"""Registered models in MLflow: versions of `marquee`, and the aliases `challenger` and `champion`."""
 
 import logging
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ from models.errors import ModelError
 log = logging.getLogger("marquee")
 
 ALIASES = (CHALLENGER, CHAMPION) = ("challenger", "champion")
-FOLDER = "two_tower"  # of what TwoTower.save wrote, among the artifacts of the logged model
+FOLDER = "two_tower"  # folder that TwoTower.save wrote, among the artifacts of the logged model
 
-# A version says what it was trained on: `delta_version.training_examples` = "17". `jobs.maintain` reads these too.
+# Tags of a version: the tables it was trained on, as `delta_version.training_examples` = "17". `jobs.maintain` reads
+# these too.
 _DELTA_VERSION = "delta_version."
 _TRAINING_KEY = "training_key"
 
@@ -40,35 +41,39 @@ def fetch(settings: Settings, model: str) -> Registered:
 
 
 def run_of(settings: Settings, model: str) -> str | None:
-    """The run that a version came of, named as for `fetch`; None for one that was registered by hand."""
+    """The run of a version, named as for `fetch`; None for one that was registered by hand."""
     return _find(client(settings), model).run_id or None
 
 
 def champion_or_none(settings: Settings) -> Registered | None:
     """The champion, or None before the first one."""
-    asked = client(settings)
-    version = _aliased(asked, CHAMPION)
+    mlflow_client = client(settings)
+    version = _aliased(mlflow_client, CHAMPION)
     return None if version is None else _fetched(settings, version)
 
 
 def find_trained(settings: Settings, training_key: str) -> int | None:
-    """The newest version that came of this training already."""
-    found = client(settings).search_model_versions(f"name = '{REGISTERED_MODEL}'")
-    return max((int(one.version) for one in found if one.tags.get(_TRAINING_KEY) == training_key), default=None)
+    """The newest version of a training with this key; None before the first."""
+    versions = client(settings).search_model_versions(f"name = '{REGISTERED_MODEL}'")
+    return max(
+        (int(version.version) for version in versions if version.tags.get(_TRAINING_KEY) == training_key), default=None
+    )
 
 
 def register(
     settings: Settings, model_uri: str, run_id: str, delta_versions: Mapping[str, int], training_key: str
 ) -> int:
-    """Make a logged model the next version; its number."""
-    asked = client(settings)
+    """Register a logged model as the next version; returns its number."""
+    mlflow_client = client(settings)
     try:
-        asked.get_registered_model(REGISTERED_MODEL)
+        mlflow_client.get_registered_model(REGISTERED_MODEL)
     except MlflowException:
-        asked.create_registered_model(REGISTERED_MODEL)
+        mlflow_client.create_registered_model(REGISTERED_MODEL)
     tags = {f"{_DELTA_VERSION}{table}": str(version) for table, version in delta_versions.items()}
-    made = asked.create_model_version(REGISTERED_MODEL, model_uri, run_id, tags={**tags, _TRAINING_KEY: training_key})
-    return int(made.version)
+    created = mlflow_client.create_model_version(
+        REGISTERED_MODEL, model_uri, run_id, tags={**tags, _TRAINING_KEY: training_key}
+    )
+    return int(created.version)
 
 
 def point(settings: Settings, alias: str, version: int) -> None:
@@ -78,7 +83,7 @@ def point(settings: Settings, alias: str, version: int) -> None:
 
 
 def keep_text(settings: Settings, model: str, file: str, text: str) -> bool:
-    """Put a file into the run that a version came of, in place of one of that name; False for one without a run."""
+    """Write a text file to the run of a version, replacing one of that name; False for a version without a run."""
     run_id = run_of(settings, model)
     if run_id is not None:
         client(settings).log_text(run_id, text, file)
@@ -86,20 +91,20 @@ def keep_text(settings: Settings, model: str, file: str, text: str) -> bool:
 
 
 def kept_text(settings: Settings, model: str, file: str) -> str | None:
-    """A file of the run that a version came of; None where there is no such file, or no run."""
+    """A text file of the run of a version; None where there is no such file, or no run."""
     run_id = run_of(settings, model)
     if run_id is None:
         return None
-    asked = client(settings)
+    mlflow_client = client(settings)
     folder_of_file = file.rpartition("/")[0] or None
-    if not any(found.path == file for found in asked.list_artifacts(run_id, folder_of_file)):
+    if not any(artifact.path == file for artifact in mlflow_client.list_artifacts(run_id, folder_of_file)):
         return None
     with TemporaryDirectory() as folder:
-        return Path(asked.download_artifacts(run_id, file, folder)).read_text(encoding="utf-8")
+        return Path(mlflow_client.download_artifacts(run_id, file, folder)).read_text(encoding="utf-8")
 
 
 def client(settings: Settings) -> MlflowClient:
-    """Of the tracking store that the settings name, which holds the registry too; a folder for it is made."""
+    """Client of the tracking store that the settings name, which holds the registry too; creates SQLite's folder."""
     uri = settings.mlflow.tracking_uri
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -25,16 +25,16 @@ from models.tracking import registry
 log = logging.getLogger("marquee")
 
 EXPERIMENT = "marquee"
-# Of an evaluation.
+# Dimensions that an evaluation is plotted by.
 DIMENSIONS = ("popularity", "title_age_days", "history_titles")
 _PLOTTED = ("recall", "ndcg")
 _CODE = Path(__file__).parent / "logged_model.py"
-# What the sections of the settings that a model depends on are called.
+# Sections of the settings that a model depends on.
 _SECTIONS = ("seed", "model", "training", "content", "examples")
 
 
 def start_run(settings: Settings, run_id: str | None, name: str) -> mlflow.ActiveRun:
-    """A run of the experiment, or the one of `run_id` gone on with; to be used as a context."""
+    """A new run of the experiment, or the run `run_id` resumed; to be used as a context."""
     client = registry.client(settings)
     if client.get_experiment_by_name(EXPERIMENT) is None:
         client.create_experiment(EXPERIMENT, artifact_location=settings.mlflow.artifacts_root)
@@ -43,7 +43,7 @@ def start_run(settings: Settings, run_id: str | None, name: str) -> mlflow.Activ
 
 
 def log_settings(settings: Settings, versions: Mapping[str, int], data_hash: str) -> None:
-    """The whole resolved configuration as a file, what a model depends on as params, and what it is made of as tags."""
+    """Log all settings as a file, those a model depends on as params, and versions of code and data as tags."""
     resolved = settings.model_dump(mode="json", warnings=False)
     mlflow.log_dict(resolved, "settings.json")
     flat = flatten({name: resolved[name] for name in _SECTIONS})
@@ -60,7 +60,7 @@ def log_epoch(result: EpochResult) -> None:
 
 
 def log_model(model: TwoTower, card: str) -> str:
-    """Log the model with its card and signature; the address to register it by."""
+    """Log the model with its card and signature; returns the address to register it by."""
     mlflow.log_text(card, "model_card.md")
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.int64), (-1, -1), "history_title_ids")]),
@@ -82,20 +82,20 @@ def log_model(model: TwoTower, card: str) -> str:
 def log_measurements(
     settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measurement]], against: str, shown: str = ""
 ) -> None:
-    """Put what was measured into the run that a registered `model` came of, under evaluation/`name`.
+    """Write measurements to the run of a registered `model`, under evaluation/`name`.
 
     That is: all of `found` as measured.csv, the models side by side by popularity, age of the title and length of the
     history, and, where it isn't `against` itself, the model's differences to that one by segment. Its figures over
-    everybody become metrics of the run: `name`.recall_20. `shown` is what `found` calls the model, if not `model`.
+    all users become metrics of the run: `name`.recall_20. `shown` is the model's name in `found`, if not `model`.
     """
     run_id = registry.run_of(settings, model)
     if run_id is None:
         log.info("%s was registered without a run: its figures are not kept in MLflow", model)
         return
     client, folder = registry.client(settings), f"evaluation/{name}"
-    own = found[shown or model]
+    measurements = found[shown or model]
     client.log_text(run_id, measurement.to_frame(found).to_csv(index=False), f"{folder}/measured.csv")
-    for row in own:
+    for row in measurements:
         if row.dimension == "all":
             client.log_metric(run_id, f"{name}.{row.metric}_{row.k}", row.mean)
     k = settings.evaluation.k[0]
@@ -103,14 +103,14 @@ def log_measurements(
         for dimension in DIMENSIONS:
             figure = plots.by_segment(found, dimension, metric, k)
             client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_by_{dimension}.png")
-        if any(row.difference for row in own):
-            figure = plots.differences(own, metric, k, f"{shown or model} less {against}, {name}")
+        if any(row.difference for row in measurements):
+            figure = plots.differences(measurements, metric, k, f"{shown or model} less {against}, {name}")
             client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_against_{against}.png")
     log.info("figures of %s on %s are in MLflow, run %s", shown or model, name, run_id)
 
 
 def log_plot(settings: Settings, model: str, file: str, figure: Figure) -> None:
-    """Put a plot into the run that a registered model came of."""
+    """Write a plot to the run of a registered model; nothing for a version without a run."""
     run_id = registry.run_of(settings, model)
     if run_id is not None:
         registry.client(settings).log_figure(run_id, figure, file)
@@ -134,13 +134,13 @@ def plot_curves(results: Sequence[EpochResult]) -> Figure:
 
 def git_commit() -> str:
     """The commit of the code that runs, with `-dirty` where files differ from it; `unknown` outside of a checkout."""
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    answer = subprocess.run(asked, capture_output=True, text=True)
-    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.stdout.strip() if result.returncode == 0 else "unknown"
 
 
 def training_key(settings: Settings, versions: Mapping[str, int], data_hash: str, warm_start: int | None) -> str:
-    """Trainings of one key come to the same model: it names their checkpoints, and what is trained already."""
+    """Key of a training: equal keys give the same model. Names checkpoints, and marks trained versions."""
     resolved = settings.model_dump(mode="json", warnings=False)
     resolved["training"].pop("checkpoints")
     parts = [{name: resolved[name] for name in _SECTIONS}, dict(sorted(versions.items())), data_hash, warm_start]
@@ -148,7 +148,7 @@ def training_key(settings: Settings, versions: Mapping[str, int], data_hash: str
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys."""
+    """`values` without nesting: keys of nested mappings joined by dots."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"

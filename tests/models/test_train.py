@@ -122,7 +122,7 @@ def test_the_same_training_is_not_done_twice(home: Home, caplog: pytest.LogCaptu
     client.delete_registered_model_alias(REGISTERED_MODEL, "challenger")
     with caplog.at_level(logging.INFO, "marquee"):
         assert home.train() == 0
-    assert "version 1 came of the same settings and data: nothing to train" in caplog.text
+    assert "version 1 was trained with the same settings and data: nothing to train" in caplog.text
     assert len(home.runs()) == 1
     assert registry.fetch(home.settings, "challenger").version == 1
 
