@@ -1,6 +1,6 @@
 """Several models' scores as one inner product of few dimensions.
 
-Each part scores by an inner product of its own. A user's scores of a part are brought to mean 0 and standard deviation
+Each part's scores are inner products. A user's scores of a part are brought to mean 0 and standard deviation
 1 over titles, weighted and summed. The directions in which the users' summed scores vary most are kept.
 
 With R [titles, dims] these directions, orthonormal, a title's vector is its row of √titles · R. A part's query goes to

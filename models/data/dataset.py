@@ -270,7 +270,7 @@ def _slices(groups: Sequence[Rows], starts: NDArray[np.int64], stops: NDArray[np
 
 
 def _take(groups: Iterator[Rows], count: int) -> list[Rows]:
-    """The next groups: as many as have `count` rows together, or all that are left."""
+    """The next groups, until they have `count` rows together or none is left."""
     taken: list[Rows] = []
     for group in groups:
         taken.append(group)

@@ -14,7 +14,7 @@ TARGET_POWER = 0.5
 
 
 def loss_for(settings: Settings, count_titles: int) -> str:
-    """Name of the loss that the settings ask for with `count_titles` warm titles."""
+    """Name of the loss that the settings choose for `count_titles` warm titles."""
     if settings.training.loss != "auto":
         return settings.training.loss
     return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"

@@ -13,7 +13,7 @@ from models.towers.layers import HistoryTensors, QueryTower, TitleTower, scatter
 from models.towers.legacy_keras import keras, tf, tfrs
 
 _NEVER = -1e9  # a logit
-# Below so many titles each step computes the whole table, else only the rows that it needs.
+# With fewer titles each step computes the whole table, else only the rows that it needs.
 _FEW_TITLES = 50_000
 
 

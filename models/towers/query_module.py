@@ -51,7 +51,7 @@ class QueryModule(tf.Module):
 
         self._parts = dict(parameters.part_weights)
         self._tower_table = padded(tables.tower)
-        if self._parts["linear"]:  # a table as large as the vectors that no score goes by need not be served
+        if self._parts["linear"]:  # without a weight the table, as large as the vectors, need not be served
             self._linear_table = padded(tables.linear)
         self._factor_table = padded(tables.factors)
         self._weights = {name: fixed(weight) for name, weight in parameters.tower.items()}

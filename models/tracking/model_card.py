@@ -19,7 +19,7 @@ def write_card(settings: Settings, inputs: Inputs, model: TwoTower, results: Seq
 ## What it is
 One vector of {model.dim} dimensions for a title and for a history; their inner product is the score. Parts: two towers
 ({settings.model.dim} dimensions, {loss_for(settings, count_warm)}), weight {weights.towers:g};
-EASE, weight {weights.ease:g}; what the content of liked titles says of others, weight {weights.content:g}; ALS, weight
+EASE, weight {weights.ease:g}; content of liked titles, weight {weights.content:g}; ALS, weight
 {weights.als:g}. Titles without likes get theirs from content ({", ".join(settings.content.blocks)}) by kernel ridge
 regression, which counts as {settings.model.cold_start.prior_likes:g} likes of the others.
 
