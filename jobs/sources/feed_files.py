@@ -1,4 +1,4 @@
-"""Raw-feed files on a local disk: JSON lines, gzipped, the same lines giving the same bytes."""
+"""Raw-feed files on a local disk: gzipped JSON lines; the same lines give the same bytes."""
 
 import gzip
 import os
@@ -10,15 +10,15 @@ _LINES_PER_WRITE = 10_000
 
 
 def events_folder(feeds_root: Path, feed_date: date) -> Path:
-    """Where the events delivered on one day lie."""
+    """Folder of the events delivered on one day."""
     return feeds_root / "events" / f"event_date={feed_date.isoformat()}"
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
     """Write `lines` (each without its newline) to a gzip file and return how many there were.
 
-    The file appears under its name only when it is whole: a reader never sees half of it, and a name that starts
-    with a dot is passed over by Spark. Streams: memory does not grow with the lines.
+    The file gets its name once it is complete, so that a reader never sees half of it; until then its name starts with
+    a dot, which Spark ignores. Memory does not grow with the number of lines.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")

@@ -1,6 +1,6 @@
 """The forms in which GroupLens ships MovieLens: ratings.csv and movies.csv, or the older .dat files.
 
-A line that holds no rating or film is named with its file, and nothing of the file is used.
+The first invalid line raises JobError with its file and number, and nothing of the file is used.
 """
 
 import csv
@@ -27,19 +27,19 @@ _TYPES = {"userId": pa.int64(), "movieId": pa.int64(), "rating": pa.float64(), "
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
-# The years that a date can hold: a timestamp in milliseconds lies beyond them.
+# Range of a date; a timestamp in milliseconds lies beyond it.
 _FIRST_SECOND = int(datetime.min.replace(tzinfo=UTC).timestamp())
 _LAST_SECOND = int(datetime.max.replace(microsecond=0, tzinfo=UTC).timestamp())
 
 _NO_GENRES = "(no genres listed)"
 _NAME_AND_YEAR = re.compile(r"(.*\S) ?\(([0-9]{4})\)")
 _ARTICLES = "The A An Le La Les L' L’ Un Une El Los Las Il Lo I Gli Der Die Das Ein Eine Det Den En De Het O Os As"  # noqa: RUF001
-# "Matrix, The", and the same in parentheses after it, where another name of the film stands.
+# "Matrix, The", and the same in parentheses after it, where another name of the title stands.
 _MOVED_ARTICLE = re.compile(rf"(^|\((?:a\.?k\.?a\.? )?)([^()]+), ({'|'.join(_ARTICLES.split())})(?= \(|\)|$)")
 
 
 def find_form(source: Path) -> str:
-    """The suffix of the form that lies in `source`, `.csv` or `.dat`; raises JobError for none or both."""
+    """Suffix of the form that `source` holds, `.csv` or `.dat`; raises JobError for none or both."""
     forms = {".csv": ("ratings.csv", "movies.csv"), ".dat": ("ratings.dat", "movies.dat")}
     whole = [suffix for suffix, names in forms.items() if all((source / name).is_file() for name in names)]
     if len(whole) == 1:
@@ -52,9 +52,9 @@ def find_form(source: Path) -> str:
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
-    """All ratings by time: userId, movieId, rating, timestamp (seconds since 1970, UTC), and a suffix for event ids.
+    """All ratings in order of time: userId, movieId, rating, timestamp (seconds since 1970, UTC) and event-id suffix.
 
-    Raises JobError naming file and line where a line is not these four numbers. Empty lines hold no rating.
+    Raises JobError with file and line number if a line is not these four numbers. Empty lines are skipped.
     """
     is_csv = path.suffix == ".csv"
     # Arrow knows separators of one character: `::` is two of them, around a column that has to stay empty.
@@ -84,17 +84,17 @@ def read_ratings(path: Path) -> pd.DataFrame:
 
 
 def read_movies(path: Path) -> tuple[dict[int, Title], dict[int, str]]:
-    """Titles by id, and by id the title as MovieLens spells it, without its year: "Matrix, The".
+    """Titles by id, and MovieLens' spelling of each name by id, without the year: "Matrix, The".
 
-    Raises JobError naming file and line where a line is not an integer id, a title and genres, or an id comes twice.
+    Raises JobError with file and line number if a line is not an integer id, a title and genres, or repeats an id.
     """
     movies: dict[int, Title] = {}
     own_spellings: dict[int, str] = {}
-    for place, (movie_id, text, genres) in _movie_rows(path):
+    for file_line, (movie_id, text, genres) in _movie_rows(path):
         if not (_INTEGER.fullmatch(movie_id) and text.strip()):
-            raise JobError(f"{place}: expected an integer movieId and a title, found {movie_id!r} and {text!r}")
+            raise JobError(f"{file_line}: expected an integer movieId and a title, found {movie_id!r} and {text!r}")
         if int(movie_id) in movies:
-            raise JobError(f"{place}: movieId {movie_id} given twice; remove one of the lines")
+            raise JobError(f"{file_line}: movieId {movie_id} given twice; remove one of the lines")
         name, own_spellings[int(movie_id)], year = split_title(text)
         movies[int(movie_id)] = {
             "title_id": int(movie_id),
@@ -109,7 +109,7 @@ def read_movies(path: Path) -> tuple[dict[int, Title], dict[int, str]]:
 
 
 def split_title(text: str) -> tuple[str, str, int | None]:
-    """The name as people write it, as MovieLens spells it, and the year in the parentheses that end the text.
+    """The name in its usual order, in MovieLens' spelling, and the year from the parentheses at the end.
 
     "Matrix, The (1999)" gives "The Matrix", "Matrix, The", 1999.
     """
@@ -120,7 +120,7 @@ def split_title(text: str) -> tuple[str, str, int | None]:
 
 
 def _repeat_suffixes(ratings: pd.DataFrame) -> pd.Series:
-    """Nothing for a user's first rating of a title; its timestamp for later ones, and a count within one second."""
+    """Event-id suffix: empty for a user's first rating of a title, then the timestamp and a count within one second."""
     suffixes = pd.Series("", index=ratings.index, dtype=object)
     pair = ["userId", "movieId"]
     repeats = ratings[ratings.duplicated(pair, keep=False)]
@@ -144,7 +144,7 @@ def _header(path: Path, expected: Sequence[str]) -> list[str]:
 
 
 def _refuse_ratings(path: Path, columns: Sequence[str], reason: str) -> NoReturn:
-    """Find the first line that is no rating: slow, and only for a file that has one."""
+    """Raise JobError for the first line that is not a rating; slow, so only called for a file that has one."""
     is_csv = path.suffix == ".csv"
     names = [column for column in columns if is_csv or column in _TYPES]
     with path.open("rb") as stream:
@@ -156,7 +156,7 @@ def _refuse_ratings(path: Path, columns: Sequence[str], reason: str) -> NoReturn
                     f"{path}:{number}: expected numbers for {', '.join(names)} with a timestamp in seconds, "
                     f"found {excerpt(raw)}; correct or remove the line"
                 )
-    raise JobError(f"{path}: not readable as ratings: {reason}")
+    raise JobError(f"{path}: can't be read as ratings: {reason}")
 
 
 def _is_rating(names: Sequence[str], fields: Sequence[str]) -> bool:
@@ -172,7 +172,7 @@ def _is_rating(names: Sequence[str], fields: Sequence[str]) -> bool:
 
 
 def _movie_rows(path: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """`file:line` of each film, and its id, title and genres."""
+    """`file:line` of each title, and its id, name and genres."""
     if path.suffix == ".dat":
         yield from _dat_movie_rows(path)
         return
@@ -189,11 +189,11 @@ def _movie_rows(path: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
         for row in rows:
             if not row:
                 continue
-            place = f"{path}:{rows.line_num}"
+            file_line = f"{path}:{rows.line_num}"
             if len(row) != len(columns):
-                raise JobError(f"{place}: expected {len(columns)} fields, found {len(row)}: {row}")
+                raise JobError(f"{file_line}: expected {len(columns)} fields, found {len(row)}: {row}")
             fields = dict(zip(columns, row, strict=True))
-            yield place, (fields["movieId"], fields["title"], fields["genres"])
+            yield file_line, (fields["movieId"], fields["title"], fields["genres"])
     except csv.Error as error:
         raise JobError(f"{path}:{rows.line_num}: no valid CSV: {error}") from None
 
@@ -222,5 +222,5 @@ def _article_first(match: re.Match[str]) -> str:
 
 
 def excerpt(raw: bytes) -> str:
-    """The start of a line, as an error message shows it."""
+    """Start of a line, for an error message."""
     return repr(raw[:200].decode("utf-8", errors="replace").rstrip("\r\n"))

@@ -1,11 +1,12 @@
-"""MovieLens as raw feeds: one `rating` event per line of ratings, one title per film.
+"""Convert MovieLens to raw feeds: one `rating` event per rating, one title per movie.
 
 Reads  --source: ratings.csv and movies.csv (UTF-8), or the older ratings.dat and movies.dat (`::` between fields, UTF-8
        or ISO-8859-1), as GroupLens ships them; tags and links are not read
        --titles: further metadata, one JSON object per line in the raw-feed titles format
 Writes --out: events/event_date=YYYY-MM-DD/part-00000.jsonl.gz, by the UTC day of the rating, and titles/titles.jsonl.gz
 
-Every rating becomes one event. A line that can't is named and ends the command, and then nothing is written.
+Every rating becomes one event. The first invalid line ends the command with its file and number, and nothing is
+written.
 """
 
 import argparse
@@ -39,7 +40,7 @@ _EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class Summary:
-    """What an import read and wrote."""
+    """Counts of an import: ratings read, and events and titles written."""
 
     ratings: int
     events: int
@@ -51,7 +52,7 @@ class Summary:
 
 
 def import_folder(source: Path, titles_file: Path | None, out: Path, country: str) -> Summary:
-    """Write the raw feeds of one MovieLens folder under `out`: all of them, or nothing.
+    """Write the raw feeds of one MovieLens folder below `out`: all of them, or nothing.
 
     Raises JobError for a folder, file or line that can't be used, and where `out` already holds a feed.
     """
@@ -62,7 +63,7 @@ def import_folder(source: Path, titles_file: Path | None, out: Path, country: st
     ratings = grouplens.read_ratings(source / f"ratings{suffix}")
 
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished.", dir=out))  # in there: --out may be a disk of its own
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished.", dir=out))  # below --out, which may be another disk
     try:
         feed_files.write_lines(
             unfinished / "titles" / "titles.jsonl.gz",
@@ -74,7 +75,7 @@ def import_folder(source: Path, titles_file: Path | None, out: Path, country: st
         ]
         if sum(days) != len(ratings):
             raise JobError(f"{source}: {len(ratings)} ratings made {sum(days)} events; nothing was kept; report this")
-        # Titles first: should this be cut off in between, events without a catalogue would be the worse half.
+        # Titles first: if the command is killed in between, titles without events do less harm than the reverse.
         for feed in ("titles", "events"):
             os.replace(unfinished / feed, out / feed)
     finally:
@@ -92,7 +93,7 @@ def import_folder(source: Path, titles_file: Path | None, out: Path, country: st
 
 
 def read_metadata(path: Path) -> dict[int, Title]:
-    """Titles by id from JSON lines; raises JobError naming file and line for a line that is no title."""
+    """Titles by id from JSON lines; raises JobError with file and line number for an invalid line."""
     metadata: dict[int, Title] = {}
     for number, raw in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not raw.strip():
@@ -113,22 +114,22 @@ def read_metadata(path: Path) -> dict[int, Title]:
 def merge_titles(
     movies: Mapping[int, Title], own_spellings: Mapping[int, str], metadata: Mapping[int, Title]
 ) -> list[Title]:
-    """Titles by id: what the metadata says wins, and MovieLens fills what it leaves null, empty or out.
+    """Titles in order of their ids: the metadata wins, and MovieLens fills fields that it lacks or has null or empty.
 
-    A metadata title in MovieLens' own spelling ("Matrix, The") says nothing that MovieLens does not.
+    A metadata title in MovieLens' own spelling ("Matrix, The") adds nothing and is ignored.
     """
     titles = []
     for title_id in sorted(movies.keys() | metadata.keys()):
-        told = dict(metadata.get(title_id, {}))
-        if told.get("title") == own_spellings.get(title_id):
-            told.pop("title", None)
-        title = movies.get(title_id, {}) | {field: value for field, value in told.items() if not _is_empty(value)}
+        fields = dict(metadata.get(title_id, {}))
+        if fields.get("title") == own_spellings.get(title_id):
+            fields.pop("title", None)
+        title = movies.get(title_id, {}) | {field: value for field, value in fields.items() if not _is_empty(value)}
         titles.append({field: value for field, value in title.items() if value is not None})
     return titles
 
 
 def _event_lines_by_day(ratings: pd.DataFrame, country: str) -> Iterator[tuple[date, list[bytes]]]:
-    """The events of each UTC day that has any; `ratings` as `grouplens.read_ratings` gives them, by time."""
+    """Events of each UTC day that has any; `ratings` as `grouplens.read_ratings` returns them, in order of time."""
     days = (ratings["timestamp"] // _DAY_SECONDS).to_numpy()
     starts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
     for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
@@ -191,17 +192,19 @@ def _report(summary: Summary) -> Iterable[str]:
 
 
 def work(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Import as the command line says and answer the person; no setting plays a part."""
+    """Import as the command line says and print a summary; no setting is used."""
     summary = import_folder(arguments.source, arguments.titles, arguments.out, arguments.country)
     print("\n".join(_report(summary)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = command.parser(__doc__)
-    options.add_argument("--source", type=_local, required=True, metavar="FOLDER", help="as GroupLens ships it")
+    options.add_argument(
+        "--source", type=_local, required=True, metavar="FOLDER", help="MovieLens folder as GroupLens ships it"
+    )
     options.add_argument("--titles", type=_local, metavar="FILE", help="titles.jsonl with further metadata")
-    options.add_argument("--out", type=_local, required=True, metavar="FOLDER", help="where the raw feeds go")
+    options.add_argument("--out", type=_local, required=True, metavar="FOLDER", help="folder to write the raw feeds to")
     options.add_argument("--country", type=_country, default="US", help="ISO 3166-1 code of every event (default US)")
     return command.run(options, work, argv)
 

@@ -41,7 +41,7 @@ _OWN_FOLDERS = ("events", "titles", "offers", "consents", "erasures", "posters",
 
 @dataclass(frozen=True)
 class Summary:
-    """What was written, for the person who asked for it."""
+    """Counts of the events, titles, users and posters that were written."""
 
     events_by_type: Mapping[str, int]  # before some were delivered late, twice or malformed
     lines: int
@@ -90,11 +90,11 @@ def _clear(out: Path) -> None:
     """Remove an earlier simulation from `out`; refuse a folder that holds anything else."""
     if out.exists() and not out.is_dir():
         raise JobError(f"{out}: expected a folder to simulate into, found a file; give another --out")
-    found = sorted(entry.name for entry in out.iterdir()) if out.exists() else []
-    if found and not (out / "truth" / SETTINGS_FILE).is_file():
+    entries = sorted(entry.name for entry in out.iterdir()) if out.exists() else []
+    if entries and not (out / "truth" / SETTINGS_FILE).is_file():
         raise JobError(
             f"{out}: expected no folder, an empty one or an earlier simulation (truth/{SETTINGS_FILE}), "
-            f"found {found[:5]}; give another --out or remove it"
+            f"found {entries[:5]}; give another --out or remove it"
         )
     for name in _OWN_FOLDERS:
         if (out / name).exists():
@@ -123,7 +123,7 @@ def _report(summary: Summary, out: Path) -> Iterator[str]:
 
 
 def work(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Simulate as the settings say and answer the person."""
+    """Simulate as the settings say and print a summary."""
     out = _local_folder(arguments.out or settings.feeds.root)
     print("\n".join(_report(simulate(settings, out), out)))
 

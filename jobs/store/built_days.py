@@ -1,8 +1,9 @@
 """built_days: one row per derived table and day that was built, with hashes of what went in and of what came out.
 
-It tells which days are there, since a day without activity leaves no row in its table; which are stale, since an input
-or a setting changed after they were built; and, for a table that goes on from its own day before, where a day is
-missing. A day's rows are hashed as written, in any order, so that rebuilding the same rows makes nothing stale.
+The ledger answers three questions: which days are built, since a day without activity leaves no row in its table;
+which days are stale, since an input or a setting changed after they were built; and, for a table that builds each day
+from the day before, where a day is missing. The hash of a day's rows does not depend on their order, so rebuilding the
+same rows makes nothing stale.
 """
 
 import hashlib
@@ -47,7 +48,7 @@ TABLE = Table(
 
 @dataclass(frozen=True)
 class Built:
-    """What is known of a day of a table."""
+    """The ledger's entry for one day of a table."""
 
     count_rows: int
     rows_hash: int
@@ -57,7 +58,7 @@ class Built:
 def read(settings: Settings, table: Table) -> dict[date, Built]:
     """The days of `table` that were built, in order; without Spark.
 
-    None where somebody has moved the table away: a job asks before it makes the table anew.
+    Empty if the table was moved away: a job calls this before it creates the table again.
     """
     if not tables.exists(settings, TABLE) or not tables.exists(settings, table):
         return {}
@@ -78,7 +79,7 @@ def record(
     day_column: str = "ds",
     without: Sequence[str] = (),
 ) -> dict[date, Built]:
-    """Enter the days of `inputs` (hash per day) as built, with the `rows` that the table now has for them.
+    """Enter the days of `inputs` (hash per day) as built, with the `rows` that the table now holds for them.
 
     Columns in `without` are not hashed.
     """
@@ -86,8 +87,8 @@ def record(
     per_day = rows.groupBy(F.col(day_column).alias("ds")).agg(
         F.count("*").alias("count_rows"), F.bit_xor(F.xxhash64(*hashed)).alias("rows_hash")
     )
-    found = {row["ds"]: (row["count_rows"], row["rows_hash"]) for row in per_day.collect()}
-    built = {ds: Built(*found.get(ds, (0, 0)), inputs_hash=inputs_hash) for ds, inputs_hash in inputs.items()}
+    written = {row["ds"]: (row["count_rows"], row["rows_hash"]) for row in per_day.collect()}
+    built = {ds: Built(*written.get(ds, (0, 0)), inputs_hash=inputs_hash) for ds, inputs_hash in inputs.items()}
     enter(rows.sparkSession, settings, table, built)
     return built
 
@@ -99,7 +100,7 @@ def enter(spark: SparkSession, settings: Settings, table: Table, built: Mapping[
 
 
 def _enter(settings: Settings, table: Table, built: Mapping[date, Built]) -> None:
-    """Rewrites the few rows of one derived table: without Spark it takes milliseconds, and leaves one file each."""
+    """Rewrite the few rows of one derived table, without Spark: this is faster and leaves one file per table."""
     ledger = delta_log.load(tables.location(settings, TABLE))
     days = {**_read(ledger, table), **built}
     entries = [(table.name, ds, day.count_rows, day.rows_hash, day.inputs_hash) for ds, day in sorted(days.items())]
@@ -113,7 +114,7 @@ def _enter(settings: Settings, table: Table, built: Mapping[date, Built]) -> Non
 
 
 def hash_inputs(*parts: Section | Table | str | int | float) -> str:
-    """SHA-256 over settings sections, schemas and values, in order: the same inputs give the same."""
+    """SHA-256 over settings sections, schemas and values, in order; equal inputs give equal hashes."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Section):
@@ -127,9 +128,9 @@ def hash_inputs(*parts: Section | Table | str | int | float) -> str:
 
 
 def chain(inputs: Mapping[date, Built], start: str) -> dict[date, str]:
-    """Per day a hash over all days of an input table up to it, its rows and `start`.
+    """Hash per day over `start` and the rows of an input table on that day and on all days before it.
 
-    A table that goes on from its own day before depends on all of them. Raises JobError where the input has a gap.
+    A table that builds each day from the day before depends on all of them. Raises JobError where the input has a gap.
     """
     hashes: dict[date, str] = {}
     before = start
@@ -149,8 +150,8 @@ def days_to_build(
 ) -> list[date]:
     """The days of a chained table that a request for `days` builds, with no gap between the first and the last.
 
-    All of `days`, or with `skip_complete` those that are stale; and whatever is built already but stale, since a day
-    in the past changed what comes after it. Raises JobError where an input is missing, or the day before is.
+    These are all of `days`, or with `skip_complete` those that are missing or stale, and any other day that is built
+    but stale, because a changed day affects all later ones. Raises JobError if an input or the day before is missing.
     """
     missing = [ds for ds in days if ds not in inputs]
     if missing:
@@ -172,10 +173,10 @@ def days_to_build(
         )
     more = sorted(stale - set(days))
     if more:
-        log.info("%s: %d days to build again, from %s on: what they go on from changed", table.name, len(more), more[0])
+        log.info("%s: %d days from %s on are stale and built again too", table.name, len(more), more[0])
     return through
 
 
 def unknown_days(days: Iterable[date], known: Mapping[date, object]) -> list[date]:
-    """Those of `days` that are not among `known`, in order."""
+    """Days of `days` that are not among `known`, in order."""
     return sorted(ds for ds in days if ds not in known)

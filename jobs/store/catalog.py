@@ -31,7 +31,7 @@ from lake import evaluations, gate_results
 
 @dataclass(frozen=True)
 class DailyJob:
-    """A job whose feed has a folder per day: `run` takes any set of days at once."""
+    """A job whose feed has a folder per day; `run` takes any set of days at once."""
 
     feed: str
     table: Table
@@ -40,7 +40,7 @@ class DailyJob:
 
 @dataclass(frozen=True)
 class SnapshotJob:
-    """A job whose feed is whole every time: a range of days needs one run, for its last day."""
+    """A job whose feed is delivered whole every time; a range of days needs one run, for its last day."""
 
     feed: str
     table: Table
@@ -49,7 +49,7 @@ class SnapshotJob:
 
 @dataclass(frozen=True)
 class DerivedJob:
-    """A job that makes a table by day of other tables: `plan` says which days a request for days builds."""
+    """A job that builds a table day by day from other tables; `plan` returns the days that a request builds."""
 
     table: Table
     plan: Callable[[Settings, Sequence[date], bool], list[date]]
@@ -58,7 +58,7 @@ class DerivedJob:
 
 @dataclass(frozen=True)
 class AsOfJob:
-    """A job that makes a table of other tables which says how things stand: it runs for the newest day."""
+    """A job that builds a table of the current state from other tables; it runs for the newest day only."""
 
     table: Table
     run: Callable[[SparkSession, Settings, date], None]
@@ -72,7 +72,7 @@ STAGING_JOBS: tuple[DailyJob | SnapshotJob, ...] = (
     SnapshotJob("consents", stg_consents.TABLE, stg_consents.run),
 )
 
-# Each after those that it reads.
+# Each job stands after the jobs whose tables it reads.
 DERIVED_JOBS: tuple[DerivedJob | AsOfJob, ...] = (
     DerivedJob(interactions.TABLE, interactions.plan, interactions.run),
     DerivedJob(click_ranks.TABLE, click_ranks.plan, click_ranks.run),

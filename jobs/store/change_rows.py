@@ -1,8 +1,8 @@
 """Tables of change rows: a key has a row on the days on which something about it changed, and on every checkpoint day.
 
-A table of a row per key and day would grow by the whole catalogue, or by everyone, each night; one of changes alone
-would have to be read from its beginning to know how things stand. With all keys on each checkpoint day, how things
-stood at the end of any day is the newest row per key since the checkpoint day at or before it.
+A table with a row per key and day would grow by all titles or all users each night; a table of changes alone would have
+to be read from its beginning to learn the current state. With all keys on each checkpoint day, the state at the end of
+any day is the newest row per key since the checkpoint day at or before it.
 """
 
 from collections.abc import Sequence
@@ -30,26 +30,26 @@ def checkpoints(days: Sequence[date], checkpoint_days: int) -> list[date]:
 
 
 def read_back(rows: DataFrame, ds: date, checkpoint_days: int) -> DataFrame:
-    """The rows among which the newest per key says how things stood at the end of `ds`."""
+    """Rows from the checkpoint day at or before `ds` up to `ds`; the newest per key is its state at the end of `ds`."""
     return rows.where(F.col("ds").between(checkpoint_of(F.lit(ds), checkpoint_days), F.lit(ds)))
 
 
 def as_of(rows: DataFrame, keys: Sequence[str], ds: date, checkpoint_days: int) -> DataFrame:
-    """How things stood at the end of `ds`: one row per key that had one by then, with the `ds` it is from."""
+    """State at the end of `ds`: one row per key that had one by then, with the `ds` of that row."""
     return newest(read_back(rows, ds, checkpoint_days), keys)
 
 
 def newest(rows: DataFrame, keys: Sequence[str]) -> DataFrame:
-    """Of each key the row with the latest `ds`."""
+    """The row with the latest `ds`, per key."""
     values = [name for name in rows.columns if name not in keys]
     latest = rows.groupBy(*keys).agg(F.max_by(F.struct(*values), "ds").alias("latest"))
     return latest.select(*keys, *[F.col(f"latest.{name}").alias(name) for name in values]).select(*rows.columns)
 
 
 def as_of_each(rows: DataFrame, pairs: DataFrame, keys: Sequence[str], checkpoint_days: int) -> DataFrame:
-    """How things stood for each of `pairs` (keys and `as_of_ds`, distinct): those that had a row, without its `ds`.
+    """State for each of `pairs` (keys and `as_of_ds`, distinct) that had a row by then, without the row's `ds`.
 
-    Keys and days are compared alone, before the rows themselves are fetched: they may be wide.
+    The join on keys and days runs first; the rows, which may be wide, are fetched after it.
     """
     checked = pairs.withColumn("checkpoint_ds", checkpoint_of(F.col("as_of_ds"), checkpoint_days))
     days = rows.select(*keys, "ds").join(checked, on=list(keys))
@@ -59,9 +59,9 @@ def as_of_each(rows: DataFrame, pairs: DataFrame, keys: Sequence[str], checkpoin
 
 
 def ranges_to_read(days: Sequence[date], checkpoint_days: int) -> Column:
-    """The condition on `ds` that holds for all rows which say how things stood at the end of one of `days`.
+    """Condition on `ds` that holds for all rows needed for the state at the end of any of `days`.
 
-    Plain comparisons, so that files without such rows are not opened.
+    It consists of plain comparisons, so that Delta skips files without such rows.
     """
     bounds: list[tuple[date, date]] = []
     for ds in sorted(set(days)):
@@ -76,7 +76,7 @@ def ranges_to_read(days: Sequence[date], checkpoint_days: int) -> Column:
 
 
 def with_checkpoints(rows: DataFrame, keys: DataFrame, days: Sequence[date], checkpoint_days: int) -> DataFrame:
-    """`rows` (keys and `ds`) and one for each of `keys` and each checkpoint day among `days`."""
+    """`rows` (keys and `ds`), plus one row for each of `keys` on each checkpoint day among `days`."""
     due = checkpoints(days, checkpoint_days)
     if not due:
         return rows
@@ -85,5 +85,5 @@ def with_checkpoints(rows: DataFrame, keys: DataFrame, days: Sequence[date], che
 
 
 def between(column: str, first: date, last: date) -> Column:
-    """Whether a day lies in a range, both ends included."""
+    """Condition that a day lies in a range, both ends included."""
     return F.col(column).between(F.lit(first), F.lit(last))

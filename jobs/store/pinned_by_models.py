@@ -1,4 +1,4 @@
-"""Which Delta versions the registered models were trained on: those must stay readable."""
+"""Delta versions that the registered models were trained on; these must stay readable."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ _SQLITE = "sqlite:///"
 def pinned_versions(tracking_uri: str) -> dict[str, int]:
     """The oldest version per table that a registered model was trained on.
 
-    Raises mlflow.MlflowException where the registry can't be asked: what is pinned is then not known.
+    Raises mlflow.MlflowException if the registry can't be read: the pinned versions are unknown then.
     """
     if tracking_uri.startswith(_SQLITE) and not Path(tracking_uri.removeprefix(_SQLITE)).exists():
         return {}  # no run was ever tracked; asking would create the database

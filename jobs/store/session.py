@@ -20,7 +20,7 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
     """A session that ends with the block.
 
     Under `spark-submit` the master and all settings come from its command line and spark-defaults.conf; the `spark`
-    section of the settings adds only what those leave open. Under `python -m` the section decides.
+    section of the settings adds only keys that those lack. Under `python -m` the section decides.
     """
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     # Workers on this machine need the packages of this interpreter, not of the first python3 on the path.

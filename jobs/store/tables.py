@@ -1,4 +1,4 @@
-"""Delta tables: what one declares, and the few ways to write it.
+"""Delta tables: how they are declared, created and written.
 
 A table lies at `<lake.root>/<name>`. It is created on first use with its schema, comments and CHECK constraints, and
 a later job that declares something else is refused.
@@ -44,19 +44,19 @@ _CONFLICTS = (
 )
 
 _FIRST_COMMIT_SECONDS = 3
-# So often a write is tried while other writers change the same table; the waits between add up to half a minute.
+# Attempts at a write while other writers change the same table; the waits between them add up to half a minute.
 WRITE_ATTEMPTS = 8
-# What Delta says of a table whose log has no commit yet: the latter where a file came into it meanwhile.
+# Delta's error conditions for a table whose log has no commit yet; the second if a file was added to it meanwhile.
 _HALF_MADE = ("DELTA_TABLE_NOT_FOUND", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
 _MAX_FILES_PER_WRITE = 16
 
 
 @dataclass(frozen=True)
 class Table:
-    """What one row is, its columns, and what always holds.
+    """Declaration of a table: its grain, columns, keys and constraints.
 
-    `stats_columns` are those whose minimum and maximum Delta writes into its log: never one that names a person,
-    since a log outlives an erased row. `user_column` is the column that does name one. Files of a table that
+    `stats_columns` are the columns whose minimum and maximum Delta writes into its log; a user id is never one of them,
+    since the log outlives an erased row. `user_column` is the column that holds the user id. Files of a table that
     `is_for_training` have the small row groups that training shuffles by.
     """
 
@@ -77,7 +77,7 @@ AnyTable = Table | NightTable
 
 @dataclass(frozen=True)
 class Commit:
-    """One write as it landed: the Delta version and the rows written."""
+    """A completed write: the Delta version and the number of rows written."""
 
     version: int
     rows: int
@@ -101,17 +101,17 @@ def version(settings: Settings, table: AnyTable) -> int:
 
 
 def ensure(spark: SparkSession, settings: Settings, table: Table) -> None:
-    """Create the table where it is missing; raise JobError where it is there with another schema."""
+    """Create the table if it is missing; raise JobError if it exists with another schema."""
     path = location(settings, table)
     if not exists(settings, table):
         retry_conflicts(table, lambda: _create(spark, path, table))
-    found = StructType.fromJson(json.loads(delta_log.load(path).schema().to_json())).simpleString()
+    actual = StructType.fromJson(json.loads(delta_log.load(path).schema().to_json())).simpleString()
     expected = table.schema.simpleString()
-    if found != expected:
+    if actual != expected:
         remedy = "move the table away or migrate it"
         if table.is_derived:
             remedy = "remove this folder and run python -m jobs.backfill, which builds the table again"
-        raise JobError(f"{path}: expected {expected}, found {found}; {remedy}")
+        raise JobError(f"{path}: expected {expected}, found {actual}; {remedy}")
 
 
 def _create(spark: SparkSession, path: str, table: Table) -> None:
@@ -133,8 +133,8 @@ def _create(spark: SparkSession, path: str, table: Table) -> None:
     except AnalysisException as error:
         if error.getCondition() not in _HALF_MADE or not _has_log(spark, path):
             raise
-        # A log without a commit: its writer is about to make the first one, or was killed before it could. Delta
-        # itself would never create the table then.
+        # A log without a commit: its writer is about to make the first one, or was killed before it could. In the
+        # second case Delta itself would never create the table.
         time.sleep(_FIRST_COMMIT_SECONDS)
         _remove_empty_log(spark, path)
         raise ConcurrentWriteError(f"{table.name} is being created") from None
@@ -146,7 +146,7 @@ def _has_log(spark: SparkSession, path: str) -> bool:
 
 
 def _remove_empty_log(spark: SparkSession, path: str) -> None:
-    """Remove a log without a commit, and what a killed writer left in it: names of temporary files begin with a dot."""
+    """Remove a log that holds no commit, only temporary files of a killed writer (their names begin with a dot)."""
     filesystem, log_path = hadoop_path(spark, f"{path}/_delta_log")
     if filesystem.exists(log_path):
         names = [status.getPath().getName() for status in filesystem.listStatus(log_path)]
@@ -172,10 +172,10 @@ def replace(
 ) -> Commit:
     """Replace exactly the rows that fulfil `where` by `rows`, all of which must fulfil it, in one commit.
 
-    With `expected_version` the write is a compare-and-swap: it lands only where no other such write has landed on the
-    table since that version, and raises ConcurrentWriteError otherwise. Delta drops a write whose transaction number
-    is not above the last one, and refuses one that races another of the same application; both are made into that
-    error. With `keep_layout` each partition of `rows` becomes a file as it is, in its order.
+    With `expected_version` the write is a compare-and-swap: it succeeds only if no other such write was committed to
+    the table since that version, and raises ConcurrentWriteError otherwise. Delta drops a write whose transaction
+    number is not above the last one, and refuses one that races another of the same application; both raise that
+    error. With `keep_layout` each Spark partition of `rows` becomes one file, in its order.
     """
     path = location(settings, table)
     before = delta_log.version(path)
@@ -187,25 +187,26 @@ def replace(
     if keep_layout:
         writer = writer.option("optimizeWrite", "false")
     writer.save(path)
-    own = [commit for commit in delta_log.commits(path, after=before) if commit.mark == mark]
-    if not own:
+    written_commits = [commit for commit in delta_log.commits(path, after=before) if commit.mark == mark]
+    if not written_commits:
         # No rows in place of no rows makes no commit; neither does a write that Delta dropped.
         newest = version(settings, table)
         if expected_version not in (None, newest):
             raise ConcurrentWriteError(f"{table.name} changed after version {expected_version}")
         return Commit(newest, 0)
     # Rows that shared a file with replaced ones are written again and counted by Delta; they are not among `rows`.
-    written = int(own[0].metrics.get("numOutputRows", 0)) - int(own[0].metrics.get("numCopiedRows", 0))
-    commit = Commit(own[0].version, written)
+    metrics = written_commits[0].metrics
+    count_rows = int(metrics.get("numOutputRows", 0)) - int(metrics.get("numCopiedRows", 0))
+    commit = Commit(written_commits[0].version, count_rows)
     log.info("%s: wrote %d rows where %s, version %d", table.name, commit.rows, where, commit.version)
     return commit
 
 
 def replace_days(rows: DataFrame, settings: Settings, table: Table, column: str, days: Sequence[date]) -> DataFrame:
-    """Replace the rows of `days` (in order, without gaps) in one commit; returns these rows as they were written.
+    """Replace the rows of `days` (in order, without gaps) in one commit; returns these rows as written.
 
-    `column` holds the day. A file holds one day, or days that follow each other, so that a reader of a few days opens
-    few files: a folder per day would make thousands of them where days are nearly empty.
+    `column` holds the day. A file holds one day or consecutive days, so that a reader of a few days opens few files; a
+    folder per day would make thousands of files where days are nearly empty.
     """
     where = is_one_of(column, days)
     by_day = rows.hint("rebalance") if len(days) == 1 else _files_by_day(rows, column, days)
@@ -215,19 +216,19 @@ def replace_days(rows: DataFrame, settings: Settings, table: Table, column: str,
 
 def _files_by_day(rows: DataFrame, column: str, days: Sequence[date]) -> DataFrame:
     count = min(len(days), _MAX_FILES_PER_WRITE)
-    position = F.datediff(F.col(column), F.lit(days[0]))
-    return rows.repartitionById(count, F.floor(position * count / len(days)).cast("int"))
+    day_number = F.datediff(F.col(column), F.lit(days[0]))
+    return rows.repartitionById(count, F.floor(day_number * count / len(days)).cast("int"))
 
 
 def merge_snapshot(
     rows: DataFrame, settings: Settings, table: Table, ds: date, changed: Column, max_removed_share: float
 ) -> Commit | None:
-    """Make the table hold the snapshot `rows`; rows that did not change are not touched, and no change means no write.
+    """Make the table equal to the snapshot `rows`; unchanged rows are not rewritten, and no change means no write.
 
-    `changed` is the condition, over aliases `t` (table) and `s` (snapshot), under which a known row is updated.
-    A row that the snapshot no longer has is deleted, or, where the table has `removed_ds`, kept and marked with it.
-    `first_ds` and `updated_ds` are kept where the table has them. Raises JobError where more than `max_removed_share`
-    of the table's rows would go: half a snapshot must not empty a table.
+    `changed` is the condition, over aliases `t` (table) and `s` (snapshot), under which an existing row is updated.
+    A row that the snapshot lacks is deleted or, if the table has `removed_ds`, kept and marked with it. `first_ds` and
+    `updated_ds` are maintained if the table has them. Returns None if nothing changed. Raises JobError if more than
+    `max_removed_share` of the table's rows would be removed, so that a truncated snapshot can't empty a table.
     """
     spark = rows.sparkSession
     columns = table.schema.fieldNames()
@@ -279,13 +280,13 @@ def merge_snapshot(
 
 
 def same_columns(left: str, right: str, columns: Sequence[str]) -> Column:
-    """Whether two aliased rows agree in `columns`."""
+    """Condition that two aliased rows agree in `columns`."""
     return reduce(and_, [F.col(f"{left}.{name}") == F.col(f"{right}.{name}") for name in columns])
 
 
 @contextmanager
 def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iterator[None]:
-    """Files of `table` that are written in the block have its row groups: a table for training has small ones."""
+    """Write files of `table` with its size of row groups within the block: small ones for a table for training."""
     key = "parquet.block.row.count.limit"
     if isinstance(table, Table) and table.is_for_training:
         spark.conf.set(key, str(settings.examples.rows_per_group))
@@ -296,9 +297,9 @@ def row_groups(spark: SparkSession, settings: Settings, table: AnyTable) -> Iter
 
 
 def retry_conflicts(table: Table, work: Callable[[], Result]) -> Result:
-    """Do `work`, again from its beginning where another writer came between, WRITE_ATTEMPTS times at most.
+    """Run `work`, from its beginning again after a conflict with another writer, WRITE_ATTEMPTS times at most.
 
-    Raises LakeError when every attempt lost.
+    Raises LakeError if every attempt conflicts.
     """
     return conflicts.retry_conflicts(table.name, WRITE_ATTEMPTS, (ConcurrentWriteError, *_CONFLICTS), work)
 
@@ -306,13 +307,13 @@ def retry_conflicts(table: Table, work: Callable[[], Result]) -> Result:
 def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_hours: int, lite: bool = False) -> int:
     """Remove the files that no version of the last `retention_hours` needs; returns how many.
 
-    `lite` removes only files that a version once had, as the log names them: those of a write that is still under way
-    are safe, those of one that was killed stay.
+    With `lite`, only files that the log names as part of an earlier version are removed: files of a running write are
+    safe, and files of a killed write stay.
     """
     mode = "LITE" if lite else ""
     path = location(settings, table)
     before = version(settings, table)
-    # The check refuses less than a week; what the settings ask for was decided there.
+    # The check refuses less than a week; the settings decide on the retention.
     spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
     spark.sql(f"VACUUM delta.`{path}` {mode} RETAIN {retention_hours} HOURS")
     ends = [commit for commit in delta_log.commits(path, after=before) if commit.operation == "VACUUM END"]
@@ -320,7 +321,7 @@ def vacuum(spark: SparkSession, settings: Settings, table: AnyTable, retention_h
 
 
 def is_one_of(column: str, days: Iterable[date]) -> str:
-    """SQL for `column IN days`, as ranges: a backfill of years is one comparison, not thousands."""
+    """SQL for `column IN days`, as ranges, so that a backfill of years is one comparison instead of thousands."""
     ranges: list[list[date]] = []
     for day in sorted(set(days)):
         if ranges and day - ranges[-1][1] == timedelta(days=1):

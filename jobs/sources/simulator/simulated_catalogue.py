@@ -35,7 +35,7 @@ _BACK_CATALOGUE_MEAN_AGE_DAYS = 3000
 _OLDEST_RELEASE_DAYS = 25_000
 _FAME_SPREAD = 1.3  # standard deviation of log fame: the top 1 % has about half of the clicks before the simulation
 _FAME_FROM_QUALITY = 0.3
-_GEM_FAME = 0.02  # of what the same title would have were it no gem
+_GEM_FAME = 0.02  # of the fame of the same title if it were no gem
 _GEM_QUALITY = 1.0
 
 _CAST_CANDIDATES = 40
@@ -52,7 +52,7 @@ _THEME_NEAR_GENRE = 0.6  # weight of the genre's direction in that of a theme
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All titles announced up to the last day, in order of release from the first day on; arrays are per title."""
+    """All titles announced up to the last day, those released after the first day in order; arrays are per title."""
 
     title_ids: Ints
     tastes: Floats  # [titles, dim]
@@ -72,7 +72,7 @@ class Catalogue:
     offers: Flags  # [titles, countries, providers]
 
     def count_released(self, day: int) -> int:
-        """Titles out by `day`; they are the first ones."""
+        """Number of titles released by `day`; they are the first ones."""
         return int(np.searchsorted(np.maximum(self.release_days, 0), day, side="right"))
 
     def release_date(self, title: int, first_day: date) -> date:
@@ -95,7 +95,7 @@ def build_catalogue(seed: int, simulate: Simulate) -> Catalogue:
     log_fame = _FAME_SPREAD * next(rngs).standard_normal(count) + _FAME_FROM_QUALITY * quality
     fame = np.exp(log_fame - _FAME_SPREAD**2 / 2)  # the mean is about 1
     fame[is_gem] *= _GEM_FAME
-    # Not consecutive: a reader that takes an id for a position must fail here, not in production.
+    # Not consecutive: a reader that takes an id for a row must fail here, not in production.
     title_ids = 1000 + 7 * np.arange(count) + next(rngs).integers(7, size=count)
     is_show = next(rngs).random(count) < _SHOW_SHARE
     origins = pick(np.array([country.title_share for country in COUNTRIES]), next(rngs).random(count))
@@ -122,7 +122,7 @@ def build_catalogue(seed: int, simulate: Simulate) -> Catalogue:
 
 
 def _release_days(seed: int, simulate: Simulate) -> Ints:
-    """Days of release [titles]: the back catalogue in any order, then those to come, in order."""
+    """Days of release [titles]: the back catalogue in any order, then later releases in order."""
     horizon = simulate.announced_days_ahead + simulate.days - 1
     per_day = stream(seed, Purpose.RELEASES).poisson(simulate.releases_per_day, size=horizon)
     announced_on_first_day = int(per_day[: simulate.announced_days_ahead].sum())
@@ -144,14 +144,14 @@ def _word_tastes(seed: int, dims: int) -> tuple[Floats, Floats]:
     genre_tastes = directions(rng, len(GENRES), dims)
     genre_names = list(GENRES)
     of_theme = genre_tastes[[genre_names.index(theme.genre) for theme in THEMES.values()]]
-    own = directions(rng, len(THEMES), dims)
-    return genre_tastes, unit(np.float32(_THEME_NEAR_GENRE) * of_theme + own)
+    theme_directions = directions(rng, len(THEMES), dims)
+    return genre_tastes, unit(np.float32(_THEME_NEAR_GENRE) * of_theme + theme_directions)
 
 
 def _likeliest(
     rng: np.random.Generator, tastes: Floats, labels: Floats, firmness: float, how_many: Ints
 ) -> list[list[int]]:
-    """For each title the labels that fit best, best first, as far as noise lets them."""
+    """Labels of each title, best first, drawn by fit plus noise."""
     scores = firmness * affinities(tastes, labels) + rng.gumbel(size=(len(tastes), len(labels)))
     order = np.argsort(-scores, axis=1, kind="stable").tolist()
     return [ranked[:n] for ranked, n in zip(order, how_many.tolist(), strict=True)]
@@ -160,11 +160,11 @@ def _likeliest(
 def _credits(
     seed: int, simulate: Simulate, archetype_tastes: Floats, tastes: Floats
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """Cast and directors of each title: few people have many titles, and their tastes are near the title's."""
+    """Cast and directors of each title: a few have many titles, and their tastes are near the title's."""
     rngs = streams(seed, Purpose.PEOPLE)
-    people = _PEOPLE_PER_TITLE * simulate.titles  # as of the first day: the pool must not grow with the days
-    _, person_tastes = mix_tastes(rngs, archetype_tastes, _PERSON_MIXING, people)
-    names = _names(int(next(rngs).integers(len(FIRST_NAMES) * len(SURNAMES))), people)
+    count_people = _PEOPLE_PER_TITLE * simulate.titles  # as of the first day: the pool must not grow with the days
+    _, person_tastes = mix_tastes(rngs, archetype_tastes, _PERSON_MIXING, count_people)
+    names = _names(int(next(rngs).integers(len(FIRST_NAMES) * len(SURNAMES))), count_people)
     cast = _people_of(rngs, person_tastes, tastes, _MAX_CAST)
     directors = _people_of(rngs, person_tastes, tastes, _MAX_DIRECTORS)
     return [[names[i] for i in row] for row in cast], [[names[i] for i in row] for row in directors]
@@ -204,10 +204,10 @@ def _initials(number: int) -> str:
 
 
 def _offers(seed: int, count: int) -> Flags:
-    """Which provider carries which title where [titles, countries, providers]."""
+    """Offers as flags [titles, countries, providers]."""
     rngs = streams(seed, Purpose.OFFERS)
     carries: NDArray[np.float64] = np.array([provider.carries for provider in PROVIDERS])
-    # A title that sells widely is on offer in more places, at home or not.
+    # A title that sells widely is on offer in more countries, at home or not.
     reach = 0.5 + next(rngs).random((count, 1, 1))
     return next(rngs).random((count, len(COUNTRIES), len(PROVIDERS))) < carries * reach
 

@@ -25,11 +25,11 @@ _SPOOL_BYTES = 1 << 20  # kept in memory before lines of another day go to a tem
 
 
 def _replace(pattern: bytes, replacement: bytes) -> Callable[[bytes], bytes]:
-    found = re.compile(pattern)
-    return lambda line: found.sub(replacement, line, count=1)
+    matcher = re.compile(pattern)
+    return lambda line: matcher.sub(replacement, line, count=1)
 
 
-# Ways in which a line can't be an event, each to be rejected.
+# Ways to make a line invalid; staging must reject each.
 MALFORMATIONS: Mapping[str, Callable[[bytes], bytes]] = {
     "truncated JSON": lambda line: line[: len(line) // 2],
     "missing title_id": _replace(rb'"title_id":\d+,', b""),
@@ -45,7 +45,7 @@ MALFORMATIONS: Mapping[str, Callable[[bytes], bytes]] = {
 
 @dataclass
 class FeedDay:
-    """What one feed day's folder holds."""
+    """Counts of the lines in one feed day's folder."""
 
     lines: int = 0
     malformed: int = 0
@@ -78,7 +78,7 @@ class Delivery:
     def write_day(self, day: int, batches: Iterable[Events]) -> None:
         """Write the events of one day; memory does not grow with their number.
 
-        What would be delivered after the last day is not written.
+        Events due after the last day are not written.
         """
         with ExitStack() as stack:
             # By days after `day`: held in temporary files, because each feed file is written in one go.
@@ -124,8 +124,8 @@ class Delivery:
         types = [f',"event_type":"{name}","event_time":"{date_text}T' for name in EVENT_TYPES]
         countries = [f'","country":"{country.code}","title_id":' for country in COUNTRIES]
         seconds, ms = np.divmod(events.times_ms, 1000)
-        places = self._users.countries[events.users]
-        columns = (events.users, places, events.titles, events.types, seconds, ms, events.details)
+        event_countries = self._users.countries[events.users]
+        columns = (events.users, event_countries, events.titles, events.types, seconds, ms, events.details)
         rows = zip(count(number), *(column.tolist() for column in columns), strict=False)
         return [
             f'{prefix}{n:08x}","user_id":"{ids[user]}{countries[country]}{title_ids[title]}{types[event_type]}'
@@ -140,7 +140,7 @@ class Delivery:
         rng: np.random.Generator,
         spools: list["tempfile.SpooledTemporaryFile[bytes]"],
     ) -> list[bytes]:
-        """Lines that are delivered on time; counts all, spools late ones and copies, and spoils some."""
+        """Lines delivered on time, some of them malformed; late lines and copies go to `spools`, and all count."""
         chance = rng.random((3, len(lines)))
         delays = rng.integers(1, self._simulate.max_days_late + 1, size=len(lines))
         copy_delays = rng.integers(2, size=len(lines))

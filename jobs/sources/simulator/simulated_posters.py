@@ -41,7 +41,7 @@ def _draw(colours: Floats, centres: list[list[float]]) -> Image.Image:
     image = Image.fromarray(corners).resize((_WIDTH, _HEIGHT), Image.Resampling.BILINEAR)
     disc, bar = (tuple(np.clip(colour, 0, 255).astype(int).tolist()) for colour in colours[_CORNERS:])
     canvas = ImageDraw.Draw(image)
-    # Placed by chance but within its own half: place says nothing, colour does.
+    # Placed at random, each within one half: only colour carries taste.
     x, y = _WIDTH * (0.3 + 0.4 * centres[0][0]), _HEIGHT * (0.25 + 0.1 * centres[0][1])
     canvas.ellipse((x - 15, y - 15, x + 15, y + 15), fill=disc)
     left, top = _WIDTH * 0.3 * centres[1][0], _HEIGHT * (0.68 + 0.08 * centres[1][1])

@@ -1,6 +1,6 @@
-"""Simulated sessions: what the old recommender shows, what users click, and what they do next, in batches.
+"""Simulated sessions in batches: impressions by the old recommender, clicks, and the actions after a click.
 
-Each batch holds at most one session of a user, so that a session knows what the user consumed in the ones before it.
+A batch holds at most one session per user, so that each session knows what the user consumed in the sessions before.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ _WEEKDAY_RHYTHM = (0.85, 0.82, 0.85, 0.9, 1.1, 1.3, 1.25)  # Monday first
 
 # The old recommender.
 _TABLE_SLOTS = 1 << 15
-_EVERYBODY = ARCHETYPES  # the table that knows no taste, after those of the cells
+_ALL_USERS_TABLE = ARCHETYPES  # the table without taste, after the tables of the cells
 _CELL_FOCUS = 3.0
 _CANDIDATES_PER_IMPRESSION = 2
 _FAME_DAYS = 14  # fame counts like this many days of an average title's clicks
@@ -52,7 +52,7 @@ _LAUNCH_BOOST, _LAUNCH_DAYS = 2.0, 10.0
 _RANKING_TASTE, _RANKING_FAME, _RANKING_NOISE = 2.0, 0.35, 0.7
 _RECENT_TITLES = 32  # per user: the titles consumed last are not shown again
 
-# The users. Enjoyment is what they think of a title; appeal, what it looks like before they know it.
+# The users. Enjoyment is their opinion of a title after watching it; appeal is its attraction before.
 ENJOYMENT_AFFINITY, ENJOYMENT_QUALITY, _ENJOYMENT_NOISE = 3.0, 0.5, 0.5
 _APPEAL_AFFINITY, _APPEAL_QUALITY, _APPEAL_FAME, _APPEAL_HOME, _APPEAL_BIAS = 4.5, 0.4, 0.5, 0.5, -3.7
 EXAMINATION_DECAY = 0.5  # a title at rank r is looked at with probability r ** -decay
@@ -78,7 +78,7 @@ def examination(impressions_per_session: int) -> Floats:
 
 
 def detail_texts(simulate: Simulate, recommender_version: str) -> list[str]:
-    """The optional fields of an event as JSON: none, where it was shown, the provider, or the rating."""
+    """Optional fields of an event as JSON: none, the context of an impression, the provider, or the rating."""
     shown = [
         f',"surface":"{surface}","variant":"{variant}","recommender_version":"{recommender_version}","rank":{rank}'
         for surface in SURFACES
@@ -94,7 +94,7 @@ def _provider_base(simulate: Simulate) -> int:
 
 
 class Guide:
-    """The site over the simulated days: its memory is clicks per title and recent titles per user, never events."""
+    """The guide over the simulated days; its state is clicks per title and recent titles per user, never events."""
 
     def __init__(self, seed: int, simulate: Simulate, catalogue: Catalogue, users: Users) -> None:
         self._seed = seed
@@ -112,7 +112,7 @@ class Guide:
         self._next_recent = np.zeros(len(users.user_ids), np.int64)
 
     def day(self, day: int) -> Iterator[Events]:
-        """The batches of one day; days are asked for in order, each one to its end."""
+        """Batches of one day; call it for the days in order, and read each day to its end."""
         rng = stream(self._seed, Purpose.SESSIONS, day)
         weekday = (self._simulate.first_day + timedelta(days=day)).weekday()
         rate = self._simulate.sessions_per_user_day * _WEEKDAY_RHYTHM[weekday]
@@ -136,9 +136,9 @@ class Guide:
         self._clicks = self._clicks * _CLICK_MEMORY + clicked
 
     def _recommender(self, day: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """What the recommender trained last night shows: weights [released], and tables [cell, slot] to draw from.
+        """Weights [released] of the recommender trained last night, and tables [cell, slot] of titles to draw from.
 
-        Only released titles: what an unreleased one weighs must not depend on how many are announced.
+        They cover released titles only, so that they do not depend on how many titles are announced.
         """
         released = self._catalogue.count_released(day)
         age_days = day - self._catalogue.release_days[:released]
@@ -147,7 +147,7 @@ class Guide:
         fit = np.exp(_CELL_FOCUS * np.einsum("cd,td->ct", self._cell_tastes, self._catalogue.tastes[:released]))
         rng = stream(self._seed, Purpose.TABLES, day)
         weights = np.concatenate([display * fit, display[None]])
-        # Systematic sampling: a title has its share of slots, and a share below one slot has it on some days.
+        # Systematic sampling: a title gets its share of slots; with less than one slot it is present on some days only.
         tables = np.empty((len(weights), _TABLE_SLOTS), np.int32)
         for row, cell_weights in enumerate(weights):
             cumulative = np.cumsum(cell_weights)
@@ -206,11 +206,11 @@ class Guide:
         tables: NDArray[np.int32],
         log_display: Floats,
     ) -> tuple[Ints, Floats, Flags]:
-        """Titles by rank [session, rank], the users' affinities to them, and where there is one."""
+        """Titles [session, rank], the users' affinities to them, and flags of the ranks that have a title."""
         length = self._simulate.impressions_per_session
         shape = (len(users), length * _CANDIDATES_PER_IMPRESSION)
         is_mainstream = rng.random(shape, dtype=np.float32) < self._users.mainstreamness[users][:, None]
-        cell = np.where(is_mainstream, _EVERYBODY, self._users.archetypes[users][:, None])
+        cell = np.where(is_mainstream, _ALL_USERS_TABLE, self._users.archetypes[users][:, None])
         candidates = tables[cell, rng.integers(_TABLE_SLOTS, size=shape)]
         candidates.sort(axis=1)
         is_out = np.zeros(shape, bool)
@@ -221,7 +221,7 @@ class Guide:
         affinity = np.einsum("scd,sd->sc", self._catalogue.tastes[candidates], self._users.tastes[users])
         noise = rng.standard_normal(shape, dtype=np.float32)
         score = _RANKING_TASTE * affinity + _RANKING_FAME * log_display[candidates] + _RANKING_NOISE * noise
-        score[is_explore] = noise[is_explore]  # which of the candidates are shown, and in what order, is chance alone
+        score[is_explore] = noise[is_explore]  # the choice of candidates and their order are random
         score[is_out] = -np.inf
         order = np.argsort(-score, axis=1, kind="stable")[:, :length]
         take = (np.arange(len(users))[:, None], order)
@@ -243,7 +243,7 @@ class Guide:
     def _actions(
         self, rng: np.random.Generator, users: Ints, titles: Ints, affinity: Floats
     ) -> tuple[Flags, Ints, Ints]:
-        """What follows each click: flags [click, event type], the provider clicked out to, the rating in half stars."""
+        """Actions after each click: flags [click, event type], the provider of clickouts, the rating in half stars."""
         count = len(users)
         chance = rng.random((count, len(EVENT_TYPES)), dtype=np.float32)
         offered = self._catalogue.offers[titles, self._users.countries[users]]
@@ -269,7 +269,7 @@ class Guide:
         return did, provider.astype(np.int64), half_stars.astype(np.int64)
 
     def _remember(self, users: Ints, sessions: Ints, titles: Ints, did: Flags) -> None:
-        """Note what was consumed: clicked out to or seen."""
+        """Note the titles consumed: clicked out to or seen."""
         is_consumed = did[:, CLICKOUT] | did[:, SEEN]
         users, sessions, titles = users[is_consumed], sessions[is_consumed], titles[is_consumed]
         nth = np.arange(len(users)) - np.searchsorted(sessions, sessions)  # sessions are in ascending order

@@ -41,12 +41,12 @@ class _Chooser:
 
 
 def title_lines(seed: int, simulate: Simulate, catalogue: Catalogue) -> Iterator[bytes]:
-    """Lines of the titles feed; a plot or a poster is missing by chance alone, whatever the title."""
+    """Lines of the titles feed; a plot or a poster is missing at random, independent of the title."""
     titles = len(catalogue.title_ids)
     rngs = streams(seed, Purpose.WORDS)
     next(rngs)  # the directions of genres and themes
     uniforms = next(rngs).random((titles, _UNIFORMS))
-    # Each noun of a plot draws its own theme, not only the listed ones: a plot says more than its labels.
+    # Each noun of a plot draws its own theme, not only the listed ones, so that a plot carries more than its labels.
     fit = _PLOT_FIRMNESS * affinities(catalogue.tastes, catalogue.theme_tastes)
     noise = next(rngs).gumbel(size=(titles, NOUNS_PER_PLOT, len(THEMES)))
     plot_themes = np.argmax(fit[:, None, :] + noise, axis=2).tolist()
@@ -84,12 +84,12 @@ def title_lines(seed: int, simulate: Simulate, catalogue: Catalogue) -> Iterator
 
 
 def poster_name(catalogue: Catalogue, title: int) -> str:
-    """The poster's file name, as the titles feed gives it."""
+    """File name of the poster in the titles feed."""
     return f"{catalogue.title_ids[title]}.jpg"
 
 
 def has_poster(seed: int, simulate: Simulate, count: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    """Which of `count` titles have a poster."""
+    """Flags [count] of the titles that have a poster."""
     return next(streams(seed, Purpose.POSTERS)).random(count) >= simulate.missing_poster_share
 
 

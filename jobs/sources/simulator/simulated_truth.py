@@ -1,4 +1,4 @@
-"""The truth beside a simulation: what users really like, for tests that check recommendations against it."""
+"""Truth of a simulation: the users' true tastes, for tests that check recommendations against them."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _BEST_USERS_PER_GEM = 20
 
 
 def write_settings(folder: Path, seed: int, simulate: Simulate) -> None:
-    """What the simulation was made with, and the formula of enjoyment: affinity is the inner product of two tastes."""
+    """Write seed, settings and the coefficients of enjoyment; affinity is the inner product of two tastes."""
     enjoyment = {"affinity": ENJOYMENT_AFFINITY, "quality": ENJOYMENT_QUALITY}
     _write_json(
         folder / SETTINGS_FILE, {"seed": seed, "simulate": simulate.model_dump(mode="json"), "enjoyment": enjoyment}
@@ -74,7 +74,7 @@ def _titles_table(simulate: Simulate, catalogue: Catalogue) -> pa.Table:
 
 
 def _gems_table(catalogue: Catalogue, users: Users) -> pa.Table:
-    """Per gem the users whose taste is nearest, best first."""
+    """The users whose taste is nearest to each gem, best first."""
     gems = np.flatnonzero(catalogue.is_gem)
     best_users, affinities = [], []
     for gem in gems.tolist():  # one at a time: gems x users at once is too much for a million users

@@ -1,4 +1,4 @@
-"""Simulated users: tastes, countries, subscriptions, activity, when they join, and what they consented to."""
+"""Simulated users: tastes, countries, subscriptions, activity, dates of joining and consents."""
 
 import hashlib
 from collections.abc import Iterator
@@ -42,11 +42,11 @@ class Users:
     countries: Ints  # index into COUNTRIES
     subscriptions: Flags  # [users, providers]
     activity: NDArray[np.float64]  # sessions relative to an average user's
-    mainstreamness: Floats  # of [0, 1]: how far what is popular anyway is shown to and liked by them
+    mainstreamness: Floats  # from 0 to 1: how strongly popular titles are shown to and liked by the user
     joined_days: Ints  # relative to the first day; 0 for everyone who was there before
 
     def count_joined(self, day: int) -> int:
-        """Users that have joined by `day`; they are the first ones."""
+        """Number of users who joined by `day`; they are the first ones."""
         return int(np.searchsorted(self.joined_days, day, side="right"))
 
 
@@ -74,9 +74,9 @@ def build_users(seed: int, simulate: Simulate) -> Users:
 
 
 def _pseudonyms(seed: int, count: int) -> list[str]:
-    """Distinct user ids that say nothing of the order of joining: SplitMix64 (Steele et al. 2014) of the position.
+    """Distinct user ids that do not reveal the order of joining: SplitMix64 (Steele et al. 2014) of the row.
 
-    A bijection of 64-bit numbers, so that no two users share one.
+    It is a bijection of 64-bit numbers, so that no two users share an id.
     """
     with np.errstate(over="ignore"):
         state = (np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)) * np.uint64(0x9E3779B97F4A7C15)
@@ -87,7 +87,7 @@ def _pseudonyms(seed: int, count: int) -> list[str]:
 
 
 def consent_lines(seed: int, users: Users) -> Iterator[bytes]:
-    """Lines of the consents feed: of some users nothing is known, of some the hash of an address."""
+    """Lines of the consents feed; some users have none, some have the hash of an email address."""
     count = len(users.user_ids)
     rngs = streams(seed, Purpose.CONSENTS)
     is_known = (next(rngs).random(count) < _CONSENT_KNOWN_SHARE).tolist()

@@ -1,4 +1,4 @@
-"""Word banks of the simulator: genres and themes with the words that tell of them, and what names are built from."""
+"""Word banks of the simulator: genres and themes with their words, plot templates and parts of names."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What users and titles of the simulator share: seeded random streams, taste archetypes, countries and providers."""
+"""Basis of the simulator's users and titles: seeded random streams, taste archetypes, countries and providers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 
 class Purpose(IntEnum):
-    """What a random stream is for; a number here never changes meaning, else the same seed gives another world."""
+    """Purpose of a random stream; the numbers must keep their meaning, else the same seed gives another simulation."""
 
     ARCHETYPES = 1
     RELEASES = 2
@@ -80,7 +80,7 @@ ARCHETYPES = MAINSTREAM_ARCHETYPES + NICHE_ARCHETYPES
 
 @dataclass(frozen=True)
 class Mixing:
-    """How tastes spread around archetypes."""
+    """Spread of tastes around archetypes."""
 
     niche_share: float
     max_second_weight: float  # a second archetype weighs up to this much of the first
@@ -88,7 +88,7 @@ class Mixing:
 
 
 def streams(seed: int, purpose: Purpose) -> Iterator[np.random.Generator]:
-    """One stream per column: so a column over more rows starts with the values of one over fewer."""
+    """One stream per column, so that a column over more rows starts with the values of one over fewer."""
     part = 0
     while True:
         yield stream(seed, purpose, part)
@@ -96,7 +96,7 @@ def streams(seed: int, purpose: Purpose) -> Iterator[np.random.Generator]:
 
 
 def stream(seed: int, purpose: Purpose, part: int = 0) -> np.random.Generator:
-    """The stream of one purpose and part (a column or a day), whatever else was drawn before."""
+    """Stream of one purpose and part (a column or a day), independent of anything drawn before."""
     return np.random.default_rng([seed, purpose, part])
 
 
@@ -119,7 +119,7 @@ def archetypes(seed: int, dims: int) -> Floats:
 def affinities(left: Floats, right: Floats) -> Floats:
     """Inner products [n, m] of tastes [n, dim] and [m, dim].
 
-    By einsum, not BLAS: a row's bits do not depend on how many rows there are, which a longer simulation has more of.
+    By einsum, not BLAS: the bits of a row must not depend on the number of rows, which grows with the days.
     """
     product: Floats = np.einsum("nd,md->nm", left, right)
     return product
@@ -142,7 +142,7 @@ def mix_tastes(
     first = pick(shares, next(rngs).random(count))
     second = pick(mainstream_shares, next(rngs).random(count))
     weight = mixing.max_second_weight * next(rngs).random(count, dtype=np.float32)
-    weight[first >= MAINSTREAM_ARCHETYPES] = 0  # a niche is a niche: nothing mainstream is mixed in
+    weight[first >= MAINSTREAM_ARCHETYPES] = 0  # niche tastes have no mainstream part
     dims = archetype_tastes.shape[1]
     noise = next(rngs).standard_normal((count, dims), dtype=np.float32) * np.float32(mixing.noise / dims**0.5)
     return first, unit(archetype_tastes[first] + weight[:, None] * archetype_tastes[second] + noise)
