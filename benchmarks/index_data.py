@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.index_build import multiplied
 from conf.settings import Settings
-from indexing.bundle import parity, sample_histories
+from indexing.bundle import query_export, sample_histories
 from indexing.bundle.bundle import Bundle
 from jobs.errors import JobError
 from lake.arrays import Floats
@@ -76,7 +76,7 @@ def prepare(folder: Path, source: Bundle, settings: Settings, count_titles: int,
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "rows.npy", rows)
     asked, whose = people(source, settings, 2 * count_queries)
-    embeddings = parity.ask(source.query_tower, asked)
+    embeddings = query_export.embed(source.query_tower, asked)
     dials = source.manifest.dial.settings
     queries = {
         f"{use}.{name}": source.queries(embeddings[start::2], dial)
