@@ -24,10 +24,11 @@ from conf.settings import Settings
 from indexing.ann import compilation, scann_index, tuning
 from indexing.ann.compilation import Compiled, SearchInputs
 from indexing.ann.runtime import save_module
-from indexing.bundle import bundle_files, coordinates, query_export, sample_histories
+from indexing.bundle import bundle_files, coordinates, sample_histories
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.manifest import EMBEDDING_START, IndexParameters
 from indexing.publishing import publication
+from indexing.query_tower import query_export
 from lake.arrays import Floats, Ids
 from lake.snapshot import LakeSnapshot
 

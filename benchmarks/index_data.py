@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.index_build import multiplied
 from conf.settings import Settings
-from indexing.bundle import query_export, sample_histories
+from indexing.bundle import sample_histories
 from indexing.bundle.bundle import Bundle
+from indexing.query_tower import query_export
 from jobs.errors import JobError
 from lake.arrays import Floats
 from lake.errors import LakeError

@@ -109,7 +109,7 @@ def promote(settings: Settings, ds: date) -> int:
         gate.record(settings, verdict)
     if not verdict.is_yes:
         print(f"{model} is not promoted: {verdict.why}")
-        return gate.SAID_NO
+        return gate.REFUSED
     _publish(settings, store, versions[0])
     return 0
 
@@ -118,7 +118,7 @@ def refresh(settings: Settings, ds: date | None) -> int:
     """Publish the champion over today's catalogue."""
     if registry.champion_or_none(settings) is None:
         print("there is no champion yet: nothing is served")
-        return gate.SAID_NO
+        return gate.REFUSED
     version = build_or_find(settings, registry.CHAMPION, ds)
     _publish(settings, publication.store_of(settings), version)
     return 0

@@ -16,10 +16,10 @@ from indexing.ann.runtime import load_saved_model, load_searcher, save_module, t
 from indexing.ann.tuning import ExactResults, Search, Tuned
 from indexing.bundle import bundle_files, coordinates, parity
 from indexing.bundle.manifest import Dial, Form, Forms, IndexParameters, Vectors
-from indexing.bundle.numpy_tower import NumpyTower
 from indexing.bundle.parity import Served
-from indexing.bundle.query_export import Retrieval
 from indexing.errors import BundleError
+from indexing.query_tower.numpy_tower import NumpyTower
+from indexing.query_tower.query_export import Retrieval
 from lake.arrays import NO_TITLE, Floats, Ids
 
 log = logging.getLogger("marquee")

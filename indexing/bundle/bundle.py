@@ -13,9 +13,10 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from indexing.ann import pybind_search
-from indexing.bundle import bundle_files, checksums, coordinates, legacy_query_tower
+from indexing.bundle import bundle_files, checksums, coordinates
 from indexing.bundle.manifest import EMBEDDING_START, Manifest
-from indexing.bundle.numpy_tower import NumpyTower
+from indexing.query_tower import legacy_query_tower
+from indexing.query_tower.numpy_tower import NumpyTower
 from lake.arrays import Floats, Ids
 from models.data.padded_histories import PaddedHistories
 
@@ -109,7 +110,7 @@ class Bundle:
 
     @cached_property
     def retrieval(self) -> Any:
-        """Callable: features to title ids and scores; see indexing/bundle/query_export.py."""
+        """Callable: features to title ids and scores; see indexing/query_tower/query_export.py."""
         return _runtime().load_saved_model(self.folder / bundle_files.RETRIEVAL)
 
     def embed(self, histories: PaddedHistories) -> Floats:

@@ -9,13 +9,13 @@ import numpy as np
 
 from indexing.ann import pybind_search
 from indexing.ann.tuning import overlap
-from indexing.bundle import query_export
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.bundle_files import GOLDEN
 from indexing.bundle.coordinates import query_vectors
 from indexing.bundle.manifest import Parity, Tolerance, Vectors
-from indexing.bundle.numpy_tower import NumpyTower
 from indexing.errors import BundleError
+from indexing.query_tower import query_export
+from indexing.query_tower.numpy_tower import NumpyTower
 from lake.arrays import NO_TITLE, Floats, Ids
 from models.data.padded_histories import PaddedHistories
 

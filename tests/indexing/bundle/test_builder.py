@@ -11,11 +11,12 @@ import pytest
 from scipy.stats import rankdata
 
 from indexing.ann import compilation, runtime
-from indexing.bundle import builder, query_export
+from indexing.bundle import builder
 from indexing.bundle.builder import BundleSpec
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.parity import ParityCases
 from indexing.errors import BundleError
+from indexing.query_tower import query_export
 from models.data.catalogue import Catalogue, read_catalogue
 from models.data.padded_histories import PaddedHistories
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from indexing.bundle.numpy_tower import NumpyTower
+from indexing.query_tower.numpy_tower import NumpyTower
 
 # Attribute of the SavedModel by field of NumpyTower.
 _ATTRIBUTES = {

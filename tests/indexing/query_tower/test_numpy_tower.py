@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from indexing.ann.runtime import load_saved_model, save_module
-from indexing.bundle import builder, checksums, legacy_query_tower, query_export
+from indexing.bundle import builder, checksums
 from indexing.bundle.builder import BundleSpec
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.coordinates import Balance
-from indexing.bundle.numpy_tower import NumpyTower
 from indexing.publishing import publication
+from indexing.query_tower import legacy_query_tower, query_export
+from indexing.query_tower.numpy_tower import NumpyTower
 from models.data.catalogue import Catalogue
 from models.data.padded_histories import PaddedHistories
 from models.towers.legacy_keras import tf
