@@ -76,7 +76,7 @@ class Bench:
         """Per configuration what it cost to build, and to ask for each recall that it reached."""
         leading = self.leading_dims()
         configurations = engine(name, self.settings.index, leading).configurations(
-            self.titles, self.source.manifest.vectors.width
+            self.titles, self.source.manifest.vectors.vector_dim
         )
         return [
             self._measure(name, n, dict(config), leading)

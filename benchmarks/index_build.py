@@ -21,17 +21,16 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from indexing.ann import compilation, scann_index
-from indexing.ann.compilation import Compiled, Embedded
+from indexing.ann import compilation, scann_index, tuning
+from indexing.ann.compilation import Compiled, SearchInputs
 from indexing.ann.runtime import save_module
-from indexing.bundle import bundle, parity, sample_histories
+from indexing.bundle import bundle_files, coordinates, sample_histories
 from indexing.bundle.bundle import Bundle
-from indexing.bundle.layout import Layout
-from indexing.bundle.manifest import IndexParameters
+from indexing.bundle.manifest import EMBEDDING_START, IndexParameters
 from indexing.publishing import publication
+from indexing.query_tower import query_export
 from lake.arrays import Floats, Ids
 from lake.snapshot import LakeSnapshot
-from models.blend.standardised import Standardised
 
 COLUMNS = ("titles", "form", "compiled s", "MB", "leaves", "reordered", "recall@10", "recall@100", "p50 ms", "p99 ms")
 
@@ -54,30 +53,35 @@ def multiplied(source: Bundle, count: int, noise: float, seed: int) -> tuple[Flo
 
 def compile_multiplied(source: Bundle, vectors: Floats, queries: Floats, settings: Settings, folder: Path) -> Compiled:
     """Both searchers over `vectors` [titles, width], in a folder. Raises BundleError where they find too little."""
-    manifest, nothing = source.manifest, Standardised(np.empty(0, dtype=np.float32), 0, 0)
-    made = Layout(manifest.vectors, manifest.dial, nothing, nothing)
-    source_of_queries = manifest.forms.queries_source
-    embedded = Embedded(source.embeddings, source.query_tower, source.countries, queries, source_of_queries)
-    save_module(source.query_tower, folder / bundle.QUERY_TOWER)
-    return compilation.compile_both(
-        folder, index_of(vectors, queries, settings), settings.index, embedded, np.arange(len(vectors)), made, vectors
+    manifest = source.manifest
+    inputs = SearchInputs(
+        layout=manifest.vectors,
+        dial=manifest.dial,
+        vectors=vectors,
+        title_ids=np.arange(len(vectors)),
+        countries=source.countries,
+        query_tower=source.query_tower,
+        sample_queries=queries,
+        queries_source=manifest.forms.queries_source,
     )
+    save_module(source.query_tower, folder / bundle_files.QUERY_TOWER)
+    return compilation.compile_both(folder, inputs, index_of(vectors, queries, settings), settings.index)
 
 
 def index_of(vectors: Floats, queries: Floats, settings: Settings) -> IndexParameters:
     """As a bundle of so many titles would have it."""
-    energies = np.square(vectors[:, bundle.BESIDE :].std(axis=0) * np.sqrt(np.mean(np.square(queries), axis=0)))
+    energies = np.square(vectors[:, EMBEDDING_START:].std(axis=0) * np.sqrt(np.mean(np.square(queries), axis=0)))
     added = np.cumsum(energies)
     leading = int(np.searchsorted(added, scann_index.LEADING_SHARE * added[-1])) + 1
-    return scann_index.parameters(len(vectors), settings.index, bundle.BESIDE + leading)
+    return scann_index.parameters(len(vectors), settings.index, EMBEDDING_START + leading)
 
 
 def compare_balance(source: Bundle, vectors: Floats, queries: Floats, settings: Settings) -> RichTable:
     """Recall at fixed effort by setting of the dial, of the same titles and queries in two scalings."""
-    with np.load(source.folder / bundle.BALANCE) as stored:
+    with np.load(source.folder / bundle_files.BALANCE) as stored:
         factors = stored["factors"]
     as_learnt = vectors.copy()
-    as_learnt[:, bundle.BESIDE :] /= factors
+    as_learnt[:, EMBEDDING_START:] /= factors
     scalings = {"balanced": (vectors, queries), "as learnt": (as_learnt, queries * factors)}
     index = scann_index.parameters(len(vectors), settings.index, 0)
     shown = RichTable(
@@ -87,13 +91,13 @@ def compare_balance(source: Bundle, vectors: Floats, queries: Floats, settings: 
         shown.add_column(column, justify="right")
     for name, (own, asked) in scalings.items():
         turned = {
-            setting: bundle.turned(source.manifest.vectors, asked, dial)
+            setting: coordinates.query_vectors(source.manifest.vectors, asked, dial)
             for setting, dial in source.manifest.dial.settings.items()
         }
-        answers = scann_index.exact_answers(own, turned, (10, 100))
+        answers = tuning.exact_results(own, turned, (10, 100))
         search = scann_index.search_pybind(scann_index.compile_pybind(own, index, settings.index.threads))
         for leaves, reorder in ((index.leaves // 30, 100), (index.leaves // 10, 200)):
-            found = scann_index.recalls(search, own, answers, reorder, leaves)
+            found = tuning.recalls(search, own, answers, reorder, leaves)
             figures = [f"{of[10]:.3f} / {of[100]:.3f}" for of in found.values()]
             shown.add_row(name, str(leaves), str(reorder), *figures)
     return shown
@@ -113,8 +117,10 @@ def work(settings: Settings, arguments: Namespace) -> None:
         source.manifest.history_length,
         settings.seed,
     )
-    queries = parity.ask(source.query_tower, asked)
-    shown = RichTable(title=f"{source.manifest.vectors.width} dimensions, {len(queries) // 2} queries at every dial")
+    queries = query_export.embed(source.query_tower, asked)
+    shown = RichTable(
+        title=f"{source.manifest.vectors.vector_dim} dimensions, {len(queries) // 2} queries at every dial"
+    )
     for column in COLUMNS:
         shown.add_column(column, justify="right")
     if arguments.balance:
@@ -128,7 +134,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             compiled = compile_multiplied(source, vectors, queries, settings, Path(folder))
             seconds = time.monotonic() - started
-            for form, name in (("pybind", bundle.SCANN), ("tensorflow", bundle.RETRIEVAL)):
+            for form, name in (("pybind", bundle_files.SCANN), ("tensorflow", bundle_files.RETRIEVAL)):
                 shown.add_row(f"{count:,}", form, *_figures(compiled, form, Path(folder) / name))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         shown.add_row(f"{count:,}", "all", f"{seconds:.0f}", f"peak {peak:.1f} GB", *[""] * 6, end_section=True)

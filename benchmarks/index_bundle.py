@@ -17,10 +17,11 @@ from pyarrow import parquet as pq
 
 from benchmarks.index_data import Catalogue
 from conf.settings import Index
-from indexing.ann import scann_index
+from indexing.ann import scann_index, tuning
 from indexing.ann.runtime import load_saved_model, load_searcher, save_module
-from indexing.bundle import bundle, parity
-from indexing.bundle.bundle import OFFERS_SCHEMA, Bundle
+from indexing.bundle import bundle_files, bundle_writer, parity
+from indexing.bundle.bundle import Bundle
+from indexing.bundle.bundle_files import OFFERS_SCHEMA
 from indexing.bundle.manifest import Form, Manifest
 from jobs.errors import JobError
 from lake.arrays import Ids
@@ -41,14 +42,15 @@ def enlarged(
         return Bundle.open(root / version, verify=False)
 
     def fill(folder: Path) -> Manifest:
-        np.save(folder / bundle.VECTORS, vectors)
+        np.save(folder / bundle_files.VECTORS, vectors)
         titles = _titles(source, catalogue)
-        pq.write_table(titles, folder / bundle.TITLES)
+        pq.write_table(titles, folder / bundle_files.TITLES)
         offers = _offers(titles["popularity"].to_numpy(), seed)
-        pq.write_table(offers, folder / bundle.OFFERS)
-        shutil.copytree(scann, folder / bundle.SCANN)
-        save_module(_tower(source, catalogue), folder / bundle.QUERY_TOWER)
-        for name in (bundle.COUNTRIES, bundle.GOLDEN):
+        pq.write_table(offers, folder / bundle_files.OFFERS)
+        shutil.copytree(scann, folder / bundle_files.SCANN)
+        save_module(_tower(source, catalogue), folder / bundle_files.QUERY_TOWER)
+        _write_tower_arrays(source, catalogue, folder)
+        for name in (bundle_files.COUNTRIES, bundle_files.GOLDEN, bundle_files.BALANCE):
             shutil.copy(source.folder / name, folder / name)
         counts = source.manifest.counts
         sizes = {"titles": len(vectors), "candidates": len(vectors), "offers": len(offers)}
@@ -63,11 +65,11 @@ def enlarged(
             }
         )
 
-    return bundle.write_bundle(root, version, fill)
+    return Bundle.open(bundle_writer.write_bundle(root, version, fill), verify=False)
 
 
 def _tower(source: Bundle, catalogue: Catalogue) -> Any:
-    tower = load_saved_model(source.folder / bundle.QUERY_TOWER)
+    tower = load_saved_model(source.folder / bundle_files.QUERY_TOWER)
     variables = tower.signatures["serving_default"].variables
     tables = [variable for variable in variables if variable.shape[:1] == [None]]
     if not tables:
@@ -76,6 +78,16 @@ def _tower(source: Bundle, catalogue: Catalogue) -> Any:
     for table in tables:
         table.assign(table.numpy()[places])
     return tower
+
+
+def _write_tower_arrays(source: Bundle, catalogue: Catalogue, folder: Path) -> None:
+    path = source.folder / bundle_files.QUERY_TOWER_ARRAYS
+    if not path.exists():  # the source was built earlier, or its model has another form
+        return
+    rows = np.concatenate([[0], catalogue.rows + 1])
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name][rows] if name.startswith("tables.") else stored[name] for name in stored}
+    np.savez(folder / bundle_files.QUERY_TOWER_ARRAYS, **arrays)
 
 
 def _titles(source: Bundle, catalogue: Catalogue) -> pa.Table:
@@ -105,8 +117,8 @@ def _tuned(catalogue: Catalogue, scann: Path, options: Index, source: Bundle) ->
     """How the searcher would be asked if it had been built for a bundle: tuned for the recall that these must have."""
     search = scann_index.search_pybind(load_searcher(scann))
     index = scann_index.parameters(len(catalogue.vectors), options, 0)
-    answers = scann_index.exact_answers(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))
+    answers = tuning.exact_results(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))
     wanted = {10: options.min_recall_at_10, parity.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
-    tuned = scann_index.tune(search, catalogue.vectors, index, answers, wanted)
+    tuned = tuning.tune(search, catalogue.vectors, index, answers, wanted)
     form = source.manifest.forms.pybind
     return form.model_copy(update={"leaves_to_search": tuned.leaves_to_search, "reorder": tuned.reorder})

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from benchmarks.index_build import multiplied
 from conf.settings import Settings
-from indexing.bundle import parity, sample_histories
+from indexing.bundle import sample_histories
 from indexing.bundle.bundle import Bundle
+from indexing.query_tower import query_export
 from jobs.errors import JobError
 from lake.arrays import Floats
 from lake.errors import LakeError
@@ -76,7 +77,7 @@ def prepare(folder: Path, source: Bundle, settings: Settings, count_titles: int,
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "rows.npy", rows)
     asked, whose = people(source, settings, 2 * count_queries)
-    embeddings = parity.ask(source.query_tower, asked)
+    embeddings = query_export.embed(source.query_tower, asked)
     dials = source.manifest.dial.settings
     queries = {
         f"{use}.{name}": source.queries(embeddings[start::2], dial)

@@ -29,7 +29,7 @@ from benchmarks.measure import Report, reporting
 from benchmarks.swaps_load import Load
 from conf import command_line
 from conf.settings import Settings
-from indexing.bundle import bundle
+from indexing.bundle import checksums
 from indexing.bundle.bundle import Bundle
 from indexing.publishing import pointer, publication
 from indexing.publishing.storage import LocalStore
@@ -147,7 +147,7 @@ def break_each_file(server: Server, store: LocalStore, folder: Path) -> tuple[in
     """Flip a byte of each file in turn and point to the bundle; how many files, and which were not refused."""
     served = server.health()["bundle_version"]
     live = publication.live_entry(store)
-    sha256 = bundle.manifest_sha256(folder)
+    sha256 = checksums.manifest_sha256(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     missed = []
     for path in files:

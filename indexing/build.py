@@ -1,15 +1,15 @@
-"""Build a bundle: what serving needs of a model and the catalogue of today, in one folder.
+"""Build a bundle: one folder with everything that serving needs of a model and today's catalogue.
 
 Reads the registered model that --model names, in MLflow, and title_features, vocabularies, stg_titles, stg_offers and
-user_histories in <lake.root>, at their newest versions; writes <bundles.root>/<version>, whole or not at all. Titles
-that are new or not yet released are in it. Nothing is live before indexing.publish.
+user_histories in <lake.root>, at their newest versions; writes <bundles.root>/<version>, whole or not at all. New and
+unreleased titles are included. A bundle is not live before indexing.publish.
 
-Settings of the dial are those that models.evaluate_night or models.dial kept with the model; by index.dial_settings
+Settings of the dial are those that models.evaluate_night or models.dial stored with the model, or index.dial_settings
 where there are none.
 
-The bundle is refused, with exit code 1, where recall against exact search, at any setting of the dial, is below
-index.min_recall_at_10 or index.min_recall_at_100, where both searchers differ by more than index.min_overlap allows, or
-where golden users are not answered as the training graph answers them (index.max_score_difference, index.min_overlap).
+Exit code 1, and no bundle, where recall against exact search is below index.min_recall_at_10 or
+index.min_recall_at_100 at any setting of the dial, where the two searchers overlap by less than index.min_overlap, or
+where golden users do not get the training graph's lists (index.max_score_difference, index.min_overlap).
 """
 
 import json
@@ -26,7 +26,7 @@ from rich.table import Table as RichTable
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle import builder, lake_inputs
-from indexing.bundle.builder import Plan
+from indexing.bundle.builder import BundleSpec
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.manifest import Dial, ModelSource
 from indexing.errors import BundleError
@@ -43,7 +43,7 @@ log = logging.getLogger("marquee")
 
 def work(settings: Settings, arguments: Namespace) -> None:
     registered = registry.fetch(settings, arguments.model)
-    plan = Plan(
+    spec = BundleSpec(
         source=source_of(registered),
         lake=LakeSnapshot.pin(settings.lake.root, lake_inputs.TABLES),
         options=settings.index,
@@ -53,7 +53,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     )
     store = publication.store_of(settings)
     version = publication.name_version(registered.version, datetime.now(UTC))
-    built = builder.build(TwoTower.load(registered.folder), plan, store.work_folder(), version)
+    built = builder.build(TwoTower.load(registered.folder), spec, store.work_folder(), version)
     store.add(version)
     print_built(built)
     print(f"built {version} in {store.location}")
@@ -71,13 +71,13 @@ def source_of(registered: Registered) -> ModelSource:
 def read_dial(path: Path) -> Dial:
     """`{"minimum": …, "maximum": …, "settings": {"popular": …, …}}`, in units of the model's scores.
 
-    Raises BundleError for a file that holds something else.
+    Raises BundleError for a file of another form.
     """
     return _parsed(path.read_text(encoding="utf-8"), f"--dial {path}", f"chosen: {path.name}")
 
 
 def measured_dial(settings: Settings, model: str) -> Dial | None:
-    """The settings that were chosen for a registered model by what they do; None where none were measured yet."""
+    """Settings of the dial that were measured for a registered model; None where there are none."""
     text = registry.kept_text(settings, model, dial_settings.FILE)
     return None if text is None else _parsed(text, f"{dial_settings.FILE} in the run of {model}", "measured")
 
@@ -90,7 +90,7 @@ def _parsed(text: str, name: str, source: str) -> Dial:
 
 
 def print_built(built: Bundle) -> None:
-    """What was measured: a line per form and setting of the dial."""
+    """Print the measurements: a line per form and setting of the dial."""
     forms, counts = built.manifest.forms, built.manifest.counts
     shown = RichTable(title=f"{counts.candidates:,} candidates, {built.manifest.index.kind}; {forms.queries_source}")
     for column in ("form", "dial", "recall@10", "recall@100", "p50 ms", "p99 ms", "leaves", "reordered"):
@@ -108,10 +108,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--model", default=registry.CHAMPION, help="champion, challenger or a version; champion by default"
     )
     command.add_argument(
-        "--dial", metavar="FILE", help="settings of the dial, as models.dial writes them; those kept with the model"
+        "--dial",
+        metavar="FILE",
+        help="settings of the dial, as models.dial writes them; default: those stored with the model",
     )
     command.add_argument(
-        "--ds", type=date.fromisoformat, metavar="DATE", help="day that titles' ages count to; the lake's newest night"
+        "--ds",
+        type=date.fromisoformat,
+        metavar="DATE",
+        help="day from which ages of titles count; default: the lake's newest night",
     )
     return command_line.run(command, work, argv)
 

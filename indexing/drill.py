@@ -1,7 +1,7 @@
-"""Drill a rollback without touching what is served: publish, roll back and forward again in a copy, and check answers.
+"""Rehearse a rollback without touching what is served: publish, roll back and roll forward in a copy.
 
-Reads <bundles.root>/CURRENT, the live bundle and the one that was live before; writes nothing but a temporary folder.
-Each step answers the bundle's golden users as at its build, or the drill fails with exit code 1.
+Reads <bundles.root>/CURRENT, the live bundle and the one that was live before; writes a temporary folder only. Exit
+code 1 where a step fails, or where a bundle's golden users do not get the lists of its build.
 """
 
 import sys
@@ -18,34 +18,34 @@ from indexing.publishing.storage import LocalStore, Store
 
 
 def drill(store: Store) -> tuple[str, str] | None:
-    """The bundle that a rollback leads to and the live one; None where there is none to roll back to.
+    """Versions of the bundle that a rollback leads to and of the live one; None where there is nothing to roll back to.
 
-    Raises BundleError where a step would fail in earnest, or lead elsewhere.
+    Raises BundleError where a step fails or leads to another bundle.
     """
-    found = pointer.read(store)
-    before = found.published_before() if found else None
-    if found is None or before is None:
+    current = pointer.read(store)
+    before = current.published_before() if current else None
+    if current is None or before is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         copy = LocalStore(Path(folder))
-        for entry in (before, found.live):
+        for entry in (before, current.live):
             (Path(folder) / entry.version).symlink_to(publication.open_entry(store, entry).folder)
             publication.publish(copy, entry.version)
         back = publication.roll_back(copy, None).live
-        forth = publication.roll_back(copy, found.live.version).live
-    came = [(entry.version, entry.manifest_sha256) for entry in (back, forth)]
-    wanted = [(entry.version, entry.manifest_sha256) for entry in (before, found.live)]
-    if came != wanted:
-        raise BundleError(f"{store.location}: a rollback and back leads to {came}, expected {wanted}")
-    return before.version, found.live.version
+        forth = publication.roll_back(copy, current.live.version).live
+    reached = [(entry.version, entry.manifest_sha256) for entry in (back, forth)]
+    expected = [(entry.version, entry.manifest_sha256) for entry in (before, current.live)]
+    if reached != expected:
+        raise BundleError(f"{store.location}: rolling back and forward again leads to {reached}, expected {expected}")
+    return before.version, current.live.version
 
 
 def work(settings: Settings, _: Namespace) -> None:
-    done = drill(publication.store_of(settings))
-    if done is None:
+    versions = drill(publication.store_of(settings))
+    if versions is None:
         print("no bundle was live before the live one: nothing to drill")
     else:
-        print(f"rolled back to {done[0]} and forward to {done[1]} in a copy; golden users got their answers")
+        print(f"rolled back to {versions[0]} and forward to {versions[1]} in a copy; golden users got their answers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The errors of what is made of a model and served."""
+"""Errors of building, publishing and using bundles."""
 
 from conf.errors import ActionableError
 
@@ -8,7 +8,7 @@ class BundleError(ActionableError):
 
 
 class RequestError(ValueError):
-    """What was asked of a bundle makes no sense; `field` is the one to change."""
+    """A request to a bundle is invalid; `field` is the one to change."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")

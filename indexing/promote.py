@@ -1,17 +1,17 @@
-"""Make what the gate said yes to the one that is served: build its bundle, publish it, let `champion` name its model.
+"""Promote the challenger that passed the gate: build its bundle, publish it, point the alias `champion` at its model.
 
-The live bundle is the one truth of what is served, and `champion` follows it: the pointer is swapped first, the alias
-moved after it. Cut short in between, `align`, with which every night begins, moves the alias after the pointer, whether
-that was published or rolled back. So both happen or neither.
+The live bundle decides what is served, and `champion` follows it: the pointer is swapped first, the alias is moved
+after it. Every night begins with `align`, which completes a promotion that was interrupted in between and follows a
+rollback.
 
-  align             champion := the model of the live bundle
-  build             a bundle of --model, unless there is one of the same model, tables, settings and day
-  promote --ds DAY  check the newest bundle of the challenger that the gate said yes to on that night, publish it, align
-  refresh           the champion's bundle over today's catalogue, published: what a night does when the gate says no
+  align             point `champion` at the model of the live bundle
+  build             build a bundle of --model, unless there is one of the same model, tables, settings and day
+  promote --ds DAY  check the newest bundle of the challenger that passed the gate that night, publish it, align
+  refresh           publish the champion's bundle over today's catalogue, as a night does when the gate says no
 
 Reads `gate_results` and what indexing.build reads; writes bundles and CURRENT in <bundles.root>, the alias in MLflow,
 and the index's checks to `gate_results` and the gate's page. Exit code 3 where the gate said no, its checks of the
-index among it, or where there is no champion to refresh.
+index included, or where there is no champion to refresh.
 """
 
 import json
@@ -25,7 +25,7 @@ from typing import Any
 from conf import command_line
 from conf.settings import Settings
 from indexing import build
-from indexing.bundle import bundle, lake_inputs
+from indexing.bundle import bundle_files, lake_inputs
 from indexing.bundle.manifest import SCHEMA_VERSION, Manifest
 from indexing.errors import BundleError
 from indexing.publishing import pointer, publication
@@ -40,16 +40,14 @@ from models.tracking import registry
 
 log = logging.getLogger("marquee")
 
-SAID_NO = 3
-
 
 def align(settings: Settings) -> int | None:
-    """Let `champion` name the model of the live bundle; its version, or None before anything was published."""
+    """Point `champion` at the model of the live bundle, and return its version; None before any publication."""
     store = publication.store_of(settings)
-    found = pointer.read(store)
-    if found is None:
+    current = pointer.read(store)
+    if current is None:
         return None
-    served = _model_version(store, found.live.version)
+    served = _model_version(store, current.live.version)
     champion = registry.champion_or_none(settings)
     if champion is None or champion.version != served:
         registry.point(settings, registry.CHAMPION, served)
@@ -57,21 +55,21 @@ def align(settings: Settings) -> int | None:
 
 
 def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
-    """The newest bundle of a model, today's tables and these settings, built where there is none yet."""
+    """Version of the newest bundle of a model, today's tables and these settings; built where there is none."""
     store, registered = publication.store_of(settings), registry.fetch(settings, model)
-    pinned = LakeSnapshot.pin(settings.lake.root, lake_inputs.TABLES).versions
+    versions = LakeSnapshot.pin(settings.lake.root, lake_inputs.TABLES).versions
     dial = build.measured_dial(settings, model)
-    wanted = {
+    expected = {
         "schema_version": SCHEMA_VERSION,
-        "delta_versions": pinned,
+        "delta_versions": versions,
         "settings": settings.index.model_dump(mode="json"),
         "seed": settings.seed,
         **({"as_of": ds.isoformat()} if ds else {}),
         **({"dial": dial.model_dump(mode="json")} if dial else {}),
     }
     for version in _versions_of(store, registered.version):
-        said = _said(store, version)
-        if all(said.get(name) == value for name, value in wanted.items()):
+        manifest = _read_manifest(store, version)
+        if all(manifest.get(name) == value for name, value in expected.items()):
             log.info("%s is of the same model, tables and settings: nothing to build", version)
             return version
     build.work(settings, Namespace(model=model, dial=None, ds=ds))
@@ -79,20 +77,23 @@ def build_or_find(settings: Settings, model: str, ds: date | None) -> str:
 
 
 def figures(manifest: Manifest, settings: Settings) -> dict[str, tuple[float, float, bool]]:
-    """What the gate looks at of an index: each figure with its limit, and whether more of it is better."""
-    own, forms = settings.index, manifest.forms
+    """Figures of an index that the gate checks: each with its limit, and True where higher is better."""
+    limits, forms = settings.index, manifest.forms
     recalls = [recall for form in (forms.pybind, forms.tensorflow) for recall in form.recall.values()]
     return {
-        "index_recall@10": (min(recall.at_10 for recall in recalls), own.min_recall_at_10, True),
-        "index_recall@100": (min(recall.at_100 for recall in recalls), own.min_recall_at_100, True),
-        "overlap_of_searchers": (forms.min_overlap, own.min_overlap, True),
-        "parity_overlap": (manifest.parity.min_top_20_overlap, own.min_overlap, True),
-        "parity_score_difference": (manifest.parity.max_score_difference, own.max_score_difference, False),
+        "index_recall@10": (min(recall.at_10 for recall in recalls), limits.min_recall_at_10, True),
+        "index_recall@100": (min(recall.at_100 for recall in recalls), limits.min_recall_at_100, True),
+        "overlap_of_searchers": (forms.min_overlap, limits.min_overlap, True),
+        "parity_overlap": (manifest.parity.min_top_20_overlap, limits.min_overlap, True),
+        "parity_score_difference": (manifest.parity.max_score_difference, limits.max_score_difference, False),
     }
 
 
 def promote(settings: Settings, ds: date) -> int:
-    """Publish what the gate said yes to on a night. Raises ModelError and BundleError where something is missing."""
+    """Publish the challenger that passed the gate on a night.
+
+    Raises ModelError where the gate did not judge it, and BundleError where it has no bundle.
+    """
     challenger = registry.fetch(settings, registry.CHALLENGER)
     model = registered_name(challenger.version)
     verdict = gate_results.newest(settings.lake.root, model)
@@ -103,12 +104,12 @@ def promote(settings: Settings, ds: date) -> int:
         versions = _versions_of(store, challenger.version)
         if not versions:
             raise BundleError(f"{store.location}: no bundle of {model}; run python -m indexing.promote build")
-        checks = judge_bundle(figures(Manifest.model_validate(_said(store, versions[0])), settings))
+        checks = judge_bundle(figures(Manifest.model_validate(_read_manifest(store, versions[0])), settings))
         verdict = gate_results.with_bundle(verdict, checks)
         gate.record(settings, verdict)
     if not verdict.is_yes:
         print(f"{model} is not promoted: {verdict.why}")
-        return SAID_NO
+        return gate.REFUSED
     _publish(settings, store, versions[0])
     return 0
 
@@ -117,7 +118,7 @@ def refresh(settings: Settings, ds: date | None) -> int:
     """Publish the champion over today's catalogue."""
     if registry.champion_or_none(settings) is None:
         print("there is no champion yet: nothing is served")
-        return SAID_NO
+        return gate.REFUSED
     version = build_or_find(settings, registry.CHAMPION, ds)
     _publish(settings, publication.store_of(settings), version)
     return 0
@@ -136,15 +137,15 @@ def _versions_of(store: Store, model_version: int) -> list[str]:
 
 
 def _model_version(store: Store, version: str) -> int:
-    return int(_said(store, version)["model"]["version"])
+    return int(_read_manifest(store, version)["model"]["version"])
 
 
-def _said(store: Store, version: str) -> dict[str, Any]:
-    """What a bundle says of itself, without fetching it; of whatever schema, since old ones lie beside new ones."""
-    found = store.read(f"{version}/{bundle.MANIFEST}")
-    if found is None:
-        raise BundleError(f"{store.location}: {version} has no {bundle.MANIFEST}")
-    return dict(json.loads(found[0]))
+def _read_manifest(store: Store, version: str) -> dict[str, Any]:
+    """Fields of a bundle's manifest, without fetching the bundle; of any schema, since old bundles stay."""
+    stored = store.read(f"{version}/{bundle_files.MANIFEST}")
+    if stored is None:
+        raise BundleError(f"{store.location}: {version} has no {bundle_files.MANIFEST}")
+    return dict(json.loads(stored[0]))
 
 
 def work(settings: Settings, arguments: Namespace) -> int:
@@ -162,7 +163,7 @@ def work(settings: Settings, arguments: Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("action", choices=["align", "build", "promote", "refresh"])
-    parser.add_argument("--model", default=registry.CHALLENGER, help="of build; challenger by default")
+    parser.add_argument("--model", default=registry.CHALLENGER, help="model of `build`; default: challenger")
     parser.add_argument("--ds", type=date.fromisoformat, metavar="DATE", help="the night")
 
     def checked(settings: Settings, arguments: Namespace) -> int:

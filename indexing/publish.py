@@ -1,8 +1,8 @@
-"""Make a bundle live: verify it, ask it its golden users, then swap the pointer.
+"""Make a bundle live: verify it, check its golden users, then swap the pointer.
 
 Reads <bundles.root>/VERSION, the newest bundle by default; writes <bundles.root>/CURRENT, and removes bundles that are
 older than index.keep_days and not among the newest index.keep_bundles, never the live one. Readers see either the old
-bundle or the new one. Where another process changed the pointer in the meantime nothing is changed, with exit code 1.
+bundle or the new one. Exit code 1, and no change, where another process changed the pointer in the meantime.
 """
 
 import sys
@@ -23,7 +23,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
-    command.add_argument("version", nargs="?", metavar="VERSION", help="the newest bundle by default")
+    command.add_argument("version", nargs="?", metavar="VERSION", help="default: the newest bundle")
     return command_line.run(command, work, argv)
 
 

@@ -1,7 +1,7 @@
 """Remove old bundles: those older than index.keep_days that are not among the newest index.keep_bundles.
 
-Reads and writes <bundles.root>. The live bundle is never removed, nor anything before a bundle was published. What
-writers left that were killed is removed too, once it is a day old. indexing.publish does this each time.
+Reads and writes <bundles.root>. The live bundle is never removed, and nothing is before the first publication.
+Unfinished bundles of killed writers are removed once they are a day old. indexing.publish does the same each time.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Make the bundle live again that was live before, or an earlier one: verify it, then swap the pointer.
+"""Make an earlier bundle live again: verify it, then swap the pointer.
 
-Reads <bundles.root>/CURRENT and the bundle; writes <bundles.root>/CURRENT. A second rollback goes back further, not to
-what was rolled back from.
+Reads <bundles.root>/CURRENT and the bundle; writes <bundles.root>/CURRENT. By default the target is the bundle that was
+live before; a second rollback goes one further back.
 """
 
 import sys
@@ -21,7 +21,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
-    command.add_argument("--to", metavar="VERSION", help="a bundle that was live; the one before by default")
+    command.add_argument("--to", metavar="VERSION", help="a bundle that was live; default: the one before")
     return command_line.run(command, work, argv)
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from conf.loader import load_settings
 from conf.settings import Serving
-from indexing.bundle.bundle import MANIFEST, Bundle
+from indexing.bundle.bundle import Bundle
+from indexing.bundle.bundle_files import MANIFEST
 from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import open_store
@@ -285,7 +286,7 @@ class Retriever:
         title = int(self.bundle.title_ids[0])
         self.recommend(history=[title], k=1)
         self.similar([title], k=1)
-        self.bundle.search(np.zeros((1, self.bundle.manifest.vectors.width), dtype=np.float32), 1)
+        self.bundle.search(np.zeros((1, self.bundle.manifest.vectors.vector_dim), dtype=np.float32), 1)
 
 
 def _history(entries: Sequence[Entry] | History) -> History:

@@ -1,7 +1,7 @@
 """TensorFlow and both forms of ScaNN, in the order in which they must be imported.
 
-The one place where the index imports them from; slow, so that readers import it late. Importing ScaNN's TensorFlow ops
-registers them, which a SavedModel that has them needs before it is loaded.
+Slow to import, so readers import it late. Importing ScaNN's TensorFlow ops registers them, which is necessary before a
+SavedModel that uses them is loaded.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def load_searcher(folder: Path) -> Any:
 
 
 def load_saved_model(folder: Path) -> Any:
-    """Runs the code that it finds: only of folders whose checksums were verified."""
+    """Load a SavedModel, which runs its code: only from folders whose checksums were verified."""
     return tf.saved_model.load(str(folder))
 
 

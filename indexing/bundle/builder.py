@@ -1,38 +1,39 @@
-"""One bundle from a trained model and pinned tables: embed, lay out, compile, compare with training; or refuse."""
+"""Build of a bundle from a trained model and pinned tables: embed, lay out, write, compile, compare with training."""
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
-from pyarrow import parquet as pq
 
 from conf.settings import Index
-from indexing.ann import scann_index
-from indexing.ann.compilation import Embedded, compile_both
-from indexing.ann.runtime import save_module
-from indexing.bundle import bundle, coordinates, lake_inputs, layout, parity, provenance, sample_histories
+from indexing.ann import compilation, scann_index
+from indexing.ann.compilation import SearchInputs
+from indexing.ann.runtime import tf
+from indexing.bundle import bundle_files, bundle_writer, lake_inputs, parity, provenance, sample_histories
 from indexing.bundle.bundle import Bundle
-from indexing.bundle.coordinates import Balance
 from indexing.bundle.lake_inputs import LakeInputs
-from indexing.bundle.layout import Layout
-from indexing.bundle.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Tolerance
-from indexing.bundle.parity import Golden
-from indexing.bundle.query_export import BalancedTower
+from indexing.bundle.layout import Layout, lay_out
+from indexing.bundle.manifest import EMBEDDING_START, SCHEMA_VERSION, Counts, Dial, Manifest, ModelSource, Tolerance
+from indexing.bundle.parity import ParityCases
 from indexing.errors import BundleError
+from indexing.query_tower import query_export
+from lake.arrays import Floats
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
+from models.data.padded_histories import PaddedHistories
 
 log = logging.getLogger("marquee")
 
-_LEAST_HISTORIES = 64  # of people, to tune with
+_LEAST_HISTORIES = 64  # fewer real ones are replaced by made-up histories
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that decides what a bundle holds, but for the draws of ScaNN's training."""
+class BundleSpec:
+    """Everything that decides a bundle's content, except the random draws of ScaNN's training."""
 
     source: ModelSource
     lake: LakeSnapshot  # of lake_inputs.TABLES
@@ -42,107 +43,132 @@ class Plan:
     seed: int
 
 
-def build(model: TwoTower, plan: Plan, root: Path, version: str) -> Bundle:
-    """Write a bundle to `root/version`; raises BundleError where it is not as good as `plan.options` ask."""
-    inputs = lake_inputs.read(plan.lake, model.card.content_blocks)
+@dataclass(frozen=True)
+class _Embedded:
+    """The model's embeddings of the catalogue and of sampled histories, not yet balanced."""
+
+    titles: Floats  # [titles, dim]
+    query_tower: tf.Module
+    countries: Mapping[str, int]
+    sample_queries: Floats  # [users, dim]
+    queries_source: str
+    golden_users: PaddedHistories  # made up
+    golden_queries: Floats  # [users, dim]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What the steps after writing need of the files of a bundle."""
+
+    layout: Layout
+    search_inputs: SearchInputs
+    parity_cases: ParityCases
+
+
+def build(model: TwoTower, spec: BundleSpec, root: Path, version: str) -> Bundle:
+    """Write a bundle to `root/version`. Raises BundleError where recall or parity is below `spec.options`."""
+    inputs = lake_inputs.read(spec.lake, model.card.content_blocks)
     log.info("%s: %d titles, %d of them candidates", version, len(inputs.catalogue), inputs.count_candidates)
-    return bundle.write_bundle(root, version, lambda folder: _fill(folder, model, plan, inputs, version))
+    folder = bundle_writer.write_bundle(root, version, lambda folder: _fill(folder, model, spec, inputs, version))
+    return Bundle.open(folder, verify=False)
 
 
-def _fill(folder: Path, model: TwoTower, plan: Plan, inputs: LakeInputs, version: str) -> Manifest:
-    options, count = plan.options, inputs.count_candidates
-    as_of = plan.as_of or inputs.newest_day
-    learnt = _embed(model, plan, inputs)
-    made = layout.lay_out(inputs, learnt.titles, learnt.queries, options, plan.dial, as_of)
-    expected = _golden(model, plan, inputs, learnt, made)
-    balance = coordinates.balance(learnt.titles[:count], learnt.queries)
-    stored = layout.write_vectors(folder / bundle.VECTORS, learnt.titles, balance, made)
-    embedded = replace(
-        learnt,
-        titles=stored[:, bundle.BESIDE :],
-        query_tower=BalancedTower(learnt.query_tower, balance),
-        queries=balance.queries(learnt.queries),
-    )
-    del learnt  # and with it the model's own title vectors, as large as those stored
-    vectors = stored[:count]
-    _write_files(folder, inputs, embedded, made, balance, expected)
-    index = scann_index.parameters(count, options, bundle.BESIDE + balance.leading(scann_index.LEADING_SHARE))
-    compiled = compile_both(folder, index, options, embedded, inputs.catalogue.title_ids, made, vectors)
-    reached = parity.replay(expected, compiled.served, made.dial.settings)
-    parity.refuse_difference(reached, _tolerance(options))
+def _fill(folder: Path, model: TwoTower, spec: BundleSpec, inputs: LakeInputs, version: str) -> Manifest:
+    """Write all files but the manifest, and return it."""
+    options, as_of = spec.options, spec.as_of or inputs.newest_day
+    contents = _write_contents(folder, model, spec, inputs, as_of)
+    leading_dims = EMBEDDING_START + contents.layout.balance.leading(scann_index.LEADING_SHARE)
+    index = scann_index.parameters(inputs.count_candidates, options, leading_dims)
+    compiled = compilation.compile_both(folder, contents.search_inputs, index, options)
+    reached = parity.replay(contents.parity_cases, compiled.served, contents.layout.dial.settings)
+    tolerance = Tolerance(max_score_difference=options.max_score_difference, min_overlap=options.min_overlap)
+    parity.refuse_difference(reached, tolerance)
     return Manifest(
         schema_version=SCHEMA_VERSION,
         bundle_version=version,
         created_at=datetime.now(UTC),
         as_of=as_of,
-        model=plan.source,
-        delta_versions=dict(plan.lake.versions),
+        model=spec.source,
+        delta_versions=dict(spec.lake.versions),
         git_commit=provenance.git_commit(),
-        settings=plan.options.model_dump(warnings=False),
-        seed=plan.seed,
+        settings=options.model_dump(warnings=False),
+        seed=spec.seed,
         counts=Counts(
             titles=len(inputs.catalogue),
             candidates=inputs.count_candidates,
             offers=len(inputs.offers),
-            countries=len(embedded.countries),
-            golden_users=plan.options.golden_users,
+            countries=len(contents.search_inputs.countries),
+            golden_users=options.golden_users,
         ),
         history_length=model.history_length,
-        vectors=made.vectors,
-        dial=made.dial,
+        vectors=contents.layout.vectors,
+        dial=contents.layout.dial,
         index=index,
         forms=compiled.forms,
         parity=reached,
-        tolerance=_tolerance(plan.options),
+        tolerance=tolerance,
         files={},
     )
 
 
-def _embed(model: TwoTower, plan: Plan, inputs: LakeInputs) -> Embedded:
+def _write_contents(folder: Path, model: TwoTower, spec: BundleSpec, inputs: LakeInputs, as_of: date) -> _Contents:
+    """Write all files but the searchers.
+
+    The model's title vectors, as large as the stored ones, live in this function only: they are freed before the
+    searchers are compiled.
+    """
+    embedded = _embed(model, spec, inputs)
+    layout = lay_out(inputs, embedded.titles, embedded.sample_queries, spec.options, spec.dial, as_of)
+    candidates = slice(inputs.count_candidates)  # the first rows
+    cases = parity.make_cases(
+        embedded.golden_users,
+        embedded.golden_queries,
+        embedded.titles[candidates],
+        layout.popularity.values[candidates],
+        layout.dial.settings,
+    )
+    layout.write_vectors(folder, embedded.titles)
+    layout.write_titles(folder, inputs)
+    inputs.write_offers(folder)
+    cases.save(folder)
+    countries = json.dumps(embedded.countries, indent=1, sort_keys=True)
+    (folder / bundle_files.COUNTRIES).write_text(countries + "\n", encoding="utf-8")
+    search_inputs = SearchInputs(
+        layout=layout.vectors,
+        dial=layout.dial,
+        vectors=np.load(folder / bundle_files.VECTORS, mmap_mode="r")[candidates],
+        title_ids=inputs.catalogue.title_ids,
+        countries=embedded.countries,
+        query_tower=query_export.save_query_tower(embedded.query_tower, layout.balance, folder),
+        sample_queries=layout.balance.queries(embedded.sample_queries),
+        queries_source=embedded.queries_source,
+    )
+    return _Contents(layout, search_inputs, cases)
+
+
+def _embed(model: TwoTower, spec: BundleSpec, inputs: LakeInputs) -> _Embedded:
     titles, query_tower = model.title_vectors(inputs.catalogue), model.query_tower(inputs.catalogue)
     if not np.isfinite(titles).all():
-        raise BundleError(f"model version {plan.source.version} gave vectors that are no finite numbers")
-    numbers = model.country_ids(inputs.country_codes)
-    countries = {code: int(n) for code, n in zip(inputs.country_codes, numbers, strict=True) if n > 1}
-    # Half of them tune the searchers, the others measure them.
-    count = 2 * plan.options.queries
-    asked = sample_histories.sample(
-        plan.lake,
-        inputs.catalogue.rows,
-        countries,
-        count,
-        model.history_length,
-        plan.seed,
-    )
-    source = f"histories of people, drawn from user_histories version {plan.lake.version('user_histories')}"
-    if len(asked) < min(count, _LEAST_HISTORIES):
-        asked = sample_histories.made_up(inputs.counts, numbers, count, model.history_length, plan.seed + 1)
+        raise BundleError(f"model version {spec.source.version} gave vectors that are not finite numbers")
+    country_ids, longest = model.country_ids(inputs.country_codes), model.history_length
+    countries = {code: int(n) for code, n in zip(inputs.country_codes, country_ids, strict=True) if n > 1}
+    # Half of the queries tune the searchers, the other half measure them.
+    count = 2 * spec.options.queries
+    histories = sample_histories.sample(spec.lake, inputs.catalogue.rows, countries, count, longest, spec.seed)
+    source = f"histories of people, drawn from user_histories version {spec.lake.version('user_histories')}"
+    if len(histories) < min(count, _LEAST_HISTORIES):
+        histories = sample_histories.made_up(inputs.positive_counts, country_ids, count, longest, spec.seed + 1)
         source = "made-up histories: user_histories has too few"
-    return Embedded(titles, query_tower, countries, parity.ask(query_tower, asked), source)
-
-
-def _tolerance(options: Index) -> Tolerance:
-    return Tolerance(max_score_difference=options.max_score_difference, min_overlap=options.min_overlap)
-
-
-def _golden(model: TwoTower, plan: Plan, inputs: LakeInputs, learnt: Embedded, made: Layout) -> Golden:
-    """Made-up users with the training graph's answers."""
-    numbers = np.array(list(learnt.countries.values()), dtype=np.int64)
-    users = sample_histories.made_up(inputs.counts, numbers, plan.options.golden_users, model.history_length, plan.seed)
-    candidates = slice(0, inputs.count_candidates)
-    popularity = made.popularity.values[candidates]
-    queries = parity.ask(learnt.query_tower, users)
-    return parity.make(users, queries, learnt.titles[candidates], popularity, made.dial.settings)
-
-
-def _write_files(
-    folder: Path, inputs: LakeInputs, embedded: Embedded, made: Layout, balance: Balance, expected: Golden
-) -> None:
-    """All but the vectors and the searchers."""
-    save_module(embedded.query_tower, folder / bundle.QUERY_TOWER)
-    np.savez(folder / bundle.BALANCE, order=balance.order, factors=balance.factors)
-    pq.write_table(layout.titles(inputs, made), folder / bundle.TITLES)
-    pq.write_table(inputs.offers, folder / bundle.OFFERS)
-    countries = json.dumps(embedded.countries, indent=1, sort_keys=True)
-    (folder / bundle.COUNTRIES).write_text(countries + "\n", encoding="utf-8")
-    expected.save(folder)
+    known_countries = np.array(list(countries.values()), dtype=np.int64)
+    golden_users = sample_histories.made_up(
+        inputs.positive_counts, known_countries, spec.options.golden_users, longest, spec.seed
+    )
+    return _Embedded(
+        titles=titles,
+        query_tower=query_tower,
+        countries=countries,
+        sample_queries=query_export.embed(query_tower, histories),
+        queries_source=source,
+        golden_users=golden_users,
+        golden_queries=query_export.embed(query_tower, golden_users),
+    )

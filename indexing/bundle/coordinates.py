@@ -1,15 +1,15 @@
-"""What stands in a title's vector, so that one inner product searches what is wanted, and a searcher finds it well.
+"""Coordinates of title vectors and queries, whose inner product is the score.
 
 A vector is [s·z, f·r, e]: standardised popularity, standardised freshness, embedding. With the query [d/s, w/f, q]
-the inner product is q·e + d·z + w·r, for any dial d and any weight w of freshness chosen when asking.
+the inner product is q·e + d·z + w·r, for any dial d and any weight w of freshness chosen at request time.
 
-How a coordinate is scaled changes no score, if queries are scaled the other way, but it changes what quantisation does
-to it: a searcher spends its codes on what is large in vectors, and an error counts by what is large in queries. So each
-coordinate is made as large in queries as it is in vectors: of embeddings every dimension by √(rms(q) / std(e)) of its
-own; popularity, whose deviation is 1 and which queries weigh by the dial's settings, by s = √|d|. None is then coded
-better or worse than it matters. What a dimension adds to the variance of scores is the same square of both; those that
-add most stand first, so that a searcher may look at the first ones alone before it scores in full. Balanced
-realisations in control theory are the same idea: Moore 1981, Principal component analysis in linear systems.
+Scaling a coordinate changes no score if queries are scaled inversely, but it changes the error of quantisation: a
+searcher spends its codes on what is large in vectors, and an error counts by what is large in queries. So each
+coordinate is made as large in queries as in vectors: every dimension of the embedding by √(rms(q) / std(e)), and
+popularity, whose deviation is 1 and whose weight is the dial, by s = √|d|. What a dimension adds to the variance of
+scores is then the square of both. Dimensions that add most come first, so that a searcher may look at the leading ones
+alone before it scores in full. The idea is that of balanced realisations in control theory: Moore 1981, Principal
+component analysis in linear systems.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.bundle.manifest import Dial
-from lake.arrays import Floats
+from indexing.bundle.manifest import EMBEDDING_START, Dial, Vectors
+from lake.arrays import Doubles, Floats, Ids
 
 _BATCH_TITLES = 65_536
-_LEAST = 1e-6  # of a scale, where embeddings or queries are all zeros
+_LEAST = 1e-6  # lower bound of a scale, for embeddings or queries that are all zeros
 
 
-def freshness(release_days: NDArray[np.float64], as_of_day: float, decay_days: float) -> NDArray[np.float64]:
-    """[titles]: exp(-age / decay), 1 for what is not yet released, NaN where the release is not known.
+def freshness(release_days: Doubles, as_of_day: float, decay_days: float) -> Doubles:
+    """[titles]: exp(-age / decay), 1 for unreleased titles, NaN where the release date is missing.
 
     Both days count from 1970-01-01.
     """
@@ -45,9 +45,9 @@ def score_spread(queries: Floats, embeddings: Floats) -> float:
 
 
 def dial_by_rule(settings: Mapping[str, float], reach: float, spread: float) -> Dial:
-    """Settings given in standard deviations of a user's scores, as the weight d of popularity in those scores.
+    """Dial from `settings` in standard deviations of a user's scores, turned into weights d of popularity.
 
-    What holds until settings are chosen by what they do to recommendations.
+    The default until settings are chosen by their effect on recommendations.
     """
     return Dial(
         minimum=-reach * spread,
@@ -58,47 +58,55 @@ def dial_by_rule(settings: Mapping[str, float], reach: float, spread: float) -> 
 
 
 def dial_scale(dial: Dial) -> float:
-    """The scale s of popularity, and of freshness: √|d|, the root mean square of the dial's settings that are not 0."""
-    turned = [value for value in dial.settings.values() if value]
-    strength = _rms(np.array(turned)) if turned else dial.maximum / 2
+    """The scale s of popularity and freshness: √|d|, with |d| the root mean square of settings other than 0."""
+    weights = [value for value in dial.settings.values() if value]
+    strength = _rms(np.array(weights)) if weights else dial.maximum / 2
     return max(float(np.sqrt(strength)), _LEAST)
+
+
+def query_vectors(vectors: Vectors, embeddings: Floats, dial: float, freshness: float = 0.0) -> Floats:
+    """Queries [batch, vector_dim] from the query tower's `embeddings` [batch, dim] and both weights."""
+    queries = np.empty((len(embeddings), vectors.vector_dim), dtype=np.float32)
+    queries[:, :EMBEDDING_START] = dial / vectors.popularity.scale, freshness / vectors.freshness.scale
+    queries[:, EMBEDDING_START:] = embeddings
+    return queries
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The model's dimensions in another order, each scaled; queries are scaled the other way."""
+    """The model's dimensions reordered and scaled; queries are scaled inversely."""
 
-    order: NDArray[np.int64]  # [dim]
+    order: Ids  # [dim]
     factors: Floats  # [dim], in the new order
-    energies: Floats  # [dim], what a dimension adds to the variance of scores
+    energies: Floats  # [dim], share of each dimension in the variance of scores
 
     def titles(self, embeddings: Floats) -> Floats:
-        """[titles, dim], of the model's."""
+        """Balanced title embeddings [titles, dim] from the model's."""
         return embeddings[:, self.order] * self.factors
 
     def queries(self, queries: Floats) -> Floats:
-        """[users, dim], of the model's."""
+        """Balanced query embeddings [users, dim] from the model's."""
         return queries[:, self.order] / self.factors
 
     def leading(self, share: float) -> int:
-        """The fewest dimensions that together add so large a share of the variance."""
+        """The fewest leading dimensions that together hold this share of the variance."""
         added = np.cumsum(self.energies, dtype=np.float64)
         return min(int(np.searchsorted(added, share * added[-1])) + 1, len(added))
 
 
 def balance(embeddings: Floats, queries: Floats) -> Balance:
-    """For `embeddings` [candidates, dim] and `queries` [users, dim]; see the module."""
-    # What all titles have alike makes no difference between them.
-    of_titles = _at_least(_deviations(embeddings))
-    of_queries = _at_least(np.sqrt(np.mean(np.square(queries, dtype=np.float64), axis=0)))
-    energies = np.square(of_titles * of_queries)
+    """The balance of `embeddings` [candidates, dim] and `queries` [users, dim]."""
+    # The mean over titles does not change their order, so it does not count.
+    title_sizes = _at_least(_deviations(embeddings))
+    query_sizes = _at_least(np.sqrt(np.mean(np.square(queries, dtype=np.float64), axis=0)))
+    energies = np.square(title_sizes * query_sizes)
     order = np.argsort(-energies, kind="stable")
-    factors = np.sqrt(of_queries / of_titles)[order]
+    factors = np.sqrt(query_sizes / title_sizes)[order]
     return Balance(order, factors.astype(np.float32), energies[order].astype(np.float32))
 
 
-def _deviations(embeddings: Floats) -> NDArray[np.float64]:
-    """[dim], some titles at a time: in float64 all at once would take three times the room."""
+def _deviations(embeddings: Floats) -> Doubles:
+    """[dim], in batches of titles: all at once in float64 would take three times the memory."""
     mean = embeddings.mean(axis=0, dtype=np.float64)
     squares = np.zeros(embeddings.shape[1])
     for start in range(0, len(embeddings), _BATCH_TITLES):
@@ -106,8 +114,8 @@ def _deviations(embeddings: Floats) -> NDArray[np.float64]:
     return np.sqrt(squares / len(embeddings))
 
 
-def _at_least(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A dimension that a sample does not use may be used yet: not by factors without bound."""
+def _at_least(sizes: Doubles) -> Doubles:
+    """Sizes with a lower bound: a dimension that the sample does not use must not get an unbounded factor."""
     return np.maximum(sizes, max(_LEAST, 1e-3 * float(sizes.max(initial=0))))
 
 

@@ -1,19 +1,20 @@
-"""What a bundle is made of besides the model, read from pinned versions of the lake's tables.
+"""Inputs of a bundle besides the model, read from pinned versions of the lake's tables.
 
-Titles stand in the order of the bundle: those that the guide lists first, which may be recommended, then those that
-left it, which stand in histories.
+Titles are in the bundle's order: first those that the guide lists, which may be recommended, then those that left it,
+which stand in histories only.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import compute as pc
+from pyarrow import parquet as pq
 
-from indexing.bundle.bundle import OFFERS_SCHEMA
+from indexing.bundle.bundle_files import OFFERS, OFFERS_SCHEMA
 from indexing.errors import BundleError
 from lake.arrays import Ids
 from lake.snapshot import LakeSnapshot
@@ -30,25 +31,28 @@ _LISTS |= {"cast": ("cast_ids", "person"), "directors": ("director_ids", "person
 
 @dataclass(frozen=True)
 class LakeInputs:
-    """Rows of `catalogue`, `about` and `counts` are those of the bundle."""
+    """Rows of `catalogue`, `facts` and `positive_counts` are those of the bundle."""
 
     catalogue: Catalogue
     count_candidates: int
-    about: pa.Table  # title, object_type, release_date, release_year and the names in _LISTS
-    counts: NDArray[np.int64]  # [titles], positives
+    facts: pa.Table  # title, object_type, release_date, release_year and the names in _LISTS
+    positive_counts: Ids  # [titles]
     offers: pa.Table  # OFFERS_SCHEMA, of candidates
     country_codes: Sequence[str]  # of the vocabulary
     newest_day: date  # on which a title's features last changed
 
+    def write_offers(self, folder: Path) -> None:
+        pq.write_table(self.offers, folder / OFFERS)
+
 
 def read(snapshot: LakeSnapshot, blocks: Mapping[str, float]) -> LakeInputs:
-    """All but the histories. `blocks` of content are those that the model needs; see `read_catalogue`.
+    """Read everything but histories; `blocks` of content as `read_catalogue` takes them.
 
     Raises BundleError where no title is listed.
     """
-    as_learnt = read_catalogue(snapshot, blocks)
-    order = np.argsort(~as_learnt.is_listed, kind="stable")
-    catalogue = as_learnt.take(order)
+    as_stored = read_catalogue(snapshot, blocks)
+    order = np.argsort(~as_stored.is_listed, kind="stable")
+    catalogue = as_stored.take(order)
     count_candidates = int(catalogue.is_listed.sum())
     if not count_candidates:
         raise BundleError(
@@ -57,31 +61,31 @@ def read(snapshot: LakeSnapshot, blocks: Mapping[str, float]) -> LakeInputs:
     columns = ["title_id", POPULARITY_COUNT, "updated_ds", "release_date", "release_year"]
     columns += [ids for ids, _ in _LISTS.values()]
     features = snapshot.read("title_features", columns)
-    own = features.take(_places(features["title_id"].to_numpy(), catalogue.title_ids))
+    features = features.take(_rows(features["title_id"].to_numpy(), catalogue.title_ids))
     return LakeInputs(
         catalogue=catalogue,
         count_candidates=count_candidates,
-        about=_about(snapshot, own, catalogue),
-        counts=own[POPULARITY_COUNT].to_numpy(),
+        facts=_facts(snapshot, features, catalogue),
+        positive_counts=features[POPULARITY_COUNT].to_numpy(),
         offers=_offers(snapshot, catalogue, count_candidates),
         country_codes=read_token_names(snapshot, "country"),
-        newest_day=pc.max(own["updated_ds"]).as_py(),
+        newest_day=pc.max(features["updated_ds"]).as_py(),
     )
 
 
-def _places(title_ids: Ids, wanted: Ids) -> Ids:
-    """Where each of `wanted` stands in `title_ids`, which has them all."""
+def _rows(title_ids: Ids, wanted: Ids) -> Ids:
+    """Row in `title_ids` of each of `wanted`; all are there."""
     order = np.argsort(title_ids, kind="stable")
     return order[np.searchsorted(title_ids, wanted, sorter=order)]
 
 
-def _about(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> pa.Table:
+def _facts(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> pa.Table:
     staged = snapshot.read("stg_titles", ("title_id", "title"))
     ids = pa.array(catalogue.title_ids)
-    named = pc.index_in(ids, value_set=staged["title_id"].combine_chunks())
-    titles = staged["title"].take(named)
+    staged_rows = pc.index_in(ids, value_set=staged["title_id"].combine_chunks())
+    titles = staged["title"].take(staged_rows)
     columns = {
-        # A title that staging lost since the features were made still has its id.
+        # A title that stg_titles lost since its features were made is named by its id.
         "title": pc.coalesce(titles, pc.cast(ids, pa.string())),
         "object_type": pa.array(catalogue.object_types, pa.string()),
         "release_date": features["release_date"],
@@ -94,14 +98,14 @@ def _about(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> 
 
 
 def _names(ids: pa.ListArray, tokens: Sequence[str]) -> pa.Array:
-    """Lists of ids as lists of names, without padding and what has no name."""
+    """Lists of names for lists of ids; padding and unknown ids are left out."""
     values = ids.flatten().to_numpy()
-    places = values - FIRST_ID
-    is_known = (places >= 0) & (places < len(tokens))
+    rows = values - FIRST_ID
+    is_known = (rows >= 0) & (rows < len(tokens))
     before = np.concatenate([[0], np.cumsum(is_known)])
     # Offsets of a slice do not begin at 0, but `flatten` does.
     offsets = ids.offsets.to_numpy() - ids.offsets[0].as_py()
-    names = pa.array(tokens, pa.string()).take(pa.array(places[is_known]))
+    names = pa.array(tokens, pa.string()).take(pa.array(rows[is_known]))
     return pa.ListArray.from_arrays(pa.array(before[offsets], pa.int32()), names)
 
 

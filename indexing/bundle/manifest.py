@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `manifest.json`, typed. A reader refuses a schema that it does not know."""
+"""`manifest.json` of a bundle, typed. A reader refuses a schema that it does not know."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
+EMBEDDING_START = 2  # dimension of a vector where the embedding begins, after popularity and freshness
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -39,26 +40,26 @@ class Counts(_Part):
 class Coordinate(_Part):
     """A number per title beside its embedding: stored as `scale` · (value - mean) / std, over the candidates."""
 
-    value: str  # what is counted, in words
+    value: str  # description of the number
     mean: float
-    std: Annotated[float, Field(ge=0)]  # at 0 all titles are alike, and the coordinate is 0
+    std: Annotated[float, Field(ge=0)]  # 0: all titles have the same value, and the coordinate is 0
     scale: Annotated[float, Field(gt=0)]
 
 
 class Vectors(_Part):
     """A vector is [scale · popularity, scale · freshness, embedding]; see indexing/bundle/coordinates.py.
 
-    Both are standardised over the candidates. The embedding is the model's, balanced, as what the query tower gives is.
+    Popularity and freshness are standardised over the candidates. Title embeddings and the query tower's are balanced.
     """
 
     embedding_dim: Positive
     popularity: Coordinate
     freshness: Coordinate
-    freshness_decay_days: Annotated[float, Field(gt=0)]  # freshness is exp(-age / decay), 1 for what is not yet out
+    freshness_decay_days: Annotated[float, Field(gt=0)]  # freshness is exp(-age / decay), 1 before release
 
     @property
-    def width(self) -> int:
-        return self.embedding_dim + 2  # popularity and freshness
+    def vector_dim(self) -> int:
+        return EMBEDDING_START + self.embedding_dim
 
 
 class Dial(_Part):
@@ -70,7 +71,7 @@ class Dial(_Part):
     minimum: float
     maximum: float
     settings: Mapping[str, float]  # popular, balanced, discover, gems
-    source: str  # how the values of the settings were chosen
+    source: str  # how the settings were chosen
 
     @model_validator(mode="after")
     def _settings_lie_within(self) -> "Dial":
@@ -81,28 +82,28 @@ class Dial(_Part):
 
 
 class IndexParameters(_Part):
-    """What both forms were compiled with."""
+    """Parameters that both searchers were compiled with."""
 
     kind: Literal["brute_force", "hashed", "tree"]
     leaves: Count  # of the tree; 0 without one
-    leading_dims: Count  # of the vectors, which the tree and hashing look at; 0: all of them
+    leading_dims: Count  # dimensions of the vectors that the tree and hashing use; 0: all of them
     dims_per_block: Count  # of hashing; 0 without it
     anisotropic_threshold: float | None
     soar_lambda: float | None  # of the pybind form: TensorFlow's ops have no SOAR
 
 
 class Recall(_Part):
-    """Against exact search of the same vectors, means over queries."""
+    """Mean recall over queries, against exact search of the same vectors."""
 
     at_10: Share
     at_100: Share
 
 
 class Form(_Part):
-    """One of the two serialised searchers, as it was measured from the files of the bundle, one query at a time."""
+    """One of the two serialised searchers, measured from the files of the bundle, one query at a time."""
 
     leaves_to_search: Count  # 0: no tree
-    reorder: Count  # candidates scored again exactly, for lists of up to 100; 0: all are scored exactly
+    reorder: Count  # candidates scored exactly after the search, for lists of up to 100; 0: all are scored exactly
     recall: Mapping[str, Recall]  # by setting of the dial
     p50_ms: Seconds
     p99_ms: Seconds
@@ -113,19 +114,19 @@ class Forms(_Part):
     pybind: Form
     tensorflow: Form
     min_overlap: Share  # of their top 20, at the worst setting of the dial
-    queries: Positive  # by which recall was measured
+    queries: Positive  # number of queries behind recall
     queries_source: str
 
 
 class Parity(_Part):
-    """Golden users through the training graph, the exported tower and the index."""
+    """Agreement of the exported towers and the index with the training graph, over golden users."""
 
     max_score_difference: Annotated[float, Field(ge=0)]  # in standard deviations of a user's scores
     min_top_20_overlap: Share  # means over users, at the worst form and setting of the dial
 
 
 class Tolerance(_Part):
-    """By how much answers may differ from those of the training graph, in the units of Parity."""
+    """Allowed difference from the training graph, in the units of Parity."""
 
     max_score_difference: Annotated[float, Field(gt=0)]
     min_overlap: Share
@@ -144,12 +145,12 @@ class Manifest(_Part):
     created_at: datetime
     as_of: date  # the day from which ages of titles count
     model: ModelSource
-    delta_versions: Mapping[str, int]  # of the tables that were read for the bundle
-    git_commit: str  # ends in -dirty where files differed from it; "unknown" outside of a checkout
-    settings: Mapping[str, object]  # the section `index` that it was built with
+    delta_versions: Mapping[str, int]  # of the tables that the build read
+    git_commit: str  # ends in -dirty where files differed from it; "unknown" outside a checkout
+    settings: Mapping[str, object]  # section `index` of the settings at the build
     seed: int
     counts: Counts
-    history_length: Positive  # the most titles that a query is made of
+    history_length: Positive  # most titles of a history that the query tower takes
     vectors: Vectors
     dial: Dial
     index: IndexParameters

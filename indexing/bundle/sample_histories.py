@@ -1,7 +1,7 @@
-"""Histories that a bundle is tuned with and tested by.
+"""Histories to tune a bundle's searchers with, and made-up ones to test it by.
 
-Tuning wants the histories of people, which are read, used and forgotten. What a bundle keeps is made up: nobody's
-history leaves the lake, and an erasure never reaches a bundle.
+Tuning uses real histories, which are not stored. A bundle stores made-up histories only, so no user's history leaves
+the lake, and an erasure need not reach a bundle.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ _WEIGHT_SHARES = (0.6, 0.2, 0.15, 0.05)
 def made_up(
     counts: NDArray[np.int64], country_ids: NDArray[np.int64], users: int, longest: int, seed: int
 ) -> PaddedHistories:
-    """`users` histories of 0 to `longest` titles, drawn by popularity; `counts` [titles] are positives.
+    """Draw `users` histories of 0 to `longest` titles by popularity; `counts` [titles] are positives.
 
-    The first has no title, and every eighth no country.
+    The first has no title, and every eighth has no country.
     """
     random = np.random.default_rng(seed)
     longest = min(longest, len(counts))
@@ -52,10 +52,9 @@ def sample(
     longest: int,
     seed: int,
 ) -> PaddedHistories:
-    """Up to `users` histories of people, as of any of their days: drawn from some row groups of user_histories.
+    """Draw up to `users` rows of user_histories, from a few of its row groups.
 
-    `rows_of` gives the rows of title ids, -1 for those it does not know, which are left out. Ages count from the last
-    event.
+    `rows_of` maps title ids to rows; titles at -1 are left out. Ages count from the newest event of a history.
     """
     entries = _read_entries(snapshot, users, seed)
     histories = _empty(len(entries), longest)
@@ -63,10 +62,10 @@ def sample(
         rows = rows_of(np.array([entry["title_id"] for entry in listed], dtype=np.int64))
         kept = [(row, entry) for row, entry in zip(rows, listed, strict=True) if row >= 0][:longest]
         newest = listed[0]["event_time"]
-        for place, (row, entry) in enumerate(kept):
-            histories.rows[user, place] = row + 1
-            histories.weights[user, place] = entry["weight"]
-            histories.ages_days[user, place] = (newest - entry["event_time"]).total_seconds() / 86_400
+        for column, (row, entry) in enumerate(kept):
+            histories.rows[user, column] = row + 1
+            histories.weights[user, column] = entry["weight"]
+            histories.ages_days[user, column] = (newest - entry["event_time"]).total_seconds() / 86_400
         histories.countries[user] = country_ids.get(listed[0]["country"], 1)
     return histories
 

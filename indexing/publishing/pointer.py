@@ -1,4 +1,4 @@
-"""CURRENT: which bundle is live, and which ones were. One object, replaced whole, and only if nobody else did."""
+"""CURRENT, the pointer to the live bundle, with its history. One object, replaced by compare-and-swap."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 
 class Entry(BaseModel):
-    """A bundle that was made live, and its manifest's checksum: no other bundle of that name is meant."""
+    """A bundle that was made live, identified by its version and its manifest's checksum."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,18 +26,18 @@ class Entry(BaseModel):
 
 
 class Pointer(BaseModel):
-    """What CURRENT holds."""
+    """Content of CURRENT."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1]
     live: Entry
-    history: Sequence[Entry]  # what was live before, the newest first
+    history: Sequence[Entry]  # earlier live bundles, the newest first
 
     def published_before(self) -> Entry | None:
-        """What was live before the live bundle was published: where a rollback leads.
+        """The bundle that was live before the live one was published: the target of a rollback.
 
-        After a rollback that is older still, not what was rolled back from.
+        After a rollback this is an older bundle still, never the one that was rolled back.
         """
         entries = [self.live, *self.history]
         published = next(
@@ -48,16 +48,16 @@ class Pointer(BaseModel):
 
 
 def read(store: Store) -> Pointer | None:
-    """The pointer, or None before anything was published. Raises BundleError for one that can't be understood."""
+    """The pointer, or None before anything was published. Raises BundleError for a pointer of another form."""
     return read_tagged(store)[0]
 
 
 def read_tagged(store: Store) -> tuple[Pointer | None, str | None]:
-    """The pointer with the tag that `swap` wants."""
-    found = store.read(KEY)
-    if found is None:
+    """The pointer with its tag, which `swap` takes."""
+    stored = store.read(KEY)
+    if stored is None:
         return None, None
-    data, tag = found
+    data, tag = stored
     try:
         return Pointer.model_validate_json(data), tag
     except ValidationError as error:
@@ -73,7 +73,7 @@ def swap(
     manifest_sha256: str,
     action: Literal["publish", "rollback"],
 ) -> Pointer:
-    """Make a bundle live, if the pointer still is what `before` was read.
+    """Make a bundle live, if the pointer has not changed since `before` was read.
 
     Raises BundleError where another process changed it in the meantime.
     """
@@ -88,7 +88,7 @@ def swap(
         now = read(store)
         other = "nothing" if now is None else f"{now.live.version} by {now.live.action} {now.live.sequence}"
         raise BundleError(
-            f"{store.location}/{KEY}: {version} was not made live, for another process changed the pointer in the "
-            f"meantime: {other} is live now; look at it, then ask again"
+            f"{store.location}/{KEY}: {version} was not made live, because another process changed the pointer in the "
+            f"meantime: {other} is live now; check that, then run the command again"
         )
     return new

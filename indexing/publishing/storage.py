@@ -1,8 +1,8 @@
-"""Where bundles and the pointer lie: a folder of this machine, or S3 and what speaks its protocol.
+"""Storage of bundles and the pointer: a local folder, or S3 and compatible object stores.
 
-Both can replace one small object only if it is still what was read: a folder by a lock that its processes share and a
-rename, S3 by a conditional put (If-Match, If-None-Match). So of two publishers one is told that it came too late.
-Bundles on S3 are worked with in copies on this machine.
+Both replace a small object only if it has not changed since it was read: a folder by a shared lock and a rename, S3 by
+a conditional put (If-Match, If-None-Match). So of two publishers at once, one fails. Bundles on S3 are read and built
+in local copies.
 """
 
 import contextlib
@@ -20,54 +20,55 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from indexing.bundle import bundle
+from indexing.bundle import bundle_writer, checksums
+from indexing.bundle.bundle_files import MANIFEST, MANIFEST_SHA, UNFINISHED
 from indexing.errors import BundleError
 
-_STALE_SECONDS = 86_400  # a writer that is still at work is younger
+_STALE_SECONDS = 86_400  # unfinished folders of running writers are younger
 _S3_SCHEMES = ("s3", "s3a")
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict")
 _ABSENT = ("NoSuchKey", "404", "NotFound")
 
 
 class Store(Protocol):
-    """Bundles are folders of it by version; other objects are small, and read and written whole."""
+    """Bundles are folders named by version; other objects are small, and read and written whole."""
 
     location: str
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """What an object holds, and the tag of that; None where there is no object."""
+        """Content and tag of an object; None where there is none."""
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
-        """Write an object, atomically, if it still has the tag, or is still absent for None; whether it was written."""
+        """Write an object atomically if it still has the tag, or is absent for None. Returns False where it has not."""
 
     def versions(self) -> list[str]:
-        """Bundles that are there whole, in the order of their names."""
+        """Sorted versions of all complete bundles."""
 
     def work_folder(self) -> Path:
-        """Where on this machine bundles are written before `add`."""
+        """The local folder where bundles are written before `add`."""
 
     def add(self, version: str) -> None:
-        """Make a bundle of the work folder one of the store's."""
+        """Add a bundle of the work folder to the store."""
 
     def fetch(self, version: str) -> Path:
-        """A bundle as a folder of this machine; not verified. Raises BundleError where the store lacks it."""
+        """The local folder of a bundle, not verified. Raises BundleError where the store lacks it."""
 
     def remove(self, version: str) -> None:
         """Delete a bundle."""
 
     def remove_unfinished(self) -> None:
-        """Delete what writers that were killed left."""
+        """Delete unfinished bundles of killed writers."""
 
 
 def open_store(root: str, copies: str) -> Store:
-    """The store at a folder or URI; `copies` is the folder for copies of bundles that lie elsewhere."""
+    """The store at a folder or URI; `copies` is the local folder for copies of remote bundles."""
     scheme = urlsplit(root).scheme
     if scheme in _S3_SCHEMES:
         return S3Store(root, Path(copies))
     if scheme not in ("", "file"):
         raise BundleError(
             f"bundles.root: {root}: expected a folder or one of {', '.join(f'{s}://' for s in _S3_SCHEMES)}, "
-            "for those can replace a pointer atomically"
+            "which can replace a pointer atomically"
         )
     return LocalStore(Path(urlsplit(root).path if scheme else root))
 
@@ -89,45 +90,45 @@ class LocalStore:
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
         self._root.mkdir(parents=True, exist_ok=True)
         with self._locked(key):
-            found = self.read(key)
-            if (found[1] if found else None) != tag:
+            stored = self.read(key)
+            if (stored[1] if stored else None) != tag:
                 return False
             _write_atomically(self._root / key, data)
         return True
 
     @contextlib.contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        # Let go by the kernel, however the process ends; the file itself stays.
+        # The kernel releases the lock however the process ends; the file stays.
         with (self._root / f".{key}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def versions(self) -> list[str]:
-        return sorted(path.parent.name for path in self._root.glob(f"[!.]*/{bundle.MANIFEST}"))
+        return sorted(path.parent.name for path in self._root.glob(f"[!.]*/{MANIFEST}"))
 
     def work_folder(self) -> Path:
         return self._root
 
     def add(self, version: str) -> None:
-        """It is there already."""
+        """Nothing to do: the work folder is the store."""
 
     def fetch(self, version: str) -> Path:
-        if version not in (there := self.versions()):
-            raise BundleError(f"{self.location}: no bundle {version!r}; there are {', '.join(there) or 'none'}")
+        if version not in (versions := self.versions()):
+            raise BundleError(f"{self.location}: no bundle {version!r}; there are {', '.join(versions) or 'none'}")
         return self._root / version
 
     def remove(self, version: str) -> None:
-        # Renamed first, so that nobody opens one that is half gone.
-        gone = Path(tempfile.mkdtemp(prefix=bundle.UNFINISHED, dir=self._root))
-        (self._root / version).rename(gone / version)
-        shutil.rmtree(gone)
+        # Renamed first, so that no reader opens a partly deleted bundle.
+        removed = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self._root))
+        (self._root / version).rename(removed / version)
+        shutil.rmtree(removed)
 
     def remove_unfinished(self) -> None:
         _remove_stale(self._root)
 
 
 class S3Store:
-    """Endpoint and credentials come from the environment, as AWS's own tools read them."""
+    """Endpoint and credentials come from the environment, by the variables of AWS' own tools."""
 
     def __init__(self, root: str, copies: Path) -> None:
         self.location = root.rstrip("/")
@@ -139,8 +140,8 @@ class S3Store:
     def read(self, key: str) -> tuple[bytes, str] | None:
         with self._named(key):
             try:
-                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-                return answer["Body"].read(), answer["ETag"]
+                response = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+                return response["Body"].read(), response["ETag"]
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
@@ -159,7 +160,7 @@ class S3Store:
 
     def versions(self) -> list[str]:
         keys = (key.removeprefix(self._prefix) for key in self._keys(""))
-        return sorted(key.split("/")[0] for key in keys if key.count("/") == 1 and key.endswith(f"/{bundle.MANIFEST}"))
+        return sorted(key.split("/")[0] for key in keys if key.count("/") == 1 and key.endswith(f"/{MANIFEST}"))
 
     def work_folder(self) -> Path:
         return self._copies
@@ -168,25 +169,25 @@ class S3Store:
         folder = self._copies / version
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         # The manifest comes last: without it there is no bundle.
-        for path in sorted(paths, key=lambda path: path == folder / bundle.MANIFEST):
+        for path in sorted(paths, key=lambda path: path == folder / MANIFEST):
             key = f"{self._prefix}{version}/{path.relative_to(folder).as_posix()}"
             with self._named(key):
                 self._client.upload_file(str(path), self._bucket, key)
 
     def fetch(self, version: str) -> Path:
-        """A copy that is there already is taken if it is whole, and of the same manifest."""
-        found = self.read(f"{version}/{bundle.MANIFEST_SHA}")
-        if found is None:
+        """Reuses a copy that is complete and has the same manifest."""
+        checksum = self.read(f"{version}/{MANIFEST_SHA}")
+        if checksum is None:
             raise BundleError(
                 f"{self.location}: no bundle {version!r}; there are {', '.join(self.versions()) or 'none'}"
             )
         target = self._copies / version
         if target.exists():
-            if _is_whole(target, found[0]):
+            if _is_whole(target, checksum[0]):
                 return target
             shutil.rmtree(target)
         self._copies.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{bundle.UNFINISHED}{version}-", dir=self._copies))
+        folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{version}-", dir=self._copies))
         for key in self._keys(f"{version}/"):
             path = folder / key.removeprefix(f"{self._prefix}{version}/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,14 +198,14 @@ class S3Store:
         return target
 
     def remove(self, version: str) -> None:
-        keys = sorted(self._keys(f"{version}/"), key=lambda key: not key.endswith(f"/{bundle.MANIFEST}"))
+        keys = sorted(self._keys(f"{version}/"), key=lambda key: not key.endswith(f"/{MANIFEST}"))
         for key in keys:  # the manifest first: without it there is no bundle
             with self._named(key):
                 self._client.delete_object(Bucket=self._bucket, Key=key)
         shutil.rmtree(self._copies / version, ignore_errors=True)
 
     def remove_unfinished(self) -> None:
-        """Of this machine; an upload that was broken off is no bundle, and the next one of its version goes over it."""
+        """Deletes local folders only: an interrupted upload is no bundle, and the next one overwrites it."""
         _remove_stale(self._copies)
 
     def _keys(self, under: str) -> list[str]:
@@ -216,7 +217,7 @@ class S3Store:
 
     @contextlib.contextmanager
     def _named(self, key: str) -> Iterator[None]:
-        """Raise what S3 answers as a BundleError that says where."""
+        """Turn an error of S3 into a BundleError that names the object."""
         try:
             yield
         except (ClientError, BotoCoreError) as error:
@@ -225,10 +226,10 @@ class S3Store:
 
 def _is_whole(copy: Path, manifest_checksum: bytes) -> bool:
     try:
-        bundle.Bundle.open(copy)
+        checksums.verify(copy)
     except BundleError:
         return False
-    return (copy / bundle.MANIFEST_SHA).read_bytes() == manifest_checksum
+    return (copy / MANIFEST_SHA).read_bytes() == manifest_checksum
 
 
 def _code(error: ClientError) -> Any:
@@ -244,13 +245,13 @@ def _write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
-        bundle.sync_folder(path.parent)
+        bundle_writer.sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
 def _remove_stale(root: Path) -> None:
-    for folder in root.glob(f"{bundle.UNFINISHED}*"):
+    for folder in root.glob(f"{UNFINISHED}*"):
         if folder.stat().st_mtime < time.time() - _STALE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

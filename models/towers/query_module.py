@@ -64,7 +64,7 @@ class QueryModule(tf.Module):
         self._alpha = parameters.alpha
         self._least = parameters.positive_min_weight
         self._half_life, self._floor = parameters.recency_half_life, parameters.recency_floor
-        # Constants in the graph; code that computes queries without TensorFlow reads them here.
+        # Constants of the graph, readable in a loaded SavedModel.
         self.numbers = {name: fixed(np.array(number, dtype=np.float32)) for name, number in self._constants().items()}
 
     def _constants(self) -> dict[str, float]:
@@ -75,6 +75,27 @@ class QueryModule(tf.Module):
             "half_life": self._half_life,
             "floor": self._floor,
         }
+
+    def arrays(self) -> dict[str, Floats]:
+        """Every parameter by name, for a computation without TensorFlow; variables are not copied.
+
+        `tables.*` have a row of padding, then one per title of the catalogue: of the towers, of the linear part where
+        it has a weight, of ALS' factors, and the attention logits. `tower.*` are QUERY_WEIGHTS, `numbers.*` scalars.
+        """
+        variables = {
+            "tables.tower": self._tower_table,
+            "tables.factors": self._factor_table,
+            "tables.attention": self._by_title,
+            **{f"tower.{name}": weight for name, weight in self._weights.items()},
+            "tower_projection": self._tower_projection,
+            "factor_projection": self._factor_projection,
+            "system": self._system,
+            "cold_user_query": self._nobody,
+            **{f"numbers.{name}": number for name, number in self.numbers.items()},
+        }
+        if self._parts["linear"]:
+            variables["tables.linear"] = self._linear_table
+        return {name: np.asarray(variable.value()) for name, variable in variables.items()}
 
     @tf.function(
         input_signature=(

@@ -5,8 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from indexing.bundle import bundle
-from indexing.bundle.bundle import TUNED_COUNT, Bundle
+from indexing.ann import pybind_search
+from indexing.ann.pybind_search import TUNED_COUNT
+from indexing.bundle.bundle import Bundle
 from lake.arrays import Floats, Ids
 from serving.search import planner
 
@@ -75,7 +76,7 @@ def search_index(opened: Bundle, queries: Floats, count: int) -> tuple[Ids, Floa
     form, index = opened.manifest.forms.pybind, opened.manifest.index
     deeper = max(1.0, count / TUNED_COUNT) ** 0.5
     leaves = min(int(np.ceil(form.leaves_to_search * deeper)), index.leaves)
-    return bundle.search(opened.searcher, queries, min(count, opened.count_candidates), form.reorder, leaves)
+    return pybind_search.search(opened.searcher, queries, min(count, opened.count_candidates), form.reorder, leaves)
 
 
 def _products(queries: Floats, vectors: Floats, rows: Ids | slice) -> Floats:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import index_build
 from conf.settings import Settings, with_changes
-from indexing.bundle import bundle
+from indexing.bundle import bundle_files
 from indexing.bundle.bundle import Bundle
 
 
@@ -32,4 +32,8 @@ def test_multiplied_catalogue_is_compiled_as_a_bundle_of_its_size(
     assert (index.kind, index.leaves) == ("tree", 49)
     compiled = index_build.compile_multiplied(small_bundle, vectors, queries, settings, tmp_path)
     assert min(own.at_10 for own in compiled.forms.pybind.recall.values()) >= 0.98
-    assert {path.name for path in tmp_path.iterdir()} == {bundle.QUERY_TOWER, bundle.SCANN, bundle.RETRIEVAL}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        bundle_files.QUERY_TOWER,
+        bundle_files.SCANN,
+        bundle_files.RETRIEVAL,
+    }

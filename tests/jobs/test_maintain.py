@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from indexing.bundle import bundle
+from indexing.bundle import bundle_files
 from indexing.errors import BundleError
 from jobs import maintain, stg_events, stg_titles
 from jobs.staging import feed_loads
@@ -67,7 +67,7 @@ def put_manifest(settings: Settings, version: str, built_from: object, trained_o
     folder = Path(settings.bundles.root) / version
     folder.mkdir(parents=True)
     said = {"delta_versions": built_from, "model": {"delta_versions": trained_on}}
-    (folder / bundle.MANIFEST).write_text(json.dumps(said))
+    (folder / bundle_files.MANIFEST).write_text(json.dumps(said))
 
 
 def test_versions_that_kept_bundles_name_stay_readable(

@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
 from indexing.bundle import builder, lake_inputs
-from indexing.bundle.builder import Plan
+from indexing.bundle.builder import BundleSpec
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.manifest import ModelSource
 from indexing.publishing import publication
@@ -57,8 +57,8 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path]
     settings = with_changes(settings_in(folder), {"index.queries": 32, "index.golden_users": 16})
     source = ModelSource(name="marquee", version=7, run_id=None, delta_versions={})
     root = settings.lake.root
-    plan = Plan(source, LakeSnapshot.pin(root, lake_inputs.TABLES), settings.index, None, None, settings.seed)
-    return builder.build(SmallModel(seed=2), plan, folder / "bundles", VERSION)
+    spec = BundleSpec(source, LakeSnapshot.pin(root, lake_inputs.TABLES), settings.index, None, None, settings.seed)
+    return builder.build(SmallModel(seed=2), spec, folder / "bundles", VERSION)
 
 
 @pytest.fixture(scope="module")

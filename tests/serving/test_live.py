@@ -10,8 +10,9 @@ import pytest
 
 from conf.loader import load_settings
 from conf.settings import Serving, with_changes
-from indexing.bundle import bundle
+from indexing.bundle import bundle_files, bundle_writer, checksums
 from indexing.bundle.bundle import Bundle
+from indexing.bundle.manifest import Manifest
 from indexing.errors import BundleError
 from indexing.publishing import pointer, publication
 from indexing.publishing.storage import Store, open_store
@@ -26,13 +27,13 @@ def copy(source: Bundle, root: Path, version: str) -> Path:
     """The same bundle under another name, as good as any."""
     manifest = source.manifest.model_copy(update={"bundle_version": version, "files": {}})
 
-    def fill(folder: Path) -> bundle.Manifest:
+    def fill(folder: Path) -> Manifest:
         shutil.copytree(source.folder, folder, dirs_exist_ok=True)
-        for name in (bundle.MANIFEST, bundle.MANIFEST_SHA):
+        for name in (bundle_files.MANIFEST, bundle_files.MANIFEST_SHA):
             (folder / name).unlink()
         return manifest
 
-    return bundle.write_bundle(root, version, fill).folder
+    return bundle_writer.write_bundle(root, version, fill)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def store(tmp_path: Path, small_bundle: Bundle) -> Store:
 
 def point_to(store: Store, folder: Path) -> None:
     """Make a bundle live without looking at it, as a publisher would whose disk broke since."""
-    pointer.swap(store, pointer.read_tagged(store), folder.name, bundle.manifest_sha256(folder), "publish")
+    pointer.swap(store, pointer.read_tagged(store), folder.name, checksums.manifest_sha256(folder), "publish")
 
 
 def test_published_bundle_is_taken_up_and_old_answers_go_on(store: Store) -> None:
@@ -93,7 +94,7 @@ def test_refused_bundle_is_left_alone_for_a_while(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = LiveRetriever(store, OPTIONS)
-    (tmp_path / SECOND / bundle.TITLES).unlink()
+    (tmp_path / SECOND / bundle_files.TITLES).unlink()
     point_to(store, tmp_path / SECOND)
     opened: list[str] = []
     open_entry = publication.open_entry
@@ -148,7 +149,7 @@ def test_pointer_that_cannot_be_read_changes_nothing(store: Store, tmp_path: Pat
 
 
 def test_first_bundle_must_be_good(store: Store, tmp_path: Path) -> None:
-    (tmp_path / FIRST / bundle.GOLDEN).unlink()
+    (tmp_path / FIRST / bundle_files.GOLDEN).unlink()
     with pytest.raises(BundleError, match=r"files are missing: golden\.npz"):
         LiveRetriever(store, OPTIONS)
 

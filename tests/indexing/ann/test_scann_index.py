@@ -7,8 +7,8 @@ import pytest
 
 from conf.loader import load_settings
 from conf.settings import Index, with_changes
-from indexing.ann import scann_index
-from indexing.ann.scann_index import Answers, Tuned
+from indexing.ann import scann_index, tuning
+from indexing.ann.tuning import ExactResults, Tuned
 from indexing.bundle.manifest import Form, Recall
 from indexing.errors import BundleError
 
@@ -37,19 +37,19 @@ def vectors() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def answers(vectors: np.ndarray) -> Answers:
+def answers(vectors: np.ndarray) -> ExactResults:
     random = np.random.default_rng(1)
     queries = random.normal(size=(2, 24, 16)).astype("f")
-    return scann_index.exact_answers(vectors, {"popular": queries[0], "gems": queries[1]}, (10, 20, 100))
+    return tuning.exact_results(vectors, {"popular": queries[0], "gems": queries[1]}, (10, 20, 100))
 
 
 @pytest.mark.parametrize("tree_from_titles", [0, 100_000])
-def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: Answers, tree_from_titles: int) -> None:
+def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: ExactResults, tree_from_titles: int) -> None:
     sizes = options(brute_force_below_titles=0, tree_from_titles=tree_from_titles)
     index = scann_index.parameters(len(vectors), sizes, 14)
     assert index.kind == ("hashed" if tree_from_titles else "tree")
     search = scann_index.search_pybind(scann_index.compile_pybind(vectors, index, 2))
-    tuned = scann_index.tune(search, vectors, index, answers, {10: 0.98, 100: 0.95})
+    tuned = tuning.tune(search, vectors, index, answers, {10: 0.98, 100: 0.95})
     # Measured by hand: the share of the exact best 10 among the 10 found.
     for queries in answers.queries.values():
         exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
@@ -58,7 +58,9 @@ def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: Answer
         assert np.mean(shares) >= 0.98
 
 
-def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(vectors: np.ndarray, answers: Answers) -> None:
+def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(
+    vectors: np.ndarray, answers: ExactResults
+) -> None:
     index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0), 16)
 
     def finds_the_first_titles(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
@@ -66,10 +68,10 @@ def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(vectors: 
         return rows, np.zeros(rows.shape)
 
     with pytest.raises(BundleError, match=r"expected recall@10 of 0.980 at every setting of the dial, found at most 0"):
-        scann_index.tune(finds_the_first_titles, vectors, index, answers, {10: 0.98})
+        tuning.tune(finds_the_first_titles, vectors, index, answers, {10: 0.98})
 
 
-def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: Answers) -> None:
+def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: ExactResults) -> None:
     def finds_every_second(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
         """Of popular all, of gems the 2nd, 4th, … best, and nothing in the last place."""
         order = np.argsort(-(queries @ vectors.T), axis=1)
@@ -79,7 +81,7 @@ def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: An
         scores[:, -1] = np.nan
         return rows, scores
 
-    found = scann_index.recalls(finds_every_second, vectors, answers, 100, 0)
+    found = tuning.recalls(finds_every_second, vectors, answers, 100, 0)
     assert found["popular"] == {10: 1.0, 20: 1.0, 100: 0.99}
     # Of every second one half belongs to the exact list.
     assert found["gems"] == {10: 0.5, 20: 0.5, 100: 0.5}
@@ -87,13 +89,13 @@ def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: An
 
 def test_titles_that_score_alike_are_no_misses() -> None:
     twins = np.repeat(np.eye(4, dtype="f"), 50, axis=0)
-    answers = scann_index.exact_answers(twins, {"balanced": np.array([[1, 0.5, 0, 0]], "f")}, (10, 100))
+    answers = tuning.exact_results(twins, {"balanced": np.array([[1, 0.5, 0, 0]], "f")}, (10, 100))
 
     def finds_the_other_twins(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
         rows = np.concatenate([np.arange(49, -1, -1), np.arange(99, 49, -1)])[None, :count]
         return rows, np.ones(rows.shape)
 
-    found = scann_index.recalls(finds_the_other_twins, twins, answers, 100, 0)
+    found = tuning.recalls(finds_the_other_twins, twins, answers, 100, 0)
     assert found["balanced"] == {10: 1.0, 100: 1.0}
 
 
@@ -102,21 +104,21 @@ def test_form_below_what_is_asked_is_refused_by_name() -> None:
         return Form(leaves_to_search=0, reorder=0, recall=recall, p50_ms=1, p99_ms=1, build_seconds=1)
 
     good = Recall(at_10=0.98, at_100=0.95)
-    scann_index.refuse_low_recall("pybind", form({"gems": good}), 0.98, 0.95)
+    tuning.refuse_low_recall("pybind", form({"gems": good}), 0.98, 0.95)
     low = Recall(at_10=0.98, at_100=0.94)
     with pytest.raises(BundleError, match=r"of the pybind form with the dial at 'gems' is 0.9800 at 10 and 0.9400"):
-        scann_index.refuse_low_recall("pybind", form({"popular": good, "gems": low}), 0.98, 0.95)
+        tuning.refuse_low_recall("pybind", form({"popular": good, "gems": low}), 0.98, 0.95)
 
 
-def test_brute_force_needs_no_tuning(vectors: np.ndarray, answers: Answers) -> None:
+def test_brute_force_needs_no_tuning(vectors: np.ndarray, answers: ExactResults) -> None:
     index = scann_index.parameters(len(vectors), options(), 16)
     search = scann_index.search_tensorflow(scann_index.compile_tensorflow(vectors, index, 1))
-    tuned = scann_index.tune(search, vectors, index, answers, {10: 1.0})
+    tuned = tuning.tune(search, vectors, index, answers, {10: 1.0})
     assert tuned == Tuned(0, 0)
-    assert scann_index.recalls(search, vectors, answers, 0, 0)["gems"][100] == 1.0
+    assert tuning.recalls(search, vectors, answers, 0, 0)["gems"][100] == 1.0
 
 
 def test_overlap_is_of_sets_without_padding() -> None:
     # Half of the first row; all of the second, which has but one title; the third is empty.
     left, right = np.array([[1, 2], [3, -1], [-1, -1]]), np.array([[2, 5], [-1, 3], [4, 5]])
-    assert scann_index.overlap(left, right) == pytest.approx((0.5 + 1 + 1) / 3)
+    assert tuning.overlap(left, right) == pytest.approx((0.5 + 1 + 1) / 3)

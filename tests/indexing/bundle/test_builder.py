@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from indexing.ann import runtime
-from indexing.bundle import builder, parity
-from indexing.bundle.builder import Plan
+from indexing.ann import compilation, runtime
+from indexing.bundle import builder
+from indexing.bundle.builder import BundleSpec
 from indexing.bundle.bundle import Bundle
-from indexing.bundle.parity import Golden
+from indexing.bundle.parity import ParityCases
 from indexing.errors import BundleError
+from indexing.query_tower import query_export
 from models.data.catalogue import Catalogue, read_catalogue
 from models.data.padded_histories import PaddedHistories
 
@@ -41,7 +42,7 @@ def test_bundle_says_what_it_is_of(small_bundle: Bundle) -> None:
     assert len(manifest.git_commit.removesuffix("-dirty")) in (40, len("unknown"))
 
 
-def test_countries_that_the_model_never_met_have_no_id(small_bundle: Bundle) -> None:
+def test_countries_unseen_in_training_have_no_id(small_bundle: Bundle) -> None:
     assert small_bundle.countries == {"DE": 2, "US": 4}
 
 
@@ -64,10 +65,10 @@ def test_vector_is_popularity_then_freshness_then_embedding(
     assert np.allclose(small_bundle.vectors[:, 1], wanted * layout.freshness.scale, atol=1e-4)
 
 
-def test_popularity_may_be_a_rank(small_model: Any, make_plan: Callable[..., Plan], tmp_path: Path) -> None:
-    ranked = builder.build(small_model, make_plan(popularity_scale="rank"), tmp_path, "20240514T000000Z-m7")
-    places = rankdata(ranked.titles["count_positives"].to_numpy()[:300])
-    wanted = (places - places.mean()) / places.std()
+def test_popularity_may_be_a_rank(small_model: Any, make_spec: Callable[..., BundleSpec], tmp_path: Path) -> None:
+    ranked = builder.build(small_model, make_spec(popularity_scale="rank"), tmp_path, "20240514T000000Z-m7")
+    ranks = rankdata(ranked.titles["count_positives"].to_numpy()[:300])
+    wanted = (ranks - ranks.mean()) / ranks.std()
     np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], wanted, atol=1e-5)
     assert ranked.manifest.vectors.popularity.value.startswith("share of titles with fewer positives,")
 
@@ -100,27 +101,27 @@ def test_popular_titles_come_up_as_the_dial_is_turned(small_bundle: Bundle) -> N
 def test_golden_users_are_answered_as_training_answers(
     small_bundle: Bundle, small_model: Any, small_lake: Path
 ) -> None:
-    catalogue, golden = catalogue_of(small_lake, small_bundle), Golden.load(small_bundle.folder)
+    catalogue, cases = catalogue_of(small_lake, small_bundle), ParityCases.load(small_bundle.folder)
     vectors, tower = small_model.title_vectors(catalogue), small_model.query_tower(catalogue)
     popularity = small_bundle.titles["popularity"].to_numpy()
-    own = golden.histories
+    own = cases.histories
     for user in range(len(own)):
         part = [values[user : user + 1] for values in (own.rows, own.weights, own.ages_days, own.countries)]
         scores = vectors @ tower(*part).numpy()[0] + small_bundle.manifest.dial.settings["discover"] * popularity
         seen = set(own.rows[user] - 1)
         best = [row for row in np.argsort(-scores).tolist() if row < 300 and row not in seen][:20]
-        assert golden.rows["discover"][user].tolist() == best
+        assert cases.rows["discover"][user].tolist() == best
     assert small_bundle.manifest.parity.min_top_20_overlap == 1
     assert small_bundle.manifest.parity.max_score_difference < 1e-5
 
 
-def test_golden_users_are_nobody(small_bundle: Bundle) -> None:
+def test_golden_users_are_numbers_alone(small_bundle: Bundle) -> None:
     with np.load(small_bundle.folder / "golden.npz") as stored:
         kinds = {name: stored[name].dtype.kind for name in stored}
     assert set(kinds.values()) <= {"i", "f"}
 
 
-def test_hashed_tree_meets_what_is_asked_at_every_dial(other_bundle: Bundle) -> None:
+def test_hashed_tree_reaches_the_recall_required_at_every_dial(other_bundle: Bundle) -> None:
     manifest = other_bundle.manifest
     assert (manifest.index.kind, manifest.index.leaves, manifest.index.soar_lambda) == ("tree", 17, 1.5)
     for form in (manifest.forms.pybind, manifest.forms.tensorflow):
@@ -136,38 +137,40 @@ def test_export_that_answers_otherwise_than_training_is_refused(
     small_model: Any,
     small_lake: Path,
     small_bundle: Bundle,
-    make_plan: Callable[..., Plan],
+    make_spec: Callable[..., BundleSpec],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = type(small_model)(seed=9).query_tower(catalogue_of(small_lake, small_bundle))
-    monkeypatch.setattr(builder, "save_module", lambda _, folder: runtime.save_module(other, folder))
+    monkeypatch.setattr(query_export, "save_module", lambda _, folder: runtime.save_module(other, folder))
     with pytest.raises(BundleError, match=r"parity: golden users' scores differ .* expected at most 0.001"):
-        builder.build(small_model, make_plan(), tmp_path, "v1")
+        builder.build(small_model, make_spec(), tmp_path, "v1")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_serving_form_that_answers_otherwise_than_training_is_refused(
-    tmp_path: Path, small_model: Any, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_model: Any, make_spec: Callable[..., BundleSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(histories: PaddedHistories) -> np.ndarray:
         return np.ones((len(histories), small_model.dim), dtype=np.float32)
 
-    monkeypatch.setattr(parity, "NumpyTower", SimpleNamespace(of=lambda _: wrong))
+    monkeypatch.setattr(compilation, "NumpyTower", SimpleNamespace(load=lambda _: wrong))
     with pytest.raises(BundleError, match=r"parity: golden users' scores differ .* expected at most 0.001"):
-        builder.build(small_model, make_plan(), tmp_path, "v1")
+        builder.build(small_model, make_spec(), tmp_path, "v1")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_vectors_that_are_no_numbers_are_refused(
-    tmp_path: Path, small_model: Any, make_plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_model: Any, make_spec: Callable[..., BundleSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = np.full((320, 12), np.nan, dtype="f")
     monkeypatch.setattr(type(small_model), "title_vectors", lambda *_: vectors)
-    with pytest.raises(BundleError, match="model version 7 gave vectors that are no finite numbers"):
-        builder.build(small_model, make_plan(), tmp_path, "v1")
+    with pytest.raises(BundleError, match="model version 7 gave vectors that are not finite numbers"):
+        builder.build(small_model, make_spec(), tmp_path, "v1")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_version_is_never_written_twice(small_bundle: Bundle, small_model: Any, make_plan: Callable[..., Plan]) -> None:
+def test_version_is_never_written_twice(
+    small_bundle: Bundle, small_model: Any, make_spec: Callable[..., BundleSpec]
+) -> None:
     with pytest.raises(BundleError, match="there is a bundle of this version already"):
-        builder.build(small_model, make_plan(), small_bundle.folder.parent, small_bundle.version)
+        builder.build(small_model, make_spec(), small_bundle.folder.parent, small_bundle.version)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexing.bundle import bundle
+from indexing.ann import pybind_search
+from indexing.bundle import bundle_writer, checksums
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.manifest import Manifest
 from indexing.errors import BundleError
@@ -23,7 +24,7 @@ def copy(small_bundle: Bundle, tmp_path: Path) -> Path:
 def sign(folder: Path) -> None:
     """As if the manifest had been written so."""
     data = (folder / "manifest.json").read_bytes()
-    (folder / "manifest.json.sha256").write_bytes(bundle._checksum_line(data))
+    (folder / "manifest.json.sha256").write_bytes(checksums.checksum_line(data))
 
 
 def test_untouched_bundle_opens(copy: Path) -> None:
@@ -85,13 +86,13 @@ def change_manifest(copy: Path, change: Callable[[dict], object]) -> None:
 
 def test_unknown_schema_is_refused_by_number(copy: Path) -> None:
     change_manifest(copy, lambda manifest: manifest.update(schema_version=2, of_the_future=True))
-    with pytest.raises(BundleError, match="a bundle of schema 2, but this version reads 1"):
+    with pytest.raises(BundleError, match="the bundle has schema 2, but this version reads 1"):
         Bundle.open(copy)
 
 
 def test_manifest_that_lacks_something_is_refused(copy: Path) -> None:
     change_manifest(copy, lambda manifest: manifest["vectors"].pop("popularity"))
-    with pytest.raises(BundleError, match=r"not as its schema says: .* vectors.popularity Field required"):
+    with pytest.raises(BundleError, match=r"does not fit its schema: .* vectors.popularity Field required"):
         Bundle.open(copy)
 
 
@@ -110,8 +111,8 @@ def test_more_titles_than_there_are_end_in_no_row(small_bundle: Bundle) -> None:
 
 def test_longer_lists_have_more_scored_again() -> None:
     # Tuned for lists of 100: 130 of them, and twice as many for 200.
-    assert [bundle.reorder_for(130, count) for count in (10, 100, 101, 200)] == [130, 130, 132, 260]
-    assert bundle.reorder_for(0, 500) == 0
+    assert [pybind_search.reorder_for(130, count) for count in (10, 100, 101, 200)] == [130, 130, 132, 260]
+    assert pybind_search.reorder_for(0, 500) == 0
 
 
 def test_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        bundle.write_bundle(tmp_path, "v1", fill)
+        bundle_writer.write_bundle(tmp_path, "v1", fill)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,6 +133,6 @@ def test_of_two_writers_of_a_version_the_second_fails(small_bundle: Bundle, tmp_
         return small_bundle.manifest
 
     with pytest.raises(OSError, match="not empty"):
-        bundle.write_bundle(tmp_path, "v1", fill)
+        bundle_writer.write_bundle(tmp_path, "v1", fill)
     assert [path.name for path in tmp_path.iterdir()] == ["v1"]
     assert Bundle.open(tmp_path / "v1").count_candidates == 300

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from indexing.bundle import bundle, coordinates
+from indexing.bundle import coordinates
 from indexing.bundle.manifest import Coordinate, Dial, Vectors
 
 
@@ -64,7 +64,7 @@ def test_scale_changes_no_score() -> None:
         coordinate = Coordinate(value="test", mean=0, std=1, scale=scale)
         layout = Vectors(embedding_dim=3, popularity=coordinate, freshness=coordinate, freshness_decay_days=1)
         vectors = np.hstack([(popularity * scale)[:, None], (freshness * scale)[:, None], titles])
-        found = bundle.turned(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
+        found = coordinates.query_vectors(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
         assert np.allclose(found, wanted, atol=1e-4)
 
 

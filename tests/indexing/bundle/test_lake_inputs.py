@@ -27,16 +27,16 @@ def test_candidates_come_first_and_are_those_listed(inputs: LakeInputs) -> None:
 def test_everything_stands_in_the_order_of_rows(inputs: LakeInputs) -> None:
     for row in (0, 15, 299, 300):
         number = int(inputs.catalogue.title_ids[row]) - 1000
-        about = inputs.about.slice(row, 1).to_pylist()[0]
-        assert about["title"] == f"Title {1000 + number}"
-        assert about["object_type"] == ("show" if number % 2 else "movie")
+        facts = inputs.facts.slice(row, 1).to_pylist()[0]
+        assert facts["title"] == f"Title {1000 + number}"
+        assert facts["object_type"] == ("show" if number % 2 else "movie")
         # Ids 2 + n % 5 and 2 + n % 3, padded with 0; the id of one genre twice is one genre here as well.
-        assert about["genres"] == [f"genre {number % 5}", f"genre {number % 3}"]
+        assert facts["genres"] == [f"genre {number % 5}", f"genre {number % 3}"]
         # Id 1, of all that are not known, has no name.
-        assert about["themes"] == [f"theme {number % 7}"]
-        assert about["cast"] == [f"person {number % 11}"]
-        assert about["directors"] == [f"person {number % 13}"]
-        assert inputs.counts[row] == 2000 // (1 + number)
+        assert facts["themes"] == [f"theme {number % 7}"]
+        assert facts["cast"] == [f"person {number % 11}"]
+        assert facts["directors"] == [f"person {number % 13}"]
+        assert inputs.positive_counts[row] == 2000 // (1 + number)
 
 
 def test_offers_are_those_of_candidates_by_row(inputs: LakeInputs) -> None:
@@ -52,7 +52,7 @@ def test_offers_are_those_of_candidates_by_row(inputs: LakeInputs) -> None:
 
 def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeInputs) -> None:
     found = sample_histories.sample(
-        LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.positions, {"DE": 2}, 40, 5, seed=1
+        LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.rows, {"DE": 2}, 40, 5, seed=1
     )
     assert len(found) == 40
     assert found.rows.shape[1] == 5
@@ -66,7 +66,7 @@ def test_histories_of_people_name_titles_by_row(small_lake: Path, inputs: LakeIn
         assert not rows[length:].any()
     assert (
         sample_histories.sample(
-            LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.positions, {}, 40, 5, seed=1
+            LakeSnapshot(str(small_lake), {"user_histories": 0}), inputs.catalogue.rows, {}, 40, 5, seed=1
         ).countries.tolist()
         == [1] * 40
     )

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from indexing.bundle.bundle import OFFERS_SCHEMA
+from indexing.bundle.bundle_files import OFFERS_SCHEMA
 from serving.search.availability import Availability
 
 OFFERS = [

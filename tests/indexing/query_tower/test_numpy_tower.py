@@ -1,5 +1,7 @@
-"""The query tower in NumPy gives what the exported graph gives, whatever the model uses and whatever is asked."""
+"""The query tower in NumPy computes what the exported graph computes, for every form of model and history."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,19 @@ import numpy as np
 import pytest
 
 from indexing.ann.runtime import load_saved_model, save_module
+from indexing.bundle import builder, checksums
+from indexing.bundle.builder import BundleSpec
+from indexing.bundle.bundle import Bundle
 from indexing.bundle.coordinates import Balance
-from indexing.bundle.numpy_tower import NumpyTower
-from indexing.bundle.query_export import BalancedTower
+from indexing.publishing import publication
+from indexing.query_tower import legacy_query_tower, query_export
+from indexing.query_tower.numpy_tower import NumpyTower
+from models.data.catalogue import Catalogue
 from models.data.padded_histories import PaddedHistories
 from models.towers.legacy_keras import tf
 from models.towers.query_module import QueryModule
 from tests.fixtures.query_parts import COUNTRIES, parameters, tables
+from tests.fixtures.small_bundle import VERSION, SmallModel
 
 TITLES, DIM, DIMS, FACTORS = 40, 5, 9, 4
 USERS, LENGTH = 30, 12
@@ -48,23 +56,57 @@ def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes:
     own_tables = tables(random, TITLES, DIM, DIMS, factors)
     module = QueryModule(own_tables, parameters(own_tables, random, **changes))
     factors_of = random.uniform(0.5, 2, DIMS).astype(np.float32)
-    save_module(BalancedTower(module, Balance(random.permutation(DIMS), factors_of, factors_of)), tmp_path / "tower")
-    exported = load_saved_model(tmp_path / "tower")
-    tower = NumpyTower.of(exported)
+    balance = Balance(random.permutation(DIMS), factors_of, factors_of)
+    np.savez(tmp_path / "balance.npz", order=balance.order, factors=balance.factors)
+    query_export.save_query_tower(module, balance, tmp_path)
+    exported = load_saved_model(tmp_path / "query_tower")
+    tower = NumpyTower.load(tmp_path)
     assert tower is not None
-    assert np.shares_memory(tower.tower_table, np.asarray(exported._query_tower._tower_table.value()))
-    asked = histories(random)
-    expected = exported(asked.rows, asked.weights, asked.ages_days, asked.countries).numpy()
+    padded = histories(random)
+    expected = exported(padded.rows, padded.weights, padded.ages_days, padded.countries).numpy()
     assert expected.std() > 0.1
-    found = tower(asked)
+    found = tower(padded)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-5)
     # One at a time and no wider than it must be, as serving asks.
     for user in (0, 5, 11):
-        own = asked.part(slice(user, user + 1))
+        own = padded.part(slice(user, user + 1))
         length = max(1, int((own.rows > 0).sum()))
         cut = PaddedHistories(own.rows[:, :length], own.weights[:, :length], own.ages_days[:, :length], own.countries)
         np.testing.assert_allclose(tower(cut), expected[user : user + 1], atol=2e-5)
+
+
+class QueryModuleModel(SmallModel):
+    """A model of the small lake whose query tower has the form of trained ones."""
+
+    def query_tower(self, catalogue: Catalogue) -> tf.Module:
+        random = np.random.default_rng(4)
+        query_tables = tables(random, len(catalogue), DIM, SmallModel.dim, FACTORS)
+        return QueryModule(query_tables, parameters(query_tables, random))
+
+
+def test_bundle_without_the_arrays_is_served_from_its_saved_model(
+    tmp_path: Path, make_spec: Callable[..., BundleSpec]
+) -> None:
+    model: Any = QueryModuleModel(seed=2)
+    bundle = builder.build(model, make_spec(), tmp_path, VERSION)
+    assert "query_tower.npz" in bundle.manifest.files
+    assert bundle.manifest.schema_version == 1  # readers of older versions open it
+    folder = Path(shutil.copytree(bundle.folder, tmp_path / "older"))
+    (folder / "query_tower.npz").unlink()
+    for name in ("manifest.json", "manifest.json.sha256"):
+        (folder / name).unlink()
+    checksums.write_manifest(folder, bundle.manifest)
+    older = Bundle.open(folder)
+    assert "query_tower.npz" not in older.manifest.files
+    padded = histories(np.random.default_rng(3))
+    new_tower, old_tower = bundle.numpy_tower, older.numpy_tower
+    assert new_tower is not None
+    assert old_tower is not None
+    assert np.shares_memory(old_tower.tower_table, np.asarray(older.query_tower._query_tower._tower_table.value()))
+    np.testing.assert_array_equal(old_tower(padded), new_tower(padded))
+    np.testing.assert_array_equal(older.embed(padded), bundle.embed(padded))
+    assert publication.check(older) == bundle.manifest.parity
 
 
 def test_a_model_of_another_form_is_left_to_its_graph(tmp_path: Path) -> None:
@@ -74,4 +116,5 @@ def test_a_model_of_another_form_is_left_to_its_graph(tmp_path: Path) -> None:
             return values
 
     save_module(Other(), tmp_path / "other")
-    assert NumpyTower.of(load_saved_model(tmp_path / "other")) is None
+    assert NumpyTower.load(tmp_path) is None
+    assert legacy_query_tower.numpy_tower(load_saved_model(tmp_path / "other")) is None

@@ -1,29 +1,56 @@
-"""The SavedModel from features to titles: query tower, dial, ScaNN's TensorFlow ops, without what was seen.
+"""Export of the query tower, and the SavedModel from features to titles: query tower, dial, ScaNN's TensorFlow ops.
 
     retrieval = tf.saved_model.load("…/retrieval")      # after `import scann`, which registers its ops
     retrieval(history_title_ids, history_weights, history_ages_days, country, dial, freshness, count)
     -> {"title_ids": int64 [batch, count], "scores": float32 [batch, count]}, best first
 
-`retrieval.search(queries, count)` asks the searcher alone.
+Titles of the history are left out. `retrieval.search(queries, count)` is the searcher alone.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from indexing.ann.runtime import scann_ops, tf
-from indexing.ann.scann_index import Tuned
-from indexing.bundle.bundle import TUNED_COUNT
+from indexing.ann.pybind_search import TUNED_COUNT
+from indexing.ann.runtime import save_module, scann_ops, tf
+from indexing.ann.tuning import Tuned
+from indexing.bundle import bundle_files
 from indexing.bundle.coordinates import Balance
 from indexing.bundle.manifest import Vectors
-from lake.arrays import NO_TITLE, Ids
+from lake.arrays import NO_TITLE, Floats, Ids
+from models.data.padded_histories import PaddedHistories
+from models.towers.query_module import QueryModule
 
 _OTHER_COUNTRY = 1
+_BATCH_USERS = 64
+
+
+def save_query_tower(query_tower: tf.Module, balance: Balance, folder: Path) -> tf.Module:
+    """Write the query tower as a SavedModel, and its parameters as arrays; returns it with balanced embeddings.
+
+    A tower of another form than QueryModule has no arrays, and is served by its SavedModel.
+    """
+    if isinstance(query_tower, QueryModule):
+        arrays: dict[str, Any] = {**query_tower.arrays()}
+        np.savez(folder / bundle_files.QUERY_TOWER_ARRAYS, **arrays)
+    balanced = BalancedTower(query_tower, balance)
+    save_module(balanced, folder / bundle_files.QUERY_TOWER)
+    return balanced
+
+
+def embed(query_tower: Any, histories: PaddedHistories) -> Floats:
+    """Embeddings [users, dim] of histories, by a query tower of the training graph or of a bundle."""
+    parts = [
+        query_tower(part.rows, part.weights, part.ages_days, part.countries).numpy()
+        for part in histories.batches(_BATCH_USERS)
+    ]
+    return np.concatenate(parts)
 
 
 class BalancedTower(tf.Module):
-    """The training graph's query tower, whose answers fit the bundle's embeddings."""
+    """The training graph's query tower with balanced embeddings, comparable with the bundle's title embeddings."""
 
     def __init__(self, query_tower: tf.Module, balance: Balance) -> None:
         super().__init__(name="balanced_tower")
@@ -48,7 +75,7 @@ class BalancedTower(tf.Module):
 
 
 class Retrieval(tf.Module):
-    """Takes and gives title ids; see the module."""
+    """Features to title ids and scores; the module says how to call it."""
 
     def __init__(
         self,
@@ -60,7 +87,7 @@ class Retrieval(tf.Module):
         count_candidates: int,
         countries: Mapping[str, int],
     ) -> None:
-        """`searcher` is of TensorFlow's ops, over the first `count_candidates` of `title_ids` [titles]."""
+        """`searcher` is made of TensorFlow's ops, over the first `count_candidates` of `title_ids` [titles]."""
         super().__init__(name="retrieval")
         order = np.argsort(title_ids, kind="stable")
         self._query_tower = query_tower
@@ -74,8 +101,8 @@ class Retrieval(tf.Module):
         codes, ids = list(countries), list(countries.values())
         known = tf.lookup.KeyValueTensorInitializer(["", *codes], [0, *ids], tf.string, tf.int64)
         self._countries = tf.lookup.StaticHashTable(known, _OTHER_COUNTRY)
-        # A signature needs the width, which differs from model to model.
-        spec = (tf.TensorSpec([None, vectors.width], tf.float32, "queries"), tf.TensorSpec([], tf.int32, "count"))
+        # A signature needs the size of vectors, which differs between models.
+        spec = (tf.TensorSpec([None, vectors.vector_dim], tf.float32, "queries"), tf.TensorSpec([], tf.int32, "count"))
         self.search = tf.function(self._search, input_signature=spec)
 
     @tf.function(
@@ -99,26 +126,26 @@ class Retrieval(tf.Module):
         freshness: tf.Tensor,
         count: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Titles of a history are left out; ids that the bundle lacks are passed over.
+        """Recommend `count` titles that are not in the history; ids that the bundle lacks are ignored.
 
         `history_*` [batch, length], the newest first, padded with NO_TITLE; `country` [batch] is an ISO 3166-1 code or
         "". Where there are fewer titles, rows end in NO_TITLE with scores of minus infinity.
         """
         rows = self._rows(history_title_ids)
-        # The query tower cuts a batch to its longest history, so that what is known stands first.
+        # The query tower cuts a batch to its longest history, so known titles must come first.
         order = tf.argsort(tf.cast(rows == 0, tf.int32), axis=1, stable=True)
         rows, weights, ages = (
             tf.gather(part, order, batch_dims=1) for part in (rows, history_weights, history_ages_days)
         )
         embedded = self._query_tower(rows, weights, ages, self._countries.lookup(country))
-        own = tf.stack([dial / self._scales[0], freshness / self._scales[1]], axis=1)
+        beside = tf.stack([dial / self._scales[0], freshness / self._scales[1]], axis=1)
         seen = tf.reduce_max(tf.reduce_sum(tf.cast(rows > 0, tf.int32), axis=1))
-        found, scores = self._search(tf.concat([own, embedded], axis=1), count + seen)
-        # Every title seen that is found would take a place: so many more were asked for.
-        is_seen = tf.reduce_any(found[:, :, None] + 1 == rows[:, None, :], axis=2)
+        candidate_rows, scores = self._search(tf.concat([beside, embedded], axis=1), count + seen)
+        # Seen titles may be among the results: `seen` more were searched for.
+        is_seen = tf.reduce_any(candidate_rows[:, :, None] + 1 == rows[:, None, :], axis=2)
         scores = tf.where(is_seen, -np.inf, scores)
-        best, places = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1]))
-        titles = tf.gather(self._title_ids, tf.gather(found, places, batch_dims=1))
+        best, columns = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1]))
+        titles = tf.gather(self._title_ids, tf.gather(candidate_rows, columns, batch_dims=1))
         lacking = [[0, 0], [0, count - tf.shape(best)[1]]]
         return {
             "title_ids": tf.pad(
@@ -128,7 +155,7 @@ class Retrieval(tf.Module):
         }
 
     def _search(self, queries: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows int64 and scores [batch, count] of `queries` [batch, width]; minus infinity where there are no more."""
+        """Rows int64 and scores [batch, count] for `queries` [batch, vector_dim]; scores of minus infinity pad."""
         searcher = scann_ops.searcher_from_module(self._searcher)
         count = tf.minimum(count, self._count_candidates)
         reorder = -1
@@ -138,9 +165,9 @@ class Retrieval(tf.Module):
         return tf.cast(rows, tf.int64), tf.where(tf.math.is_nan(scores), -np.inf, scores)
 
     def _rows(self, title_ids: tf.Tensor) -> tf.Tensor:
-        """Rows + 1; 0 for an id that the bundle lacks."""
+        """Row + 1 of each title; 0 for an id that the bundle lacks."""
         last = tf.shape(self._sorted_ids, tf.int64)[0] - 1
-        places = tf.minimum(tf.searchsorted(self._sorted_ids, tf.reshape(title_ids, [-1]), out_type=tf.int64), last)
-        is_there = tf.gather(self._sorted_ids, places) == tf.reshape(title_ids, [-1])
-        rows = tf.where(is_there, tf.gather(self._order, places) + 1, 0)
+        slots = tf.minimum(tf.searchsorted(self._sorted_ids, tf.reshape(title_ids, [-1]), out_type=tf.int64), last)
+        is_there = tf.gather(self._sorted_ids, slots) == tf.reshape(title_ids, [-1])
+        rows = tf.where(is_there, tf.gather(self._order, slots) + 1, 0)
         return tf.reshape(rows, tf.shape(title_ids))
