@@ -13,7 +13,7 @@ from conf.settings import Index
 from indexing.ann import scann_index
 from indexing.ann.compilation import Embedded, compile_both
 from indexing.ann.runtime import save_module
-from indexing.bundle import bundle, coordinates, lake_inputs, layout, parity, provenance, sample_histories
+from indexing.bundle import bundle, coordinates, lake_inputs, layout, parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.coordinates import Balance
 from indexing.bundle.lake_inputs import LakeInputs
@@ -22,6 +22,7 @@ from indexing.bundle.manifest import SCHEMA_VERSION, Counts, Dial, Manifest, Mod
 from indexing.bundle.parity import Golden
 from indexing.bundle.query_export import BalancedTower
 from indexing.errors import BundleError
+from lake import provenance
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
 
