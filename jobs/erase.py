@@ -119,10 +119,10 @@ def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
         return Erased(NIGHT_LISTS, 0, 0, 0)
     erased = tables.read(spark, settings, erasures.TABLE)
     # Not read by Spark: reports lie on this machine's disk and list few users.
-    listed = spark.createDataFrame([(user_id,) for user_id in night_files.listed_people(files)], "user_id string")
+    listed = spark.createDataFrame([(user_id,) for user_id in night_files.listed_users(files)], "user_id string")
     is_erased = erasures.user_hash(F.col("user_id")) == F.col("user_hash")
     erased_ids = [row["user_id"] for row in listed.join(erased, on=is_erased, how="left_semi").collect()]
-    removed = [night_files.erase_people(file, erased_ids) for file in files] if erased_ids else []
+    removed = [night_files.erase_users(file, erased_ids) for file in files] if erased_ids else []
     rewritten = sum(rows > 0 for rows in removed)
     log.info("%s: removed %d rows; rewrote %d files", NIGHT_LISTS, sum(removed), rewritten)
     return Erased(NIGHT_LISTS, sum(removed), rewritten, rewritten)

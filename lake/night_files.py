@@ -25,12 +25,12 @@ def all_lists(settings: Settings) -> list[Path]:
     return sorted(Path(settings.report.root).glob("*/lists/*.parquet"))
 
 
-def listed_people(files: Iterable[Path]) -> list[str]:
+def listed_users(files: Iterable[Path]) -> list[str]:
     """The users that files of recommendations are for, in order."""
     return sorted(set().union(*(pd.read_parquet(file, columns=["user_id"])["user_id"] for file in files)))
 
 
-def erase_people(file: Path, user_ids: Collection[str]) -> int:
+def erase_users(file: Path, user_ids: Collection[str]) -> int:
     """Take users out of a file of recommendations, all or nothing; returns the number of rows taken out."""
     rows = pd.read_parquet(file)
     is_theirs = rows["user_id"].isin(list(user_ids))

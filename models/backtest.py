@@ -39,7 +39,7 @@ from rich.table import Table as RichTable
 
 from conf import command_line
 from conf.settings import Settings
-from lake import night_files
+from lake import night_files, provenance
 from lake.arrays import Ids
 from lake.model_names import ALS_BASELINE, REGISTERED_MODEL
 from models.baselines.build import baselines
@@ -191,7 +191,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     for metric in ("recall", "ndcg"):
         plots.by_segment(measurements, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
     with runs.start_run(settings, None, "backtest"):
-        mlflow.set_tags({"lake": settings.lake.root, "git_commit": runs.git_commit()})
+        mlflow.set_tags({"lake": settings.lake.root, "git_commit": provenance.git_commit()})
         mlflow.log_artifacts(str(out), "backtest")
     print(_format_ratio(ratio))
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from conf.settings import Settings
+from lake import provenance
 from models.blend.two_tower import TwoTower
 from models.evaluation import measurement, plots
 from models.evaluation.measurement import Measurement
@@ -49,7 +49,9 @@ def log_settings(settings: Settings, versions: Mapping[str, int], data_hash: str
     flat = flatten({name: resolved[name] for name in _SECTIONS})
     mlflow.log_params({key: str(value)[:500] for key, value in flat.items()})
     pinned = {f"delta_version.{table}": str(version) for table, version in versions.items()}
-    mlflow.set_tags({"git_commit": git_commit(), "data_hash": data_hash, "lake": settings.lake.root, **pinned})
+    mlflow.set_tags(
+        {"git_commit": provenance.git_commit(), "data_hash": data_hash, "lake": settings.lake.root, **pinned}
+    )
 
 
 def log_epoch(result: EpochResult) -> None:
@@ -130,13 +132,6 @@ def plot_curves(results: Sequence[EpochResult]) -> Figure:
         beside.set_ylabel("NDCG@20 on validation")
     figure.legend(loc="upper right")
     return figure
-
-
-def git_commit() -> str:
-    """The commit of the code that runs, with `-dirty` where files differ from it; `unknown` outside of a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
 
 
 def training_key(settings: Settings, versions: Mapping[str, int], data_hash: str, warm_start: int | None) -> str:

@@ -51,7 +51,7 @@ _THEME_NEAR_GENRE = 0.6  # weight of the genre's direction in that of a theme
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class SimulatedCatalogue:
     """All titles announced up to the last day, those released after the first day in order; arrays are per title."""
 
     title_ids: Ints
@@ -80,7 +80,7 @@ class Catalogue:
         return first_day + timedelta(days=int(self.release_days[title]))
 
 
-def build_catalogue(seed: int, simulate: Simulate) -> Catalogue:
+def build_catalogue(seed: int, simulate: Simulate) -> SimulatedCatalogue:
     """The catalogue as of the last simulated day; a title's attributes do not depend on how many days there are."""
     release_days = _release_days(seed, simulate)
     count = len(release_days)
@@ -101,7 +101,7 @@ def build_catalogue(seed: int, simulate: Simulate) -> Catalogue:
     origins = pick(np.array([country.title_share for country in COUNTRIES]), next(rngs).random(count))
     genre_tastes, theme_tastes = _word_tastes(seed, simulate.taste_dims)
     cast, directors = _credits(seed, simulate, archetype_tastes, tastes)
-    return Catalogue(
+    return SimulatedCatalogue(
         title_ids=title_ids,
         tastes=tastes,
         quality=quality,
@@ -212,7 +212,7 @@ def _offers(seed: int, count: int) -> Flags:
     return next(rngs).random((count, len(COUNTRIES), len(PROVIDERS))) < carries * reach
 
 
-def offer_lines(catalogue: Catalogue, count_released: int) -> Iterator[bytes]:
+def offer_lines(catalogue: SimulatedCatalogue, count_released: int) -> Iterator[bytes]:
     """Lines of the offers feed, for released titles only."""
     for title, country, provider in np.argwhere(catalogue.offers[:count_released]).tolist():
         for monetization_type in PROVIDERS[provider].monetization_types:

@@ -14,7 +14,7 @@ import numpy as np
 
 from conf.settings import Simulate
 from jobs.sources.feed_files import events_folder, write_lines
-from jobs.sources.simulator.simulated_catalogue import Catalogue
+from jobs.sources.simulator.simulated_catalogue import SimulatedCatalogue
 from jobs.sources.simulator.simulated_sessions import EVENT_TYPES, Events, detail_texts
 from jobs.sources.simulator.simulated_users import Users
 from jobs.sources.simulator.simulated_world import COUNTRIES, Purpose, stream
@@ -62,7 +62,7 @@ class FeedDay:
 class Delivery:
     """Writes each day's events to its own feed folder and, where late or copied, to those of the next days."""
 
-    def __init__(self, out: Path, seed: int, simulate: Simulate, users: Users, catalogue: Catalogue) -> None:
+    def __init__(self, out: Path, seed: int, simulate: Simulate, users: Users, catalogue: SimulatedCatalogue) -> None:
         self._out = out
         self._seed = seed
         self._simulate = simulate

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from conf.settings import Simulate
-from jobs.sources.simulator.simulated_catalogue import Catalogue
+from jobs.sources.simulator.simulated_catalogue import SimulatedCatalogue
 from jobs.sources.simulator.simulated_titles import has_poster, poster_name
 from jobs.sources.simulator.simulated_world import Purpose, directions, streams
 from lake.arrays import Floats
@@ -19,7 +19,7 @@ _COLOUR_NOISE = 45.0
 _JPEG_QUALITY = 88
 
 
-def write_posters(folder: Path, seed: int, simulate: Simulate, catalogue: Catalogue) -> int:
+def write_posters(folder: Path, seed: int, simulate: Simulate, catalogue: SimulatedCatalogue) -> int:
     """One JPEG per title that has a poster; returns how many."""
     folder.mkdir(parents=True)
     rngs = streams(seed, Purpose.POSTERS)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.settings import Simulate
-from jobs.sources.simulator.simulated_catalogue import Catalogue
+from jobs.sources.simulator.simulated_catalogue import SimulatedCatalogue
 from jobs.sources.simulator.simulated_users import Users
 from jobs.sources.simulator.simulated_world import (
     ARCHETYPES,
@@ -96,7 +96,7 @@ def _provider_base(simulate: Simulate) -> int:
 class Guide:
     """The guide over the simulated days; its state is clicks per title and recent titles per user, never events."""
 
-    def __init__(self, seed: int, simulate: Simulate, catalogue: Catalogue, users: Users) -> None:
+    def __init__(self, seed: int, simulate: Simulate, catalogue: SimulatedCatalogue, users: Users) -> None:
         self._seed = seed
         self._simulate = simulate
         self._catalogue = catalogue

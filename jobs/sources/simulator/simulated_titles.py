@@ -8,7 +8,7 @@ from string import capwords
 import numpy as np
 
 from conf.settings import Simulate
-from jobs.sources.simulator.simulated_catalogue import Catalogue, labels_of
+from jobs.sources.simulator.simulated_catalogue import SimulatedCatalogue, labels_of
 from jobs.sources.simulator.simulated_words import (
     ENDINGS,
     GENRES,
@@ -40,7 +40,7 @@ class _Chooser:
         return words[int(next(self._uniforms) * len(words))]
 
 
-def title_lines(seed: int, simulate: Simulate, catalogue: Catalogue) -> Iterator[bytes]:
+def title_lines(seed: int, simulate: Simulate, catalogue: SimulatedCatalogue) -> Iterator[bytes]:
     """Lines of the titles feed; a plot or a poster is missing at random, independent of the title."""
     titles = len(catalogue.title_ids)
     rngs = streams(seed, Purpose.WORDS)
@@ -83,7 +83,7 @@ def title_lines(seed: int, simulate: Simulate, catalogue: Catalogue) -> Iterator
         yield json.dumps(row, separators=(",", ":")).encode()
 
 
-def poster_name(catalogue: Catalogue, title: int) -> str:
+def poster_name(catalogue: SimulatedCatalogue, title: int) -> str:
     """File name of the poster in the titles feed."""
     return f"{catalogue.title_ids[title]}.jpg"
 
@@ -93,7 +93,7 @@ def has_poster(seed: int, simulate: Simulate, count: int) -> "np.ndarray[tuple[i
     return next(streams(seed, Purpose.POSTERS)).random(count) >= simulate.missing_poster_share
 
 
-def _title_name(catalogue: Catalogue, title: int, chooser: _Chooser, taken: set[str]) -> str:
+def _title_name(catalogue: SimulatedCatalogue, title: int, chooser: _Chooser, taken: set[str]) -> str:
     """A film-like name that no earlier title has."""
     genre = GENRES[_GENRE_LIST[catalogue.genres[title][0]]]
     first, second = (THEMES[_THEME_LIST[theme]] for theme in catalogue.themes[title][:2])

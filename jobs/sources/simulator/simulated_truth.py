@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.settings import Simulate
-from jobs.sources.simulator.simulated_catalogue import Catalogue, labels_of
+from jobs.sources.simulator.simulated_catalogue import SimulatedCatalogue, labels_of
 from jobs.sources.simulator.simulated_delivery import Delivery
 from jobs.sources.simulator.simulated_sessions import ENJOYMENT_AFFINITY, ENJOYMENT_QUALITY, examination
 from jobs.sources.simulator.simulated_users import Users
@@ -31,7 +31,9 @@ def write_settings(folder: Path, seed: int, simulate: Simulate) -> None:
     )
 
 
-def write_truth(folder: Path, simulate: Simulate, catalogue: Catalogue, users: Users, delivery: Delivery) -> None:
+def write_truth(
+    folder: Path, simulate: Simulate, catalogue: SimulatedCatalogue, users: Users, delivery: Delivery
+) -> None:
     """Write users, titles, gems, position bias and feed counts."""
     pq.write_table(_users_table(simulate, users), folder / "users.parquet")
     pq.write_table(_titles_table(simulate, catalogue), folder / "titles.parquet")
@@ -58,7 +60,7 @@ def _users_table(simulate: Simulate, users: Users) -> pa.Table:
     )
 
 
-def _titles_table(simulate: Simulate, catalogue: Catalogue) -> pa.Table:
+def _titles_table(simulate: Simulate, catalogue: SimulatedCatalogue) -> pa.Table:
     titles = range(len(catalogue.title_ids))
     return pa.table(
         {
@@ -73,7 +75,7 @@ def _titles_table(simulate: Simulate, catalogue: Catalogue) -> pa.Table:
     )
 
 
-def _gems_table(catalogue: Catalogue, users: Users) -> pa.Table:
+def _gems_table(catalogue: SimulatedCatalogue, users: Users) -> pa.Table:
     """The users whose taste is nearest to each gem, best first."""
     gems = np.flatnonzero(catalogue.is_gem)
     best_users, affinities = [], []

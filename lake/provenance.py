@@ -1,4 +1,4 @@
-"""Where the code comes from that made a bundle."""
+"""The git commit of the code that runs."""
 
 import subprocess
 from pathlib import Path
