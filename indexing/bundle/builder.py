@@ -13,7 +13,7 @@ from conf.settings import Index
 from indexing.ann import compilation, scann_index
 from indexing.ann.compilation import SearchInputs
 from indexing.ann.runtime import tf
-from indexing.bundle import bundle_files, bundle_writer, lake_inputs, parity, provenance, sample_histories
+from indexing.bundle import bundle_files, bundle_writer, lake_inputs, parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.lake_inputs import LakeInputs
 from indexing.bundle.layout import Layout, lay_out
@@ -21,6 +21,7 @@ from indexing.bundle.manifest import EMBEDDING_START, SCHEMA_VERSION, Counts, Di
 from indexing.bundle.parity import ParityCases
 from indexing.errors import BundleError
 from indexing.query_tower import query_export
+from lake import provenance
 from lake.arrays import Floats
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
