@@ -23,7 +23,7 @@ JOBS_WITH_TENSORFLOW = ("jobs.features.encoders.", "jobs.serving.batch_inference
 TENSORFLOW = ("tensorflow", "tf_keras", "tensorflow_recommenders")
 MAX_MODULES = 15
 # One module per section of the settings file.
-FULLER = {"conf/settings": 16}
+FULLER = {"conf/settings": 16, "lake": 16}
 # Commands stay flat, because people type their names.
 FLAT = ("jobs", "models", "benchmarks")
 

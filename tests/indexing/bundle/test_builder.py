@@ -17,13 +17,14 @@ from indexing.bundle.bundle import Bundle
 from indexing.bundle.parity import ParityCases
 from indexing.errors import BundleError
 from indexing.query_tower import query_export
+from lake.snapshot import LakeSnapshot
 from models.data.catalogue import Catalogue, read_catalogue
 from models.data.padded_histories import PaddedHistories
 
 
 def catalogue_of(root: Path, bundle: Bundle) -> Catalogue:
     """As the model saw it."""
-    read = read_catalogue(str(root), bundle.manifest.delta_versions, {"genres": 1.0})
+    read = read_catalogue(LakeSnapshot(str(root), bundle.manifest.delta_versions), {"genres": 1.0})
     return read.take(read.rows(bundle.title_ids))
 
 

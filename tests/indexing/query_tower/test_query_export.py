@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from indexing.bundle.bundle import Bundle
+from lake.snapshot import LakeSnapshot
 from models.data.catalogue import read_catalogue
 
 SEEN = [1003, 1015, 1200]  # 1015 left the guide
@@ -32,7 +33,7 @@ def ask(
 
 @pytest.fixture(scope="module")
 def oracle(small_bundle: Bundle, small_model: Any, small_lake: Path) -> Any:
-    read = read_catalogue(str(small_lake), small_bundle.manifest.delta_versions, {"genres": 1.0})
+    read = read_catalogue(LakeSnapshot(str(small_lake), small_bundle.manifest.delta_versions), {"genres": 1.0})
     catalogue = read.take(read.rows(small_bundle.title_ids))
     tower, vectors = small_model.query_tower(catalogue), small_model.title_vectors(catalogue)
     titles = small_bundle.titles
