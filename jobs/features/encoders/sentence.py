@@ -92,9 +92,9 @@ def _read_config(path: Path, max_tokens: int) -> dict[str, Any]:
         raise EncoderError(
             f"{path}/config.json: expected model_type 'bert', found {model_type!r}; use a BERT-like encoder"
         )
-    if (position_type := config.get("position_embedding_type", "absolute")) != "absolute":
+    if (position := config.get("position_embedding_type", "absolute")) != "absolute":
         raise EncoderError(
-            f"{path}/config.json: expected position_embedding_type 'absolute', found {position_type!r}; use another encoder"
+            f"{path}/config.json: expected position_embedding_type 'absolute', found {position!r}; use another encoder"
         )
     if not 2 < max_tokens <= config["max_position_embeddings"]:
         raise EncoderError(
