@@ -23,7 +23,7 @@ _COVERAGE_COLUMNS = [name for kind in title_features.KINDS for name in (f"has_{k
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many titles have a plot (or poster), how many an embedding of it; `problems` counts failures by reason."""
+    """Numbers of titles with a plot (or poster) and with an embedding of it; `problems` counts failures by reason."""
 
     kind: str
     titles: int

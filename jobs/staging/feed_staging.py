@@ -36,7 +36,7 @@ class FeedSpec:
 
 @dataclass(frozen=True)
 class DayCounts:
-    """Where the lines of one feed day went. `rejected` excludes `duplicates`, which are found later."""
+    """Counts of the lines of one feed day by outcome. `rejected` excludes `duplicates`, which are found later."""
 
     lines: int = 0
     rejected: int = 0

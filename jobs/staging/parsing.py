@@ -172,10 +172,10 @@ def _has_not_type(field: Field, json_type: str) -> Column:
 
 def _problem(field: Field) -> Column:
     """The problem with one field of a line, or null."""
-    raw, found = F.col(f"_raw_{field.name}"), F.col(f"_text.{field.name}")
+    raw, text = F.col(f"_raw_{field.name}"), F.col(f"_text.{field.name}")
     # Every JSON value can be read as text.
     can_fail = F.lit(field.type != "string")
-    has_other_type = can_fail & raw.isNull() & F.col("_has_other_type") & found.isNotNull()
-    shown = F.concat(F.lit(f"{field.name}: expected {field.expected}, found "), F.left(found, F.lit(_SHOWN_CHARACTERS)))
+    has_other_type = can_fail & raw.isNull() & F.col("_has_other_type") & text.isNotNull()
+    shown = F.concat(F.lit(f"{field.name}: expected {field.expected}, found "), F.left(text, F.lit(_SHOWN_CHARACTERS)))
     missing = F.when(_is_missing(field) & ~has_other_type, F.lit(f"{field.name}: missing"))
     return F.coalesce(missing, F.when(has_other_type | _is_wrong(field), shown))

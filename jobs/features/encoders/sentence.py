@@ -88,11 +88,13 @@ def _read_config(path: Path, max_tokens: int) -> dict[str, Any]:
     if not (path / "config.json").is_file():
         raise EncoderError(f"{path}: expected config.json, found {_names(path)}; name the folder that has it")
     config: dict[str, Any] = _read_json(path / "config.json")
-    if (found := config.get("model_type")) != "bert":
-        raise EncoderError(f"{path}/config.json: expected model_type 'bert', found {found!r}; use a BERT-like encoder")
-    if (found := config.get("position_embedding_type", "absolute")) != "absolute":
+    if (model_type := config.get("model_type")) != "bert":
         raise EncoderError(
-            f"{path}/config.json: expected position_embedding_type 'absolute', found {found!r}; use another encoder"
+            f"{path}/config.json: expected model_type 'bert', found {model_type!r}; use a BERT-like encoder"
+        )
+    if (position := config.get("position_embedding_type", "absolute")) != "absolute":
+        raise EncoderError(
+            f"{path}/config.json: expected position_embedding_type 'absolute', found {position!r}; use another encoder"
         )
     if not 2 < max_tokens <= config["max_position_embeddings"]:
         raise EncoderError(
