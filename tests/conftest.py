@@ -70,6 +70,14 @@ def spark() -> "Iterator[SparkSession]":
         # A few rows are not worth compiling for: the tests take half as long. Tests of commands run as users run them.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        # Nobody looks at plans and pages of these sessions, and each table has a file or two.
+        "spark.sql.maxPlanStringLength": "0",
+        "spark.sql.ui.retainedExecutions": "1",
+        "spark.ui.retainedJobs": "10",
+        "spark.ui.retainedStages": "10",
+        "spark.ui.retainedTasks": "10",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
         # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
         "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
         " -XX:+UseSerialGC",
