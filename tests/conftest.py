@@ -20,6 +20,13 @@ if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without 
     from jobs.store.tables import Table
 
 pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
+# Files that take longest come first, the longest before all: then no process waits for another's last file.
+LONGEST_FIRST = (
+    *("jobs/test_point_in_time.py", "test_readme.py", "jobs/test_title_features.py", "benchmarks/test_features.py"),
+    *("jobs/test_backfill.py", "jobs/test_erase.py", "jobs/test_stg_events.py", "jobs/test_vocabularies.py"),
+    *("jobs/test_maintain.py", "dags/test_night.py", "jobs/test_command_lines.py", "jobs/test_recommend.py"),
+    *("jobs/test_stg_titles.py", "models/test_train.py", "jobs/staging/test_parsing.py"),
+)
 HEAVY_PLUGINS = ("tests.fixtures.small_bundle",)
 FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
 
@@ -41,6 +48,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if config.getoption("--light"):
         heavy = import_graph.heavy_fixtures(FIXTURE_FILES)
         left_out = [item for item in items if heavy.intersection(getattr(item, "fixturenames", ()))]
