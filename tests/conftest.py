@@ -89,7 +89,8 @@ def spark() -> "Iterator[SparkSession]":
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
         # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
         "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-        " -XX:+UseSerialGC",
+        " -XX:+UseSerialGC -Xmn600m",
+        "spark.python.daemon.module": "tests.worker_daemon",
     }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
     with spark_session(settings, "tests") as session:
