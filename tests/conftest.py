@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without 
 pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
 # Files that take longest come first, the longest before all: then no process waits for another's last file.
 LONGEST_FIRST = (
-    *("jobs/test_point_in_time.py", "test_readme.py", "jobs/test_title_features.py", "benchmarks/test_features.py"),
+    *("jobs/test_point_in_time.py", "test_documented_commands.py", "jobs/test_title_features.py"),
+    *("benchmarks/test_features.py",),
     *("jobs/test_backfill.py", "jobs/test_erase.py", "jobs/test_stg_events.py", "jobs/test_vocabularies.py"),
     *("jobs/test_maintain.py", "dags/test_night.py", "jobs/test_command_lines.py", "jobs/test_recommend.py"),
     *("jobs/test_stg_titles.py", "models/test_train.py", "jobs/staging/test_parsing.py"),

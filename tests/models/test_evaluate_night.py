@@ -1,6 +1,6 @@
-"""A night's models by the names that tables have, what they are compared with, and where its files lie.
+"""A night's models by the names that tables have, and what they are compared with.
 
-tests/test_readme.py runs the whole command over a small guide, and the gate over its figures.
+tests/test_documented_commands.py runs the whole command over a small guide, and the gate over its figures.
 """
 
 from datetime import date
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conf.loader import load_settings
-from conf.settings import Settings, with_changes
+from conf.settings import Settings
 from models import evaluate_night
 from models.errors import ModelError
 from models.tracking import registry
@@ -59,9 +59,5 @@ def test_night_without_a_challenger_is_refused(
     assert "no model has the alias challenger" in capsys.readouterr().err
 
 
-def test_files_of_a_night_lie_in_its_folder() -> None:
-    settings = with_changes(load_settings(), {"report.root": "/reports"})
-    night = date(2024, 5, 14)
-    assert evaluate_night.dial_file(settings, night) == Path("/reports/2024-05-14/dial.csv")
-    assert evaluate_night.lists_folder(settings, night) == Path("/reports/2024-05-14/lists")
-    assert evaluate_night.run_folder(night) == "night-2024-05-14"
+def test_figures_of_a_night_have_a_folder_in_the_run() -> None:
+    assert evaluate_night.run_folder(date(2024, 5, 14)) == "night-2024-05-14"
