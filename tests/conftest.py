@@ -20,6 +20,14 @@ if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without 
     from jobs.store.tables import Table
 
 pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
+# Files that take longest come first, the longest before all: then no process waits for another's last file.
+LONGEST_FIRST = (
+    *("jobs/test_point_in_time.py", "test_documented_commands.py", "jobs/test_title_features.py"),
+    *("benchmarks/test_features.py",),
+    *("jobs/test_backfill.py", "jobs/test_erase.py", "jobs/test_stg_events.py", "jobs/test_vocabularies.py"),
+    *("jobs/test_maintain.py", "dags/test_night.py", "jobs/test_command_lines.py", "jobs/test_recommend.py"),
+    *("jobs/test_stg_titles.py", "models/test_train.py", "jobs/staging/test_parsing.py"),
+)
 HEAVY_PLUGINS = ("tests.fixtures.small_bundle",)
 FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
 
@@ -41,6 +49,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     if config.getoption("--light"):
         heavy = import_graph.heavy_fixtures(FIXTURE_FILES)
         left_out = [item for item in items if heavy.intersection(getattr(item, "fixturenames", ()))]
@@ -70,9 +80,18 @@ def spark() -> "Iterator[SparkSession]":
         # A few rows are not worth compiling for: the tests take half as long. Tests of commands run as users run them.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        # Nobody looks at plans and pages of these sessions, and each table has a file or two.
+        "spark.sql.maxPlanStringLength": "0",
+        "spark.sql.ui.retainedExecutions": "1",
+        "spark.ui.retainedJobs": "10",
+        "spark.ui.retainedStages": "10",
+        "spark.ui.retainedTasks": "10",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
         # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
         "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-        " -XX:+UseSerialGC",
+        " -XX:+UseSerialGC -Xmn600m",
+        "spark.python.daemon.module": "tests.worker_daemon",
     }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
     with spark_session(settings, "tests") as session:

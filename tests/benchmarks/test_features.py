@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from datetime import date
 from io import StringIO
 from pathlib import Path
@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import features
-from benchmarks.features_bench import generated_events
+from benchmarks.features_bench import generated_events, runs
 from benchmarks.features_bench.runs import BuildExamples, MakeEvents, heap_after_collections
 from benchmarks.harness.nights import add_nights
 from benchmarks.harness.processes import run_apart
@@ -51,20 +51,25 @@ def figure(figures: Figures, name: str, **context: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Figures, dict[str, int]]:
-    """The figures of one whole command, and how many rows the lake of part `examples` held, read without Spark."""
+def measured(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Figures, dict[str, int]]:
+    """The figures of one whole command, and how many rows the lake of part `examples` held, read without Spark.
+
+    Part `examples` takes a process with executors of its own; the rest runs here, on the tests' Spark.
+    """
     held: dict[str, int] = {}
 
     def run_and_count(job: Any, limit_s: float) -> dict[str, Any]:
+        if not isinstance(job, BuildExamples):
+            return job.run()
         answer = run_apart(job, limit_s)
-        if isinstance(job, BuildExamples):
-            for table in ("stg_events", "interactions", "training_examples"):
-                held[table] = DeltaTable(f"{job.out}/lake/{table}").to_pyarrow_table().num_rows
+        for table in ("stg_events", "interactions", "training_examples"):
+            held[table] = DeltaTable(f"{job.out}/lake/{table}").to_pyarrow_table().num_rows
         return answer
 
     work, printed = tmp_path_factory.mktemp("features"), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(features, "run_apart", run_and_count)
+        patch.setattr(runs, "spark_session", lambda *_: nullcontext(spark))
         assert features.main([*_SMALL, "--work", str(work)]) == 0
     assert [path.name for path in work.iterdir()] == ["feeds-nights"]  # no lake stays
     return figures_of(printed.getvalue()), held

@@ -23,6 +23,7 @@ from jobs.errors import JobError
 from jobs.sources.simulate import simulate
 from jobs.staging import feed_loads, feeds, rejected_rows
 from jobs.store import tables
+from tests.processes import with_small_java
 
 FIRST, LAST = date(2024, 5, 1), date(2024, 5, 3)
 DAYS = days_between(FIRST, LAST)
@@ -72,10 +73,13 @@ def start_backfill(settings: Settings, *arguments: str) -> "subprocess.Popen[byt
         "lake.root": settings.lake.root,
         "backfill.max_chunk_days": settings.backfill.max_chunk_days,
         "spark.conf.spark.driver.memory": "1g",
+        "spark.conf.spark.sql.shuffle.partitions": 2,
     }
     changes = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "jobs.backfill", *arguments, *changes]
-    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, env=with_small_java(), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 from deltalake import DeltaTable
 
 from conf.settings import Settings
+from tests.processes import with_small_java
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(
@@ -37,7 +37,9 @@ def test_bare_spark_submit_runs_a_job(settings: Settings, write_feed: Callable[.
     fields = {"user_id": "u1", "title_id": 1, "event_type": "like", "country": "FR"}
     line = json.dumps({"event_id": "e1", "event_time": "2024-05-01T12:00:00Z", **fields})
     write_feed(settings, "events/event_date=2024-05-01/a.jsonl.gz", line)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
+    environment = {
+        name: value for name, value in with_small_java().items() if not name.startswith(("SPARK_", "PYSPARK_"))
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     job = str(ROOT / "jobs" / "stg_events.py")
     roots = ["--set", f"feeds.root={settings.feeds.root}", "--set", f"lake.root={settings.lake.root}"]

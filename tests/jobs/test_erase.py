@@ -1,6 +1,7 @@
 """Erasing a person: out of every table, out of the files' history, and not back with the next load."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -39,9 +40,19 @@ def event(event_id: str, user_id: str, day: date = DAY) -> str:
     return json.dumps({"event_id": event_id, "user_id": user_id, **fields})
 
 
-@pytest.fixture
-def loaded(spark: SparkSession, settings: Settings, write_feed: Callable[..., Path]) -> Settings:
-    """Two days of events, and consents, that name the leaver and others; bad lines and a copy among them."""
+@pytest.fixture(scope="module")
+def delivered(
+    spark: SparkSession,
+    settings_in: Callable[[Path], Settings],
+    write_feed: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of two days of events, and consents, that name the leaver and others; bad lines and a copy among them.
+
+    Not to be changed.
+    """
+    folder = tmp_path_factory.mktemp("delivered")
+    settings = settings_in(folder)
     stayers = [event(f"s{n}", f"stayer-{n}") for n in range(40)]
     # A broken line that names the leaver, one that names somebody whose id only begins alike, and a copy.
     bad = [f'{{"user_id":"{LEAVER}"', f'{{"user_id":"{LEAVER}7"']
@@ -52,6 +63,13 @@ def loaded(spark: SparkSession, settings: Settings, write_feed: Callable[..., Pa
     backfill.run(spark, settings, [DAY, NEXT_DAY], only=["stg_events", "stg_consents"])
     request = {"user_id": LEAVER, "requested_at": "2024-05-02T08:00:00Z"}
     write_feed(settings, "erasures/a.jsonl", json.dumps(request))
+    return folder
+
+
+@pytest.fixture
+def loaded(delivered: Path, tmp_path: Path, settings: Settings) -> Settings:
+    """A copy of what was delivered and loaded."""
+    shutil.copytree(delivered, tmp_path, dirs_exist_ok=True)
     return settings
 
 

@@ -23,14 +23,27 @@ from models.gating import gate_results
 NAME = stg_titles.TABLE.name
 
 
-@pytest.fixture
-def catalogue(spark: SparkSession, settings: Settings, write_feed: Callable[..., Path]) -> Settings:
-    """stg_titles with three catalogues, one after the other, in versions 1, 2 and 3; nothing kept without need."""
-    settings = with_changes(settings, {"maintain.retention_hours": 0})
+@pytest.fixture(scope="module")
+def staged(
+    spark: SparkSession,
+    settings_in: Callable[[Path], Settings],
+    write_feed: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of stg_titles with three catalogues, in versions 1, 2 and 3 one after the other. Not to be changed."""
+    folder = tmp_path_factory.mktemp("staged")
+    settings = settings_in(folder)
     for day, title in enumerate(("Heat", "Heat (director's cut)", "Heat (remastered)"), start=1):
         write_feed(settings, "titles/a.jsonl", f'{{"title_id":1,"title":"{title}"}}')
         stg_titles.run(spark, settings, date(2024, 5, day))
-    return settings
+    return folder
+
+
+@pytest.fixture
+def catalogue(staged: Path, tmp_path: Path, settings: Settings) -> Settings:
+    """A copy of the staged catalogues; nothing is kept without need."""
+    shutil.copytree(staged, tmp_path, dirs_exist_ok=True)
+    return with_changes(settings, {"maintain.retention_hours": 0})
 
 
 def titles_of(spark: SparkSession, settings: Settings, version: int) -> list[str]:

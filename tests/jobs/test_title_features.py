@@ -1,8 +1,10 @@
 """Features of titles: ids, embeddings that are made once, absences that say so, posters that can't be used."""
 
+import hashlib
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -30,6 +32,9 @@ PLOTS = {
 }
 TITLES = {n: {"title_id": n, "title": f"T{n}", "plot": plot} for n, plot in PLOTS.items()}
 
+# Two titles without a plot beside them.
+WITH_GAPS = {**TITLES, 5: {"title_id": 5, "title": "T5"}, 6: {"title_id": 6, "title": "T6", "plot": "  "}}
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
@@ -37,11 +42,37 @@ def settings(settings: Settings) -> Settings:
     return with_changes(settings, {f"title_features.text.{name}": value for name, value in text.items()})
 
 
+@pytest.fixture(scope="module")
+def first_nights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder for the lake after a first night without posters, by what that night was told; it may be missing yet."""
+    folder = tmp_path_factory.mktemp("first-nights")
+    return lambda told: folder / hashlib.sha256(told.encode()).hexdigest()
+
+
 @pytest.fixture
-def night(spark: SparkSession, settings: Settings, write_feed: Callable[..., Any]) -> Callable[..., None]:
-    """`night(ds, {title_id: fields}, {"dotted.key": value})`: stage the catalogue and make its features."""
+def night(
+    spark: SparkSession,
+    settings: Settings,
+    write_feed: Callable[..., Any],
+    first_nights: Callable[[str], Path],
+) -> Callable[..., None]:
+    """`night(ds, {title_id: fields}, {"dotted.key": value})`: stage the catalogue and make its features.
+
+    The same first night of several tests is run once, and its lake copied.
+    """
+    lake, posters = Path(settings.lake.root), Path(settings.feeds.posters_dir)
 
     def run(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
+        is_first = not lake.exists() and not posters.exists()
+        first_night = first_nights(json.dumps([str(ds), titles, changes]))
+        if is_first and first_night.exists():
+            shutil.copytree(first_night, lake)
+            return
+        run_jobs(ds, titles, changes)
+        if is_first:
+            shutil.copytree(lake, first_night)
+
+    def run_jobs(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None) -> None:
         changed = with_changes(settings, changes or {})
         write_feed(changed, "titles/a.jsonl", *[json.dumps(title) for title in titles.values()])
         stg_titles.run(spark, changed, ds)
@@ -118,8 +149,9 @@ def test_text_is_a_sentence_for_each_field_that_a_title_has(spark: SparkSession,
 def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(
     night: Callable[..., None], features: Callable[[], dict[int, Any]]
 ) -> None:
-    night(MAY_1, TITLES)
-    rows = features()
+    night(MAY_1, WITH_GAPS)
+    rows = {n: row for n, row in features().items() if n in TITLES}
+    assert len(rows) == 4
     for row in rows.values():
         assert row["has_plot"]
         assert math.isclose(np.linalg.norm(row["plot_embedding"]), 1, abs_tol=1e-5)
@@ -145,7 +177,7 @@ def test_titles_are_encoded_by_themselves_where_that_is_asked_for(
 def test_missing_plot_and_poster_are_absences_not_zeros(
     night: Callable[..., None], features: Callable[[], dict[int, Any]]
 ) -> None:
-    night(MAY_1, {**TITLES, 5: {"title_id": 5, "title": "T5"}, 6: {"title_id": 6, "title": "T6", "plot": "  "}})
+    night(MAY_1, WITH_GAPS)
     columns = ("has_plot", "plot_embedding", "plot_encoder", "has_poster", "poster_embedding", "poster_problem")
     rows = features()
     for title_id in (5, 6):
@@ -309,9 +341,9 @@ def test_title_that_left_the_catalogue_keeps_its_row(
 def test_night_before_the_newest_is_refused(
     spark: SparkSession, settings: Settings, night: Callable[..., None]
 ) -> None:
-    night(MAY_2, TITLES)
-    with pytest.raises(JobError, match=r"title_features for ds=2024-05-01: it is as of 2024-05-02 already"):
-        title_features.run(spark, settings, MAY_1)
+    night(MAY_1, TITLES)
+    with pytest.raises(JobError, match=r"title_features for ds=2024-04-30: it is as of 2024-05-01 already"):
+        title_features.run(spark, settings, date(2024, 4, 30))
 
 
 def test_missing_weights_end_with_what_to_do(night: Callable[..., None], tmp_path: Path) -> None:
