@@ -24,10 +24,10 @@ from conf.loader import load_settings
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
 from models.data.padded_histories import PaddedHistories
-from serving.response import attribution
 from serving.retriever import Retriever
+from serving.search import indexed_query
 from serving.search.threads import limit_threads
-from serving.user_history import History, Person
+from serving.user_history import UserHistory, UserQuery
 
 K = 20
 _CALLS = 300  # of a kind, at most
@@ -83,7 +83,7 @@ class _Large:
         )
 
     @cached_property
-    def histories(self) -> list[History]:
+    def histories(self) -> list[UserHistory]:
         """Of people, each title any of its copies: what a query is made of lies all over the tables."""
         padded, _ = index_data.people(Bundle.open(self.source, verify=False), self.settings, self.count_people)
         copies = Copies(Catalogue(Path(self.catalogue)).rows)
@@ -106,10 +106,10 @@ class Copies:
 
 def _history(
     opened: Bundle, padded: PaddedHistories, user: int, copies: Copies, random: np.random.Generator
-) -> History:
+) -> UserHistory:
     is_title = padded.rows[user] > 0
     ids = opened.title_ids[copies.draw(padded.rows[user][is_title] - 1, random)]
-    return History(ids, padded.weights[user][is_title], padded.ages_days[user][is_title])
+    return UserHistory(ids, padded.weights[user][is_title], padded.ages_days[user][is_title])
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,10 @@ class WholeCall(_Large):
         limit_threads(1)
         retriever = Retriever(self.bundle, self.settings.serving)
         histories, value = self.histories, retriever.dial_value(_DIAL)
-        known = [retriever.known(Person(history)).history for history in histories]
-        embeddings = np.concatenate([attribution.ask(self.bundle, [own], [0]) for own in known])
+        known = [retriever.look_up(UserQuery(history)).history for history in histories]
+        embeddings = np.concatenate([indexed_query.embed(self.bundle, [own], [0]) for own in known])
         queries = self.bundle.queries(embeddings, value)
-        people = [Person(history) for history in histories]
+        people = [UserQuery(history) for history in histories]
 
         def batch(values: Sequence[Any], n: int) -> Sequence[Any]:
             return [values[(n * _BATCH + place) % len(values)] for place in range(_BATCH)]
@@ -135,9 +135,11 @@ class WholeCall(_Large):
         found = {
             "bare search, one at a time": measure(lambda n: self.bundle.search(queries[[n % len(queries)]], K)),
             "bare search, in batches": measure(lambda _: self.bundle.search(wide, K), _BATCH),
-            "query tower, one at a time": measure(lambda n: attribution.ask(self.bundle, [known[n % len(known)]], [0])),
+            "query tower, one at a time": measure(
+                lambda n: indexed_query.embed(self.bundle, [known[n % len(known)]], [0])
+            ),
             "query tower, in batches": measure(
-                lambda n: attribution.ask(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
+                lambda n: indexed_query.embed(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
             ),
             "recommend": measure(lambda n: one(n, why=False)),
             "recommend, with reasons": measure(one),

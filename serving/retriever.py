@@ -1,13 +1,12 @@
-"""Titles for people, and titles like others, from one bundle.
+"""Recommendations for users, and titles similar to given ones, from one bundle.
 
     retriever = Retriever.open("data/lake/bundles")          # the live bundle; or a bundle's own folder
-    answer = retriever.recommend(history=[318, 2571], country="DE", providers=["nfx"], dial="discover", k=10)
-    for item in answer.items:
+    response = retriever.recommend(history=[318, 2571], country="DE", providers=["nfx"], dial="discover", k=10)
+    for item in response.items:
         print(item.rank, item.title, item.score, item.why)
     print(retriever.similar([318, 858], k=5).items)
 
-A retriever never changes: serving/live.py swaps one for another when a new bundle is published. It may be shared by
-threads.
+A retriever never changes, and threads may share one: serving/live.py replaces it when a new bundle is published.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,87 +19,57 @@ from numpy.typing import NDArray
 from conf.loader import load_settings
 from conf.settings import Serving
 from indexing.bundle.bundle import MANIFEST, Bundle
-from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import open_store
 from lake.arrays import NO_TITLE, Floats, Ids
 from serving.response import attribution
-from serving.response.presenter import Listed, Presenter, found
 from serving.response.reasons import Reasons
-from serving.response.response import Answer, Basis, Why
-from serving.search import planner
+from serving.response.response import Basis, RetrieverResponse, Why
+from serving.response.response_builder import RankedTitles, ResponseBuilder
+from serving.search import indexed_query, planner
 from serving.search.availability import Availability
-from serving.search.candidates import ByLikeness, ByScore
-from serving.search.planner import Policy, Ranked
-from serving.user_history import Entry, History, KnownHistory, Person
+from serving.search.candidates import ByCosine, ByScore
+from serving.search.indexed_query import IndexedQuery
+from serving.search.list_spec import ListSpec, ListSpecReader, parse_title_ids
+from serving.search.planner import Policy, RankedLists
+from serving.user_history import Entry, UserHistory, UserQuery
 
-# A list by likeness is taken from this many times as many titles of the index, which knows inner products alone.
-SIMILAR_REFETCH = 10.0
-# Titles on offer are kept for so many pairs of country and providers.
-CACHED_FILTERS = 128
-# A reason names so many titles of the history, and so many themes, people and genres each.
-REASON_TITLES = 3
-REASON_NAMES = 5
-_NO_IDS = np.empty(0, dtype=np.int64)
+SIMILAR_REFETCH = 10.0  # the index ranks by inner product: so many times as many titles are ranked again by cosine
+CACHED_FILTERS = 128  # pairs of country and providers whose titles on offer are cached
+REASON_TITLES = 3  # history titles in the reasons of one title
+REASON_NAMES = 5  # names of each kind in the reasons of one title: genres, themes, people
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Titles for many people: `title_ids` and `scores` [people, k], best first; NO_TITLE where a list has no more."""
+class UserLists:
+    """Lists for many users: `title_ids` and `scores` [users, k], best first; NO_TITLE pads a shorter list."""
 
     title_ids: Ids
     scores: Floats
-    is_popular: NDArray[np.bool_]  # [people]: nothing was known of them, and this is what is popular
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a list is to be of."""
-
-    allowed: Ids | None  # rows that may be recommended, in order; None for all candidates
-    lacking: Ids  # ids asked for that the bundle lacks
-    count: int
-    dial: float = 0.0
-    freshness: float = 0.0
-
-
-@dataclass(frozen=True)
-class Known:
-    """A person as the bundle knows them."""
-
-    history: KnownHistory
-    excluded: Ids  # rows, those of the history too
-    unknown: Ids  # ids that the bundle lacks
-
-    @property
-    def has_likes(self) -> bool:
-        """Whether something of the history speaks for anything."""
-        return len(self.history.liked.rows) > 0
-
-    def lacking(self, wanted: Wanted) -> Ids:
-        """Ids of either that the bundle lacks."""
-        return np.concatenate([self.unknown, wanted.lacking])
+    is_popular: NDArray[np.bool_]  # [users]: the history has no likes, and the list holds what is popular
 
 
 class Retriever:
-    """Answers from one bundle; see the module."""
+    """Recommends titles of one bundle; see the module's docstring."""
 
     def __init__(self, opened: Bundle, options: Serving) -> None:
-        """Loads all of a verified bundle, so that nothing is read once its folder is removed."""
+        """Load all of a verified bundle; its folder may be removed afterwards."""
         self.bundle = opened
+        self.availability = Availability(opened.offers, CACHED_FILTERS)
         self._options = options
+        self._specs = ListSpecReader(opened, self.availability, options)
         self._policy = Policy(options.exact_max_titles, planner.OVERFETCH, options.exact_price)
         self._by_score = ByScore(opened)
-        self._by_likeness = ByLikeness(opened, SIMILAR_REFETCH)
-        self.availability = Availability(opened.offers, CACHED_FILTERS)
-        self._presenter = Presenter(opened, Reasons(opened.titles, REASON_TITLES, REASON_NAMES))
+        self._by_cosine = ByCosine(opened, SIMILAR_REFETCH)
+        self._reasons = Reasons(opened.titles, REASON_TITLES, REASON_NAMES)
+        self._responses = ResponseBuilder(opened)
         self._warm_up()
 
     @classmethod
     def open(cls, location: Path | str, options: Serving | None = None) -> "Retriever":
-        """The bundle in a folder, or the live one of a root of bundles; verified before anything in it is run.
+        """Open the bundle in a folder, or the live bundle of a bundles' root, after verifying its files.
 
-        Raises BundleError where there is none, or it is not whole.
+        Raises BundleError where there is no bundle, or it is incomplete.
         """
         settings = load_settings()
         if (Path(location) / MANIFEST).exists():
@@ -111,12 +80,12 @@ class Retriever:
 
     @property
     def version(self) -> str:
-        """Of the bundle."""
+        """The bundle's version."""
         return self.bundle.version
 
     def recommend(
         self,
-        history: Sequence[Entry] | History = (),
+        history: Sequence[Entry] | UserHistory = (),
         country: str | None = None,
         providers: Iterable[str] | None = None,
         dial: float | str = 0.0,
@@ -125,27 +94,27 @@ class Retriever:
         candidates: Iterable[int] | None = None,
         freshness: float = 0.0,
         why: bool = True,
-    ) -> Answer:
-        """The `k` best titles for somebody, without those of the history; fewer only where no more may be recommended.
+    ) -> RetrieverResponse:
+        """The `k` best titles for a user, without those of the history; fewer only where no more may be recommended.
 
-        A title may be recommended where it is on offer in `country` by one of `providers` (by any without them, and
-        everywhere without a country), and is among `candidates`, where those are given. `dial` is one of the bundle's
-        settings or a number, clipped to its range; above 0 favours well-known titles. `freshness` above 0 favours new
-        ones. Where nothing is known of somebody, they get what is popular, and are told so. Raises RequestError.
+        A title may be recommended where one of `providers` offers it in `country` (any provider without `providers`,
+        every title without `country`), and it is among `candidates`, where those are given. `dial` is one of the
+        bundle's settings or a number, clipped to its range; above 0 favours well-known titles. `freshness` above 0
+        favours new ones. A user without likes gets what is popular, and the response's note says so. Raises
+        RequestError.
         """
-        person = Person(_history(history), country, _ids("exclude", exclude))
-        turned = self.dial_value(dial)
-        wanted = Wanted(*self._allowed(country, providers, candidates), self._count(k), turned, freshness)
-        known = self.known(person)
-        if not known.has_likes:
-            return self._popular_answer(known, country, wanted, _why_popular(person.history, known))
-        listed = self._listed("history", known, country, wanted)
+        entries = history if isinstance(history, UserHistory) else UserHistory.from_entries(history)
+        query = self.look_up(UserQuery(entries, country, parse_title_ids("exclude", exclude)))
+        spec = self._specs.read(country, providers, candidates, k, dial, freshness)
+        if not query.has_likes:
+            return self._popular_response(query, country, spec, _why_popular(entries, query))
+        ranked = self._ranked_titles("history", query, spec)
         reasons: list[Why | None] = []
-        if why and len(listed.rows):
-            most = self._options.reason_history_titles
-            weighed = attribution.leave_one_out(self.bundle, known.history, self._country(country), listed.rows, most)
-            reasons = self._presenter.explain(listed.rows, weighed)
-        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, reasons)
+        if why and len(ranked.rows):
+            max_titles = self._options.reason_history_titles
+            contributions = attribution.leave_one_out(self.bundle, query, ranked.rows, max_titles)
+            reasons = self._reasons.explain(ranked.rows, contributions)
+        return self._responses.build(ranked, _unknown(query, spec), spec.count, reasons)
 
     def similar(
         self,
@@ -156,152 +125,119 @@ class Retriever:
         exclude: Iterable[int] = (),
         candidates: Iterable[int] | None = None,
         why: bool = True,
-    ) -> Answer:
-        """The `k` titles most like all of `title_ids` together, by the mean cosine of embeddings, without these.
+    ) -> RetrieverResponse:
+        """The `k` titles most similar to all of `title_ids` together, by the mean cosine of embeddings, without these.
 
-        What may be recommended is as in `recommend`; where no title is known, it is what is popular.
+        The same titles may be recommended as in `recommend`. Without any known title it is what is popular.
         """
-        asked = _ids("title_ids", title_ids)
-        wanted = Wanted(*self._allowed(country, providers, candidates), self._count(k))
-        known = self.known(Person(History.of(asked.tolist()), country, _ids("exclude", exclude)))
-        seeds = known.history.rows
+        seed_ids = parse_title_ids("title_ids", title_ids).tolist()
+        spec = self._specs.read(country, providers, candidates, k)
+        query = self.look_up(
+            UserQuery(UserHistory.from_entries(seed_ids), country, parse_title_ids("exclude", exclude))
+        )
+        seeds = query.history.rows
         if not len(seeds):
-            return self._popular_answer(known, country, wanted, "no known title was asked with")
+            return self._popular_response(query, country, spec, "no known title was asked with")
         embeddings = self.bundle.embeddings[seeds]
         directions = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32(1e-12))
-        query = directions.mean(axis=0, keepdims=True)
-        ranked = planner.best(self._by_likeness, query, wanted.allowed, [known.excluded], wanted.count, self._policy)
-        rows, scores = found(ranked.rows[0], ranked.scores[0])
+        mean_direction = directions.mean(axis=0, keepdims=True)
+        lists = planner.best_titles(
+            self._by_cosine, mean_direction, spec.allowed, [query.excluded], spec.count, self._policy
+        )
+        ranked = _only_list("titles", lists, None)
         reasons: list[Why | None] = []
-        if why and len(rows):
-            reasons = self._presenter.explain(rows, attribution.likeness(self.bundle, seeds, rows, directions))
-        listed = Listed("titles", rows, scores, ranked.plan.kind, None)
-        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, reasons)
+        if why and len(ranked.rows):
+            shares = attribution.cosine_shares(self.bundle, seeds, ranked.rows, directions)
+            reasons = self._reasons.explain(ranked.rows, shares)
+        return self._responses.build(ranked, _unknown(query, spec), spec.count, reasons)
 
     def recommend_many(
         self,
-        people: Sequence[Person],
+        users: Sequence[UserQuery],
         dial: float | str = 0.0,
         k: int | None = None,
         candidates: Iterable[int] | None = None,
         freshness: float = 0.0,
         is_available_only: bool = False,
-    ) -> Lists:
-        """As `recommend`, for many people at once and without reasons.
+    ) -> UserLists:
+        """`recommend` for many users at once, without reasons.
 
-        A country counts for the model alone, unless `is_available_only`: then lists hold what is on offer there.
+        A user's country is a feature of the query only, unless `is_available_only`: then a list holds only titles on
+        offer in that country.
         """
-        turned, count = self.dial_value(dial), self._count(k)
-        lists = Lists(
-            np.full((len(people), count), NO_TITLE, dtype=np.int64),
-            np.full((len(people), count), -np.inf, dtype=np.float32),
-            np.zeros(len(people), dtype=np.bool_),
+        value, count = self._specs.dial_value(dial), self._specs.count(k)
+        lists = UserLists(
+            np.full((len(users), count), NO_TITLE, dtype=np.int64),
+            np.full((len(users), count), -np.inf, dtype=np.float32),
+            np.zeros(len(users), dtype=np.bool_),
         )
         groups: dict[str | None, list[int]] = {}
-        for place, person in enumerate(people):
-            groups.setdefault(person.country if is_available_only else None, []).append(place)
-        for country, places in groups.items():
-            wanted = Wanted(*self._allowed(country, None, candidates), count, turned, freshness)
-            for start in range(0, len(places), self._options.batch_users):
-                batch = places[start : start + self._options.batch_users]
-                known = [self.known(people[n]) for n in batch]
-                ranked = self._ranked(known, [people[n].country for n in batch], wanted)
+        for n, user in enumerate(users):
+            groups.setdefault(user.country if is_available_only else None, []).append(n)
+        for country, members in groups.items():
+            spec = self._specs.read(country, None, candidates, count, value, freshness)
+            for start in range(0, len(members), self._options.batch_users):
+                batch = members[start : start + self._options.batch_users]
+                queries = [self.look_up(users[n]) for n in batch]
+                ranked = self._ranked(queries, spec)
                 titles = np.where(ranked.rows == NO_TITLE, NO_TITLE, self.bundle.title_ids[ranked.rows])
                 lists.title_ids[batch], lists.scores[batch] = titles, ranked.scores
-                lists.is_popular[batch] = [not own.has_likes for own in known]
+                lists.is_popular[batch] = [not query.has_likes for query in queries]
         return lists
 
     def dial_value(self, dial: float | str) -> float:
-        """A number for a setting of the bundle or a number; raises RequestError for a name that is no setting."""
-        known = self.bundle.manifest.dial
-        if isinstance(dial, str):
-            if dial not in known.settings:
-                raise RequestError("dial", f"no setting {dial!r}; there are {', '.join(known.settings)}, and numbers")
-            return known.settings[dial]
-        if not np.isfinite(dial):
-            raise RequestError("dial", f"expected a finite number, not {dial}")
-        return float(np.clip(dial, known.minimum, known.maximum))
+        """The number behind a named setting of the dial, or a number clipped to the dial's range.
 
-    def _ranked(self, known: Sequence[Known], countries: Sequence[str | None], wanted: Wanted) -> Ranked:
-        """[people, count]: by their histories; for people of whom nothing is known the query tower has a query too."""
-        embeddings = attribution.ask(self.bundle, [own.history for own in known], list(map(self._country, countries)))
-        queries = self.bundle.queries(embeddings, wanted.dial, wanted.freshness)
-        excluded = [own.excluded for own in known]
-        return planner.best(self._by_score, queries, wanted.allowed, excluded, wanted.count, self._policy)
+        Raises RequestError for an unknown name or a number that is not finite.
+        """
+        return self._specs.dial_value(dial)
 
-    def _listed(self, basis: Basis, known: Known, country: str | None, wanted: Wanted) -> Listed:
-        ranked = self._ranked([known], [country], wanted)
-        return Listed(basis, *found(ranked.rows[0], ranked.scores[0]), ranked.plan.kind, wanted.dial)
+    def look_up(self, query: UserQuery) -> IndexedQuery:
+        """Translate a query's title ids and country to the bundle's rows and country id."""
+        return indexed_query.look_up(self.bundle, query)
 
-    def known(self, person: Person) -> Known:
-        """By rows."""
-        history = person.history
-        rows = self.bundle.rows(history.title_ids)
-        is_known = rows >= 0
-        excluded = np.sort(rows[is_known])
-        if person.excluded is not None and len(person.excluded):
-            others = self.bundle.rows(person.excluded)
-            excluded = np.union1d(excluded, others[others >= 0])
-        return Known(
-            KnownHistory(rows[is_known], history.weights[is_known], history.ages_days[is_known]),
-            excluded,
-            history.title_ids[~is_known],
+    def _ranked(self, queries: Sequence[IndexedQuery], spec: ListSpec) -> RankedLists:
+        """[users, count]; for a history without likes the query tower gives the cold-user query."""
+        embeddings = indexed_query.embed(
+            self.bundle, [query.history for query in queries], [query.country for query in queries]
         )
+        vectors = self.bundle.queries(embeddings, spec.dial, spec.freshness)
+        excluded = [query.excluded for query in queries]
+        return planner.best_titles(self._by_score, vectors, spec.allowed, excluded, spec.count, self._policy)
 
-    def _country(self, country: str | None) -> int:
-        """As the query tower takes it: 0 where not known, 1 for one that training never met."""
-        return 0 if country is None else self.bundle.countries.get(country, 1)
+    def _ranked_titles(self, basis: Basis, query: IndexedQuery, spec: ListSpec) -> RankedTitles:
+        return _only_list(basis, self._ranked([query], spec), spec.dial)
 
-    def _count(self, k: int | None) -> int:
-        count = self._options.titles if k is None else k
-        if not 1 <= count <= self._options.max_titles:
-            raise RequestError("k", f"expected 1 to {self._options.max_titles} titles, not {count}")
-        return count
-
-    def _allowed(
-        self, country: str | None, providers: Iterable[str] | None, candidates: Iterable[int] | None
-    ) -> tuple[Ids | None, Ids]:
-        """Rows that may be recommended, in order, None for all candidates; and ids that the bundle lacks."""
-        if providers is not None and country is None:
-            raise RequestError("providers", "expected a country too: what is on offer differs from one to the other")
-        allowed = None if country is None else self.availability.rows(country, providers)
-        if candidates is None:
-            return allowed, _NO_IDS
-        ids = _ids("candidates", candidates)
-        rows = self.bundle.rows(ids)
-        chosen = np.unique(rows[(rows >= 0) & (rows < self.bundle.count_candidates)])
-        if allowed is not None:
-            chosen = np.intersect1d(chosen, allowed, assume_unique=True)
-        return chosen, ids[rows < 0]
-
-    def _popular_answer(self, known: Known, country: str | None, wanted: Wanted, reason: str) -> Answer:
+    def _popular_response(
+        self, query: IndexedQuery, country: str | None, spec: ListSpec, reason: str
+    ) -> RetrieverResponse:
         where = "everywhere" if country is None else f"among what is on offer in {country}"
         note = f"{reason}: this is what is popular {where}"
-        listed = self._listed("popular", known, country, wanted)
-        return self._presenter.answer(listed, known.lacking(wanted), wanted.count, note=note)
+        ranked = self._ranked_titles("popular", query, spec)
+        return self._responses.build(ranked, _unknown(query, spec), spec.count, note=note)
 
     def _warm_up(self) -> None:
-        """Ask for everything once: the first request must not be the one that loads it."""
+        """Load everything that is loaded lazily, so that the first request doesn't wait for it."""
         title = int(self.bundle.title_ids[0])
         self.recommend(history=[title], k=1)
         self.similar([title], k=1)
         self.bundle.search(np.zeros((1, self.bundle.manifest.vectors.width), dtype=np.float32), 1)
 
 
-def _history(entries: Sequence[Entry] | History) -> History:
-    return entries if isinstance(entries, History) else History.of(entries)
+def _only_list(basis: Basis, lists: RankedLists, dial: float | None) -> RankedTitles:
+    """The only one of `lists`, without its padding."""
+    is_title = lists.rows[0] != NO_TITLE
+    return RankedTitles(basis, lists.rows[0][is_title], lists.scores[0][is_title], lists.plan.kind, dial)
 
 
-def _ids(field: str, values: Iterable[int]) -> Ids:
-    try:
-        return np.array(values if isinstance(values, np.ndarray) else list(values), dtype=np.int64)
-    except (TypeError, ValueError, OverflowError):
-        raise RequestError(field, "expected ids of titles, whole numbers") from None
+def _unknown(query: IndexedQuery, spec: ListSpec) -> Ids:
+    """Ids of the history and of the candidates that the bundle lacks."""
+    return np.concatenate([query.unknown, spec.unknown])
 
 
-def _why_popular(history: History, known: Known) -> str:
+def _why_popular(history: UserHistory, query: IndexedQuery) -> str:
     if not len(history):
         return "no history"
-    if not len(known.history.rows):
+    if not len(query.history.rows):
         return "no title of the history is known here"
     return "nothing in the history speaks for anything"

@@ -38,12 +38,12 @@ from serving.http.request_log import JsonLines, RequestLog, note
 from serving.http.requests import RecommendRequest, SimilarRequest, refuse_too_large
 from serving.http.server_metrics import ServerMetrics
 from serving.live import LiveRetriever
-from serving.response.response import Answer
+from serving.response.response import RetrieverResponse
 from serving.search.threads import limit_threads
 
 log = logging.getLogger("marquee")
 
-_ANSWERS = TypeAdapter(Answer)
+_ANSWERS = TypeAdapter(RetrieverResponse)
 _BAD_REQUEST: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is larger than serving.max_body_bytes"},
 }
@@ -78,7 +78,9 @@ def make_app(store: Store, options: Serving) -> FastAPI:
     app.add_exception_handler(RequestError, _refuse_request)
     app.add_exception_handler(RequestValidationError, _refuse_body)
 
-    def answered(request: Request, asked: RecommendRequest | SimilarRequest, make: Callable[[], Answer]) -> Response:
+    def answered(
+        request: Request, asked: RecommendRequest | SimilarRequest, make: Callable[[], RetrieverResponse]
+    ) -> Response:
         refuse_too_large(asked, options)
         answer = make()
         metrics.count_answer(answer, asked.k or options.titles)
@@ -89,7 +91,7 @@ def make_app(store: Store, options: Serving) -> FastAPI:
         return Response(_ANSWERS.dump_json(answer), media_type="application/json")
 
     # Not coroutines: they run in threads, and ScaNN and BLAS let go of the interpreter while they compute.
-    @app.post("/recommend", response_model=Answer, responses=_BAD_REQUEST)
+    @app.post("/recommend", response_model=RetrieverResponse, responses=_BAD_REQUEST)
     def recommend(asked: RecommendRequest, request: Request) -> Response:
         retriever = live.current
         return answered(
@@ -98,7 +100,7 @@ def make_app(store: Store, options: Serving) -> FastAPI:
             lambda: retriever.recommend(asked.entries(), dial=asked.dial, freshness=asked.freshness, **_filters(asked)),
         )
 
-    @app.post("/similar", response_model=Answer, responses=_BAD_REQUEST)
+    @app.post("/similar", response_model=RetrieverResponse, responses=_BAD_REQUEST)
     def similar(asked: SimilarRequest, request: Request) -> Response:
         retriever = live.current
         return answered(request, asked, lambda: retriever.similar(asked.title_ids, **_filters(asked)))

@@ -20,7 +20,7 @@ from indexing.bundle.bundle import Bundle
 from indexing.publishing import publication
 from lake.snapshot import LakeSnapshot
 from models.errors import ModelError
-from serving.response.response import Answer, Item, Why
+from serving.response.response import Item, RetrieverResponse, Why
 from serving.retriever import Retriever
 
 COUNT = 20
@@ -62,7 +62,7 @@ def _somebody(row: Mapping[str, object]) -> Somebody:
     return Somebody(str(row["user_id"]), None if country is None else str(country), entries)
 
 
-def print_answer(answer: Answer, dial: str) -> None:
+def print_answer(answer: RetrieverResponse, dial: str) -> None:
     """A list with its reasons."""
     shown = RichTable(title=f"dial {dial}: {answer.dial or 0:+.2f}", title_justify="left", expand=True)
     shown.add_column("", justify="right")

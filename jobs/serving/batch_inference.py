@@ -20,9 +20,9 @@ from indexing.publishing import publication
 from indexing.publishing.pointer import Entry
 from indexing.publishing.storage import open_store
 from lake.arrays import NO_TITLE
-from serving.retriever import Lists, Retriever
+from serving.retriever import Retriever, UserLists
 from serving.search.threads import limit_threads
-from serving.user_history import History, Person
+from serving.user_history import UserHistory, UserQuery
 
 HISTORY_COLUMNS = ("user_id", "country", "history_title_ids", "history_weights", "history_ages_days", "seen_title_ids")
 LIST_SCHEMA = "user_id string, rank int, title_id long, score float, is_popular boolean"
@@ -60,7 +60,7 @@ class BatchRecommender:
         if TaskContext.get() is not None:  # Spark shares out the cores
             limit_threads(self._options.threads)
         for batch in batches:
-            users = [_person(row) for row in batch.itertuples(index=False)]
+            users = [_user_query(row) for row in batch.itertuples(index=False)]
             lists = self._retriever().recommend_many(
                 users, self.dial, self._k, self._titles, is_available_only=self._is_available_only
             )
@@ -79,7 +79,7 @@ def _load(root: str, copies: str, entry: Entry | None, folder: str | None, optio
     return Retriever(publication.open_entry(open_store(root, copies), entry), options)
 
 
-def as_rows(user_ids: NDArray[Any], lists: Lists) -> pd.DataFrame:
+def as_rows(user_ids: NDArray[Any], lists: UserLists) -> pd.DataFrame:
     """Lists [users, k] as one row per title, leaving out the padding of short lists."""
     user_rows, list_columns = np.nonzero(lists.title_ids != NO_TITLE)
     return pd.DataFrame(
@@ -93,14 +93,14 @@ def as_rows(user_ids: NDArray[Any], lists: Lists) -> pd.DataFrame:
     )
 
 
-def _person(row: Any) -> Person:
+def _user_query(row: Any) -> UserQuery:
     if row.history_title_ids is None:
-        return Person(History.of(()))
+        return UserQuery(UserHistory.from_entries(()))
     is_title = np.asarray(row.history_title_ids) != NO_TITLE
-    history = History(
+    history = UserHistory(
         np.asarray(row.history_title_ids, dtype=np.int64)[is_title],
         np.asarray(row.history_weights, dtype=np.float32)[is_title],
         np.asarray(row.history_ages_days, dtype=np.float32)[is_title],
     )
     seen = None if row.seen_title_ids is None else np.asarray(row.seen_title_ids, dtype=np.int64)
-    return Person(history, row.country, seen)
+    return UserQuery(history, row.country, seen)

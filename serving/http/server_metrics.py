@@ -5,7 +5,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serving.live import Refused
-from serving.response.response import Answer
+from serving.response.response import RetrieverResponse
 from serving.retriever import Retriever
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0)
@@ -42,7 +42,7 @@ class ServerMetrics:
         self._requests.labels(path, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def count_answer(self, answer: Answer, asked: int) -> None:
+    def count_answer(self, answer: RetrieverResponse, asked: int) -> None:
         self._answers.labels(answer.basis, answer.plan).inc()
         self._unknown.inc(len(answer.unknown_title_ids))
         self._short.inc(len(answer.items) < asked)

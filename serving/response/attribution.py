@@ -1,45 +1,55 @@
-"""What each title of a history weighs for a recommendation: by how much the score would fall without it.
+"""Attribution: how much each title of a history contributes to the score of each recommended title.
 
-The query is asked for again without one title at a time. That is exact for one title left out, but no decomposition:
-titles that are much alike stand in for one another, so that the parts need not add up to the score. Of a long history
-only the titles are left out whose vectors have the largest inner product with a recommended one.
+The contribution is the loss of score when the title is left out of the history and the query is computed again. It is
+exact for each title by itself, but contributions need not add up to the score: similar titles stand in for one
+another. In a long history only the titles are left out whose embeddings have the largest inner product with a
+recommended one.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexing.bundle.bundle import Bundle
 from lake.arrays import Floats, Ids
-from serving.response.reasons import Weighed
-from serving.user_history import KnownHistory, pad
+from serving.search.indexed_query import IndexedHistory, IndexedQuery, embed
 
 
-def leave_one_out(opened: Bundle, known: KnownHistory, country: int, rows: Ids, most: int) -> Weighed:
-    """For the recommended `rows`; `country` is the query tower's id, `most` how many titles are left out at most."""
-    answers = opened.embeddings[rows]
-    places = _nearest(opened.embeddings, known, answers, most)
-    parts = [known, *[known.only(np.arange(len(known.rows)) != place) for place in places]]
-    queries = ask(opened, parts, [country] * len(parts))
-    return Weighed(known.rows[places], (queries[0] - queries[1:]) @ answers.T)
+@dataclass(frozen=True)
+class Attribution:
+    """`contributions` [history titles, recommended titles] of the titles in rows `history` [history titles]."""
+
+    history: Ids
+    contributions: Floats
 
 
-def _nearest(embeddings: Floats, known: KnownHistory, answers: Floats, most: int) -> NDArray[np.int64]:
-    """Places in the history of titles that speak for something, those nearest to an answer where they are too many."""
-    places = np.flatnonzero(known.weights > 0)
-    if len(places) > most:
-        likeness = (embeddings[known.rows[places]] @ answers.T).max(axis=1)
-        places = places[np.sort(np.argsort(-likeness, kind="stable")[:most])]
-    return places
+def leave_one_out(opened: Bundle, query: IndexedQuery, rows: Ids, max_titles: int) -> Attribution:
+    """Contributions to the scores of the recommended `rows`, of at most `max_titles` liked titles of the history."""
+    history = query.history
+    recommended = opened.embeddings[rows]
+    entries = _nearest_entries(opened.embeddings, history, recommended, max_titles)
+    shortened = [history.only(np.arange(len(history.rows)) != entry) for entry in entries]
+    queries = embed(opened, [history, *shortened], [query.country] * (1 + len(shortened)))
+    return Attribution(history.rows[entries], (queries[0] - queries[1:]) @ recommended.T)
 
 
-def likeness(opened: Bundle, seeds: Ids, rows: Ids, directions: Floats) -> Weighed:
-    """Parts of the mean cosine of `rows` with the titles `seeds`, whose `directions` [seeds, dim] are of length 1."""
-    own = opened.embeddings[rows]
-    cosines = directions @ (own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)).T
-    return Weighed(seeds, cosines / len(seeds))
+def _nearest_entries(
+    embeddings: Floats, history: IndexedHistory, recommended: Floats, max_titles: int
+) -> NDArray[np.int64]:
+    """Entries of the history that are liked; where they are too many, those nearest to a recommended title."""
+    entries = np.flatnonzero(history.weights > 0)
+    if len(entries) > max_titles:
+        nearness = (embeddings[history.rows[entries]] @ recommended.T).max(axis=1)
+        entries = entries[np.sort(np.argsort(-nearness, kind="stable")[:max_titles])]
+    return entries
 
 
-def ask(opened: Bundle, histories: list[KnownHistory], countries: list[int]) -> Floats:
-    """[people, dim]: the query tower's queries, of the newest titles of each history that the model was made for."""
-    longest = opened.manifest.history_length
-    return opened.embed(pad([own.newest(longest) for own in histories], countries))
+def cosine_shares(opened: Bundle, seeds: Ids, rows: Ids, directions: Floats) -> Attribution:
+    """Each seed's share of the mean cosine of `rows` with the titles `seeds`.
+
+    `directions` [seeds, dim] are the seeds' embeddings at length 1.
+    """
+    recommended = opened.embeddings[rows]
+    lengths = np.maximum(np.linalg.norm(recommended, axis=1, keepdims=True), 1e-12)
+    return Attribution(seeds, directions @ (recommended / lengths).T / len(seeds))

@@ -1,4 +1,4 @@
-"""What a retriever answers."""
+"""Public dataclasses of a retriever's response."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -9,7 +9,7 @@ from typing import Literal
 class Reason:
     """A title of the history, and by how much the recommended title's score would fall without it.
 
-    For titles like others: a title asked with, and its part of the score.
+    For similar titles: one of the given titles, and its share of the score.
     """
 
     title_id: int
@@ -19,7 +19,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Why:
-    """The titles that weigh most for a recommendation, and what it shares with them, what most of them share first."""
+    """The history titles that contribute most, and what they share with the title, the most frequently shared first."""
 
     titles: tuple[Reason, ...]
     genres: tuple[str, ...]
@@ -29,7 +29,7 @@ class Why:
 
 @dataclass(slots=True)  # not frozen, which would take seven times as long to make, twenty times a call
 class Item:
-    """One title of a list. It is unreleased where its release lies after the day that the bundle is of."""
+    """One title of a list. It is unreleased where its release date is after the bundle's `as_of` day."""
 
     rank: int  # from 1
     title_id: int
@@ -39,25 +39,26 @@ class Item:
     release_year: int | None
     is_unreleased: bool
     score: float
-    why: Why | None  # None where it was not asked for, or nothing of the history speaks for the title
+    why: Why | None  # None where reasons were not requested, or no title of the history contributes
 
 
 Basis = Literal["history", "titles", "popular"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class RetrieverResponse:
     """A list of titles, all from one bundle.
 
-    `basis` says what scores are: by "history" query · vector, popularity by the dial included; "popular" the same, with
-    one query for all of whom nothing is known; by "titles" the mean cosine with the titles asked with.
+    `basis` says what a score is. "history": the inner product of the user's query and the title's vector, popularity
+    by the dial included. "popular": the same with the cold-user query, which all users without likes share. "titles":
+    the mean cosine with the given titles.
     """
 
     bundle_version: str
     model_version: int
     basis: Basis
-    note: str | None  # what a person should know of how the list came about
-    dial: float | None  # as used, in the model's units; None where it plays no part
+    note: str | None  # what a reader should know about how the list was made
+    dial: float | None  # the value used, in the model's units; None where the list does not depend on it
     plan: Literal["exact", "search"]
-    unknown_title_ids: tuple[int, ...]  # asked with, but not in the bundle
+    unknown_title_ids: tuple[int, ...]  # ids of the request that the bundle lacks
     items: tuple[Item, ...]

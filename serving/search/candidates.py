@@ -36,7 +36,7 @@ class ByScore:
 
 
 @dataclass(frozen=True)
-class ByLikeness:
+class ByCosine:
     """Worth is the cosine of a query and a title's embedding; a query of length 1 makes it one.
 
     The index knows inner products alone: `refetch` times as many as are wanted are taken from it, and their cosines

@@ -47,7 +47,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """How lists are made: all that may be recommended are scored, or `fetch` titles are taken from the index."""
 
     kind: Literal["exact", "search"]
@@ -55,41 +55,41 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedLists:
     """Lists [queries, count], best first; where a list has no more, rows are NO_TITLE and scores minus infinity."""
 
     rows: Ids
     scores: Floats
-    plan: Plan  # the last one tried
+    plan: SearchPlan  # the last one tried
 
 
-def choose(count_allowed: int, count_candidates: int, needed: int, policy: Policy) -> Plan:
+def choose_plan(count_allowed: int, count_candidates: int, needed: int, policy: Policy) -> SearchPlan:
     """How to find `needed` of the `count_allowed` titles that may be recommended, of `count_candidates` in the index.
 
     Fetching a title costs 1, scoring one `exact_price`.
     """
     if count_allowed <= max(policy.exact_max_titles, needed):
-        return Plan("exact", 0)
+        return SearchPlan("exact", 0)
     filtering = 1.0 if count_allowed == count_candidates else policy.overfetch
     return _search_if_cheaper(
         int(np.ceil(filtering * needed * count_candidates / count_allowed)), count_allowed, policy
     )
 
 
-def _search_if_cheaper(fetch: int, count_allowed: int, policy: Policy) -> Plan:
+def _search_if_cheaper(fetch: int, count_allowed: int, policy: Policy) -> SearchPlan:
     if fetch >= policy.exact_price * count_allowed:
-        return Plan("exact", 0)
-    return Plan("search", fetch)
+        return SearchPlan("exact", 0)
+    return SearchPlan("search", fetch)
 
 
-def best(
+def best_titles(
     candidates: Candidates,
     queries: Floats,
     allowed: Rows | None,
     excluded: Sequence[Rows],
     count: int,
     policy: Policy,
-) -> Ranked:
+) -> RankedLists:
     """Lists of the `count` best for `queries` [queries, width], of equal scores the lower row first.
 
     `allowed` are the rows that may be recommended, None for all candidates; `excluded` [queries] are those that may
@@ -102,7 +102,7 @@ def best(
     possible = np.array([min(count, count_allowed - len(own)) for own in blocked], dtype=np.int64)
     # What is blocked for one query seldom is all among its best: who gets too few is asked for again.
     usual = int(statistics.median(map(len, blocked))) if blocked else 0
-    plan = choose(count_allowed, everything, count + usual, policy)
+    plan = choose_plan(count_allowed, everything, count + usual, policy)
     rows, scores = _find(plan, candidates, queries, allowed, blocked, count)
     while plan.kind == "search":
         short = np.flatnonzero((rows >= 0).sum(axis=1) < possible)
@@ -111,7 +111,7 @@ def best(
         plan = _search_if_cheaper(_REFETCH * plan.fetch, count_allowed, policy)
         asked = [blocked[n] for n in short]
         rows[short], scores[short] = _find(plan, candidates, queries[short], allowed, asked, count)
-    return Ranked(rows, scores, plan)
+    return RankedLists(rows, scores, plan)
 
 
 def _among(rows: Rows, allowed: Rows | None, count_candidates: int) -> Ids:
@@ -128,7 +128,7 @@ def _is_in(rows: Ids, ordered: Rows) -> NDArray[np.bool_]:
 
 
 def _find(
-    plan: Plan, candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
+    plan: SearchPlan, candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
 ) -> tuple[Ids, Floats]:
     """Rows and scores [queries, count] as `plan` has it."""
     if plan.kind == "exact":

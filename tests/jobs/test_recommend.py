@@ -30,8 +30,8 @@ from jobs.staging import erasures
 from jobs.store import built_days, catalog, tables
 from jobs.store.built_days import Built
 from lake.snapshot import LakeSnapshot
-from serving.retriever import Lists, Retriever
-from serving.user_history import Entry, History, Person
+from serving.retriever import Retriever, UserLists
+from serving.user_history import Entry, UserHistory, UserQuery
 from tests.fixtures.small_bundle import VERSION, SmallModel, write_lake
 from tests.ports import free_port
 
@@ -125,9 +125,9 @@ def lists(found: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
     return {user: [own[rank] for rank in sorted(own)] for user, own in by_user.items()}
 
 
-def person(user: str) -> Person:
+def person(user: str) -> UserQuery:
     entries: list[Entry] = list(HISTORIES[user])
-    return Person(History.of(entries), "DE", np.array(FORGOTTEN.get(user, []), dtype=np.int64))
+    return UserQuery(UserHistory.from_entries(entries), "DE", np.array(FORGOTTEN.get(user, []), dtype=np.int64))
 
 
 def test_everybody_gets_what_the_retriever_gives(
@@ -164,7 +164,9 @@ def test_users_titles_and_offers_restrict_the_run_and_others_stay(
     # 1003 is not on offer in DE, and bob has seen 1200; nothing is known of new, not the country either.
     assert set(after.pop("bob")) == {1004, 1006}
     chosen = [1003, 1004, 1006, 1200]
-    of_nobody = Retriever(small, lake.serving).recommend_many([Person(History.of([]))], k=4, candidates=chosen)
+    of_nobody = Retriever(small, lake.serving).recommend_many(
+        [UserQuery(UserHistory.from_entries([]))], k=4, candidates=chosen
+    )
     assert after.pop("new") == of_nobody.title_ids[0].tolist()
     assert after == {user: titles for user, titles in before.items() if user != "bob"}
     assert set(pd.read_parquet(tmp_path / "out").user_id) == {"bob", "new"}
@@ -292,7 +294,7 @@ def test_files_and_folders_are_checked(
 
 
 def test_lists_become_rows_without_their_padding() -> None:
-    found = Lists(
+    found = UserLists(
         np.array([[5, 7], [9, -1]]),
         np.array([[2.0, 1.0], [3.0, -np.inf]], dtype=np.float32),
         np.array([False, True]),

@@ -20,7 +20,7 @@ from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import open_store
 from serving.retriever import Retriever
-from serving.user_history import History, Person
+from serving.user_history import UserHistory, UserQuery
 
 HISTORY = [(1003, 1.0, 2.0), (1010, 0.6, 5.0), (1040, 1.0, 30.0), (1100, -1.0, 31.0)]
 
@@ -268,7 +268,7 @@ def test_many_people_get_what_each_would_get(small_bundle: Bundle) -> None:
     retriever = Retriever(small_bundle, options(batch_users=2))
     histories = [HISTORY, [], [1200, 1201], [5], HISTORY[:1]]
     countries = ["DE", "FR", None, "DE", "US"]
-    people = [Person(History.of(h), c) for h, c in zip(histories, countries, strict=True)]
+    people = [UserQuery(UserHistory.from_entries(h), c) for h, c in zip(histories, countries, strict=True)]
     people[2] = dataclasses.replace(people[2], excluded=np.array([1000, 1002, 1004]))
     lists = retriever.recommend_many(people, dial=0.3, k=4)
     assert lists.is_popular.tolist() == [False, True, False, True, False]
@@ -283,7 +283,7 @@ def test_many_people_get_what_each_would_get(small_bundle: Bundle) -> None:
 
 
 def test_lists_of_many_are_padded(retriever: Retriever) -> None:
-    lists = retriever.recommend_many([Person(History.of([1003]))], k=3, candidates=[1003, 1005])
+    lists = retriever.recommend_many([UserQuery(UserHistory.from_entries([1003]))], k=3, candidates=[1003, 1005])
     assert lists.title_ids.tolist() == [[1005, -1, -1]]
     assert lists.scores[0, 1:].tolist() == [-np.inf, -np.inf]
 

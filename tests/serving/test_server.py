@@ -144,7 +144,7 @@ def test_pages_for_people_and_machines(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {"/recommend", "/similar", "/health", "/metrics"}
     answer = schema["paths"]["/recommend"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-    assert answer == {"$ref": "#/components/schemas/Answer"}
+    assert answer == {"$ref": "#/components/schemas/RetrieverResponse"}
     assert "swagger" in client.get("/docs").text
 
 

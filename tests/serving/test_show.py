@@ -12,7 +12,7 @@ from conf.settings import Settings, with_changes
 from indexing.bundle.bundle import Bundle
 from models.errors import ModelError
 from serving import show
-from serving.response.response import Answer, Item, Reason, Why
+from serving.response.response import Item, Reason, RetrieverResponse, Why
 
 USERS = pa.schema(
     [
@@ -53,7 +53,7 @@ def test_dial_is_shown_at_its_ends_and_in_the_middle() -> None:
 def test_list_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     why = Why((Reason(1, "Heat", 0.5), Reason(2, "Ronin", 0.2)), ("Crime",), ("heist",), ("Robert De Niro",))
     item = Item(1, 3, "Thief", "movie", date(2024, 6, 1), 2024, True, 1.234, why)
-    show.print_answer(Answer("v", 1, "history", "a note", -0.5, "exact", (), (item,)), "gems")
+    show.print_answer(RetrieverResponse("v", 1, "history", "a note", -0.5, "exact", (), (item,)), "gems")
     shown = capsys.readouterr().out
     for text in ("dial gems: -0.50", "Thief (2024, not yet out)", "1.23", "Heat, Ronin", "Crime, heist", "a note"):
         assert text in shown, text

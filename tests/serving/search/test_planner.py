@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.search import planner
-from serving.search.planner import Plan, Policy
+from serving.search.planner import Policy, SearchPlan
 
 NONE = np.empty(0, dtype=np.int64)
 ALWAYS_SEARCH = Policy(exact_max_titles=0, overfetch=1.5, exact_price=1000.0)
@@ -42,7 +42,11 @@ def ask(candidates: Numbers, allowed: list[int] | None, excluded: list[int], cou
     """One list for the query 1."""
     rows = None if allowed is None else np.array(allowed, dtype=np.int64)
     query = np.ones((1, 1), dtype=np.float32)
-    return planner.best(candidates, query, rows, [np.array(excluded, dtype=np.int64)], count, policy).rows[0].tolist()
+    return (
+        planner.best_titles(candidates, query, rows, [np.array(excluded, dtype=np.int64)], count, policy)
+        .rows[0]
+        .tolist()
+    )
 
 
 @pytest.mark.parametrize("policy", [ALWAYS_SEARCH, NEVER_SEARCH])
@@ -65,7 +69,7 @@ def test_of_equal_scores_the_lower_row_comes_first(policy: Policy) -> None:
 def test_each_query_has_its_own_exclusions_and_scores() -> None:
     candidates = Numbers(np.array([5, 9, 7, 1]))
     queries = np.array([[1], [-1], [2]], dtype=np.float32)
-    found = planner.best(candidates, queries, None, [np.array([1]), NONE, np.array([0, 1, 2])], 2, NEVER_SEARCH)
+    found = planner.best_titles(candidates, queries, None, [np.array([1]), NONE, np.array([0, 1, 2])], 2, NEVER_SEARCH)
     assert found.rows.tolist() == [[2, 0], [3, 0], [3, -1]]
     assert found.scores.tolist() == [[7, 5], [-1, -5], [2, -np.inf]]
 
@@ -76,9 +80,9 @@ def test_exact_lists_are_the_same_whatever_is_scored_at_a_time(monkeypatch: pyte
     allowed = np.sort(random.choice(500, 300, replace=False))
     excluded = [random.choice(500, 40) for _ in range(4)]
     queries = np.array([[1], [-1], [2], [0]], dtype=np.float32)
-    whole = planner.best(candidates, queries, allowed, excluded, 30, NEVER_SEARCH)
+    whole = planner.best_titles(candidates, queries, allowed, excluded, 30, NEVER_SEARCH)
     monkeypatch.setattr(planner, "_MAX_NUMBERS", 140)  # 35 titles at a time
-    parts = planner.best(candidates, queries, allowed, excluded, 30, NEVER_SEARCH)
+    parts = planner.best_titles(candidates, queries, allowed, excluded, 30, NEVER_SEARCH)
     assert parts.rows.tolist() == whole.rows.tolist()
     for place, (query,) in enumerate(queries):
         left = [n for n in allowed.tolist() if n not in set(excluded[place].tolist())]
@@ -106,7 +110,9 @@ def test_only_lists_that_lack_something_are_asked_again() -> None:
     allowed = np.concatenate([np.arange(10), np.arange(990, 1000)])
     # The second query excludes the ten best that are allowed: (2 + 5) · 1000 / 20 · 1.5 = 525, for the five
     # that are blocked per query in the median, do not reach the others.
-    found = planner.best(candidates, np.ones((2, 1), np.float32), allowed, [NONE, np.arange(10)], 2, ALWAYS_SEARCH)
+    found = planner.best_titles(
+        candidates, np.ones((2, 1), np.float32), allowed, [NONE, np.arange(10)], 2, ALWAYS_SEARCH
+    )
     assert found.rows.tolist() == [[0, 1], [990, 991]]
     assert candidates.fetched == [525, 2100]
 
@@ -114,12 +120,12 @@ def test_only_lists_that_lack_something_are_asked_again() -> None:
 @pytest.mark.parametrize(
     ("allowed", "needed", "expected"),
     [
-        (20_000, 20, Plan("exact", 0)),  # few enough
-        (20_001, 20, Plan("search", 1500)),  # 20 · 1.5 · 50
-        (1_000_000, 20, Plan("search", 20)),  # nothing to filter
-        (500_000, 400_000, Plan("exact", 0)),  # 1.2 million fetched would cost more
-        (1_000_000, 1_000_000, Plan("exact", 0)),
+        (20_000, 20, SearchPlan("exact", 0)),  # few enough
+        (20_001, 20, SearchPlan("search", 1500)),  # 20 · 1.5 · 50
+        (1_000_000, 20, SearchPlan("search", 20)),  # nothing to filter
+        (500_000, 400_000, SearchPlan("exact", 0)),  # 1.2 million fetched would cost more
+        (1_000_000, 1_000_000, SearchPlan("exact", 0)),
     ],
 )
-def test_plan_goes_by_how_many_may_be_recommended(allowed: int, needed: int, expected: Plan) -> None:
-    assert planner.choose(allowed, 1_000_000, needed, Policy(20_000, 1.5, 1.0)) == expected
+def test_plan_goes_by_how_many_may_be_recommended(allowed: int, needed: int, expected: SearchPlan) -> None:
+    assert planner.choose_plan(allowed, 1_000_000, needed, Policy(20_000, 1.5, 1.0)) == expected
