@@ -1,10 +1,10 @@
-"""The retriever of the live bundle: a new one is picked up while requests are served, a bad one is refused.
+"""Live swap: a retriever that follows the published bundle while requests are served, and refuses a bad bundle.
 
     with LiveRetriever(store, settings.serving) as live:
         answer = live.current.recommend(history=[318])      # take `current` once per request
 
-`current` is one reference, swapped whole once the new bundle is verified, loaded, and answers its golden users as it
-did at its build. Who took the old retriever goes on with it; it is gone when nobody has it any more.
+`current` is a single reference. It is replaced once the new bundle is verified, loaded, and returns the recorded lists
+of its golden users. Requests that hold the old retriever finish with it; it is freed after the last one.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("marquee")
 
 @dataclass(frozen=True)
 class Refused:
-    """A bundle that the pointer names and that is not served."""
+    """A bundle that the pointer names but that is not served."""
 
     version: str
     reason: str
@@ -34,14 +34,14 @@ class Refused:
 
 
 class LiveRetriever:
-    """Looks at the pointer every `options.refresh_seconds`, in a thread of its own."""
+    """Reads the pointer every `options.refresh_seconds` in a background thread."""
 
     def __init__(
         self, store: Store, options: Serving, on_change: Callable[[Retriever | Refused], None] | None = None
     ) -> None:
-        """Opens the live bundle; raises BundleError where that can't be served, for there is no other yet.
+        """Open the live bundle; raises BundleError where it can't be served, since there is no older one to keep.
 
-        `on_change` is told of every bundle that is taken up or refused.
+        `on_change` is called with every retriever that becomes current and every refused bundle.
         """
         self._store = store
         self._options = options
@@ -49,9 +49,9 @@ class LiveRetriever:
         self._entry = publication.live_entry(store)
         self.refused: Refused | None = None
         self.current = _open(store, self._entry, options)
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="bundle-watcher", daemon=True)
-        self._tell(self.current)
+        self._notify(self.current)
 
     def __enter__(self) -> "LiveRetriever":
         self._watcher.start()
@@ -60,11 +60,11 @@ class LiveRetriever:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._stopped.set()
         self._watcher.join()
 
     def refresh(self) -> bool:
-        """Look at the pointer now; whether another bundle was taken up. What can't be served is refused and logged."""
+        """Read the pointer now; True if another bundle became current. A bundle that can't be served is logged."""
         try:
             entry = publication.live_entry(self._store)
         except (BundleError, OSError) as error:
@@ -73,20 +73,20 @@ class LiveRetriever:
         if _is_same(entry, self._entry):
             self.refused = None
             return False
-        if self._is_left_alone(entry.version):
+        if self._was_just_refused(entry.version):
             return False
         try:
             opened = _open(self._store, entry, self._options)
         except (BundleError, OSError) as error:
             self._refuse(entry.version, error)
             return False
-        log.info("bundle %s is served from now on, instead of %s", entry.version, self._entry.version)
+        log.info("bundle %s is served now, instead of %s", entry.version, self._entry.version)
         self.current, self._entry, self.refused = opened, entry, None
-        self._tell(opened)
+        self._notify(opened)
         return True
 
-    def _is_left_alone(self, version: str) -> bool:
-        """Verifying takes seconds: what was refused a moment ago is not tried again at once."""
+    def _was_just_refused(self, version: str) -> bool:
+        """True for `refused_retry_seconds` after a refusal: verifying takes seconds and is not repeated at once."""
         last = self.refused
         return (
             last is not None
@@ -96,18 +96,18 @@ class LiveRetriever:
 
     def _refuse(self, version: str, error: Exception) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
-        is_news = self.refused is None or (self.refused.version, self.refused.reason) != (version, reason)
+        is_new = self.refused is None or (self.refused.version, self.refused.reason) != (version, reason)
         self.refused = Refused(version, reason, time.monotonic())
-        if is_news:
-            log.error("bundle %s is refused, %s goes on being served: %s", version, self._entry.version, reason)
-            self._tell(self.refused)
+        if is_new:
+            log.error("bundle %s is refused, %s is still served: %s", version, self._entry.version, reason)
+            self._notify(self.refused)
 
-    def _tell(self, news: Retriever | Refused) -> None:
+    def _notify(self, event: Retriever | Refused) -> None:
         if self._on_change:
-            self._on_change(news)
+            self._on_change(event)
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._options.refresh_seconds):
+        while not self._stopped.wait(self._options.refresh_seconds):
             self.refresh()
 
 
@@ -116,12 +116,12 @@ def _is_same(left: Entry, right: Entry) -> bool:
 
 
 def _open(store: Store, entry: Entry, options: Serving) -> Retriever:
-    """Raises BundleError for a bundle that is not whole, or from which a retriever can't be made."""
+    """Raises BundleError for a bundle that is incomplete, or that a retriever can't load."""
     opened = publication.open_entry(store, entry)
     try:
         publication.check(opened)
         return Retriever(opened, options)
     except BundleError:
         raise
-    except Exception as error:  # TensorFlow and ScaNN have errors of their own, and all of them mean this
+    except Exception as error:  # TensorFlow's and ScaNN's errors share no base class
         raise BundleError(f"{opened.folder}: can't be loaded: {type(error).__name__}: {error}") from error

@@ -1,16 +1,16 @@
 """Serve recommendations over HTTP: the reference server, to be copied or used as it is.
 
-Reads the live bundle in <bundles.root>, and each one that is published while it runs; writes nothing but log lines, a
-JSON object per request, on standard error. Listens at serving.host, loopback by default, and serving.port.
+Reads the live bundle in <bundles.root>, and every bundle published while it runs. Writes only log lines, a JSON object
+per request, to standard error. Listens at serving.host, loopback by default, and serving.port.
 
     POST /recommend   {"history": [318, {"title_id": 2571, "weight": 0.8, "age_days": 12}], "country": "DE",
                        "providers": ["nfx"], "dial": "discover", "k": 10}
     POST /similar     {"title_ids": [318], "country": "DE", "k": 10}
-    GET /health       which bundle is served, and which one was refused
-    GET /metrics      for Prometheus
+    GET /health       the bundle that is served, and one that was refused
+    GET /metrics      metrics for Prometheus
     GET /docs         the OpenAPI page
 
-On SIGTERM or SIGINT it answers what it was asked, and ends with code 0.
+On SIGTERM or SIGINT it finishes the requests it has and ends with code 0.
 """
 
 import logging
@@ -43,14 +43,14 @@ from serving.search.threads import limit_threads
 
 log = logging.getLogger("marquee")
 
-_ANSWERS = TypeAdapter(RetrieverResponse)
+_RESPONSES = TypeAdapter(RetrieverResponse)
 _BAD_REQUEST: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is larger than serving.max_body_bytes"},
 }
 
 
 class Health(BaseModel):
-    """What is served. `status` is "refusing" where the pointer names a bundle that is not served."""
+    """State of the server. `status` is "refusing" while the pointer names a bundle that was refused."""
 
     status: str
     bundle_version: str
@@ -64,7 +64,7 @@ class Health(BaseModel):
 
 
 def make_app(store: Store, options: Serving) -> FastAPI:
-    """The application over the live bundle of a store. Raises BundleError where that can't be served."""
+    """Make the application over a store's live bundle. Raises BundleError where that can't be served."""
     metrics = ServerMetrics()
     live = LiveRetriever(store, options, metrics.note_bundle)
 
@@ -73,37 +73,43 @@ def make_app(store: Store, options: Serving) -> FastAPI:
         with live:
             yield
 
-    app = FastAPI(title="Marquee", summary="Titles for people, and titles like others.", version="1", lifespan=watching)
+    app = FastAPI(
+        title="Marquee", summary="Recommendations for users, and similar titles.", version="1", lifespan=watching
+    )
     app.add_middleware(RequestLog, count=metrics.count_request, max_body_bytes=options.max_body_bytes)
     app.add_exception_handler(RequestError, _refuse_request)
     app.add_exception_handler(RequestValidationError, _refuse_body)
 
-    def answered(
-        request: Request, asked: RecommendRequest | SimilarRequest, make: Callable[[], RetrieverResponse]
+    def respond(
+        request: Request, body: RecommendRequest | SimilarRequest, retrieve: Callable[[], RetrieverResponse]
     ) -> Response:
-        refuse_too_large(asked, options)
-        answer = make()
-        metrics.count_answer(answer, asked.k or options.titles)
+        refuse_too_large(body, options)
+        response = retrieve()
+        metrics.count_response(response, body.k or options.titles)
         note(
-            request.scope, bundle=answer.bundle_version, basis=answer.basis, plan=answer.plan, titles=len(answer.items)
+            request.scope,
+            bundle=response.bundle_version,
+            basis=response.basis,
+            plan=response.plan,
+            titles=len(response.items),
         )
-        note(request.scope, unknown=len(answer.unknown_title_ids), country=asked.country)
-        return Response(_ANSWERS.dump_json(answer), media_type="application/json")
+        note(request.scope, unknown=len(response.unknown_title_ids), country=body.country)
+        return Response(_RESPONSES.dump_json(response), media_type="application/json")
 
-    # Not coroutines: they run in threads, and ScaNN and BLAS let go of the interpreter while they compute.
+    # Plain functions run in threads, and ScaNN and BLAS release the interpreter lock while they compute.
     @app.post("/recommend", response_model=RetrieverResponse, responses=_BAD_REQUEST)
-    def recommend(asked: RecommendRequest, request: Request) -> Response:
+    def recommend(body: RecommendRequest, request: Request) -> Response:
         retriever = live.current
-        return answered(
+        return respond(
             request,
-            asked,
-            lambda: retriever.recommend(asked.entries(), dial=asked.dial, freshness=asked.freshness, **_filters(asked)),
+            body,
+            lambda: retriever.recommend(body.entries(), dial=body.dial, freshness=body.freshness, **_filters(body)),
         )
 
     @app.post("/similar", response_model=RetrieverResponse, responses=_BAD_REQUEST)
-    def similar(asked: SimilarRequest, request: Request) -> Response:
+    def similar(body: SimilarRequest, request: Request) -> Response:
         retriever = live.current
-        return answered(request, asked, lambda: retriever.similar(asked.title_ids, **_filters(asked)))
+        return respond(request, body, lambda: retriever.similar(body.title_ids, **_filters(body)))
 
     @app.get("/health")
     def health() -> Health:
@@ -116,14 +122,14 @@ def make_app(store: Store, options: Serving) -> FastAPI:
     return app
 
 
-def _filters(asked: RecommendRequest | SimilarRequest) -> dict[str, Any]:
+def _filters(body: RecommendRequest | SimilarRequest) -> dict[str, Any]:
     return {
-        "country": asked.country,
-        "providers": asked.providers,
-        "k": asked.k,
-        "exclude": asked.exclude,
-        "candidates": asked.candidates,
-        "why": asked.why,
+        "country": body.country,
+        "providers": body.providers,
+        "k": body.k,
+        "exclude": body.exclude,
+        "candidates": body.candidates,
+        "why": body.why,
     }
 
 
@@ -143,30 +149,30 @@ def _health(live: LiveRetriever) -> Health:
 
 
 def _refuse_body(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong and where, without what came: it may be long, or nothing that JSON has."""
+    """Describe what is wrong and where, without the input: it may be long, or not valid JSON."""
     assert isinstance(error, RequestValidationError)
     detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in error.errors()]
     return JSONResponse({"detail": detail}, status_code=422)
 
 
 def _refuse_request(_: Request, error: Exception) -> JSONResponse:
-    """In the same form."""
+    """Describe a RequestError in the same form as `_refuse_body`."""
     assert isinstance(error, RequestError)
     detail = [{"type": "value_error", "loc": ["body", error.field], "msg": error.message}]
     return JSONResponse({"detail": detail}, status_code=422)
 
 
 def serve(store: Store, options: Serving) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     app = make_app(store, options)
     config = uvicorn.Config(
         app, host=options.host, port=options.port, log_config=None, access_log=False, server_header=False
     )
-    # uvicorn ends its work and then raises the signal again, for whoever handled it before: nobody has to.
+    # uvicorn finishes and then raises the signal again, for the previous handler, which must not end the process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run()
-    log.info("ended: everything that was asked is answered")
+    log.info("ended: all requests are answered")
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
@@ -180,10 +186,10 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
     for name, shown in (("host", "ADDRESS"), ("port", "PORT")):
-        # One more way to write a setting, checked as all are.
+        # A shorthand for --set, checked like every setting.
         command.add_argument(
             f"--{name}", dest="overrides", action="append", metavar=shown,
-            type=f"serving.{name}={{}}".format, help=f"for serving.{name}",
+            type=f"serving.{name}={{}}".format, help=f"shorthand for --set serving.{name}=...",
         )  # fmt: skip
     return command_line.run(command, work, argv)
 

@@ -1,6 +1,6 @@
-"""One JSON line and two metrics per request, and a limit on bodies: an ASGI layer around the application.
+"""ASGI middleware: one JSON log line and two metrics per request, and a limit on the size of bodies.
 
-Lines say how a request went, never what is known of a person: no history and no list is in them.
+A log line holds no personal data: neither the history nor the recommended titles.
 """
 
 import json
@@ -19,12 +19,12 @@ _KNOWN_PATHS = ("/recommend", "/similar", "/health", "/metrics", "/docs", "/open
 
 
 def note(scope: Scope, **facts: Any) -> None:
-    """Facts for the line of the request that `scope` belongs to."""
+    """Add facts to the log line of the request that `scope` belongs to."""
     scope.setdefault(_NOTES, {}).update(facts)
 
 
 class JsonLines(logging.Formatter):
-    """Log records as JSON objects, one a line; `extra={"facts": {...}}` are fields of their own."""
+    """Formats log records as JSON objects, one per line; `extra={"facts": {...}}` adds fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"at": round(record.created, 3), "level": record.levelname, "message": record.getMessage()}
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 
 class RequestLog:
-    """Logs, counts, and answers 413 to bodies beyond `max_body_bytes` before they are parsed."""
+    """Logs and counts requests, and answers 413 to a body larger than `max_body_bytes` before it is parsed."""
 
     def __init__(self, app: ASGIApp, count: Callable[[str, int, float], None], max_body_bytes: int) -> None:
         self._app = app
@@ -67,7 +67,7 @@ class RequestLog:
             self._write(scope, request_id, status, time.perf_counter() - started)
 
     def _write(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
-        # Paths that nobody serves are one, or a scanner could make series without end.
+        # Unknown paths count as one, or a scanner could create any number of metric series.
         path = scope["path"] if scope["path"] in _KNOWN_PATHS else "other"
         self._count(path, status, seconds)
         facts = {"request_id": request_id, "method": scope["method"], "path": path, "status": status}
@@ -75,7 +75,7 @@ class RequestLog:
 
 
 async def _read(receive: Receive, max_bytes: int) -> list[Message] | None:
-    """A request's body as it came; None where more than `max_bytes` came."""
+    """The messages of a request's body; None if it is larger than `max_bytes`."""
     messages: list[Message] = []
     count = 0
     while not messages or messages[-1].get("more_body", False):
@@ -87,11 +87,11 @@ async def _read(receive: Receive, max_bytes: int) -> list[Message] | None:
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """`receive` that gives `messages` once more, and then what still comes."""
-    left = iter(messages)
+    """A `receive` that returns `messages` again, and then new messages."""
+    remaining = iter(messages)
 
     async def receiving() -> Message:
-        return next(left, None) or await receive()
+        return next(remaining, None) or await receive()
 
     return receiving
 

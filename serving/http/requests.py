@@ -1,4 +1,4 @@
-"""What the server takes: typed, with limits on sizes, so that a bad request is told apart from a bad answer."""
+"""Request bodies of the server: typed, with limits on the lengths of lists."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ class _Request(BaseModel):
 
 
 class HistoryEntry(_Request):
-    """A title somebody met."""
+    """A title of the history."""
 
     title_id: TitleId
     weight: float = Field(1.0, ge=-1e6, le=1e6, description="1 is a like, below 0 a dislike")
@@ -25,7 +25,7 @@ class HistoryEntry(_Request):
 
 
 def _kind(entry: object) -> str:
-    """Told apart first, so that a bad entry is called bad once, as what it is."""
+    """The discriminator: a bad entry then gives one error instead of one per type."""
     return "title" if isinstance(entry, dict | HistoryEntry) else "id"
 
 
@@ -33,34 +33,35 @@ _Entry = Annotated[Annotated[HistoryEntry, Tag("title")] | Annotated[TitleId, Ta
 
 
 class _Filters(_Request):
-    country: Country | None = Field(None, description="only what is on offer there")
+    country: Country | None = Field(None, description="only titles on offer there")
     providers: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
-        None, description="only what at least one of them offers in the country; at most serving.max_providers"
+        None, description="only titles that at least one of them offers in the country; at most serving.max_providers"
     )
-    k: int | None = Field(None, ge=1, description="titles in the answer; at most serving.max_titles")
+    k: int | None = Field(None, ge=1, description="titles in the response; at most serving.max_titles")
     exclude: list[TitleId] = Field([], description="at most serving.max_listed_titles")
     candidates: list[TitleId] | None = Field(
         None, description="only titles among these; at most serving.max_listed_titles"
     )
-    why: bool = Field(True, description="whether to say why; costs about as much as the rest together")
+    why: bool = Field(True, description="give reasons, which takes about as long as the rest")
 
 
 class RecommendRequest(_Filters):
-    """Titles for somebody. Without a history that speaks for something it is what is popular where they are."""
+    """Titles for a user. A user without likes gets what is popular in their country."""
 
     history: list[_Entry] = Field(
         [],
-        description="titles, or titles with weight and age; bare ids are likes of today, the first the newest; "
+        description="title ids, or titles with weight and age; bare ids are likes of today, the first one the newest; "
         "at most serving.max_history_titles",
         examples=[[318, {"title_id": 2571, "weight": 0.8, "age_days": 12}]],
     )
     dial: float | str = Field(
-        0.0, description="a setting of the bundle's, or a number clipped to its range; above 0 favours what is popular"
+        0.0,
+        description="one of the bundle's settings, or a number clipped to its range; above 0 favours popular titles",
     )
     freshness: float = Field(0.0, ge=-1e6, le=1e6, description="above 0 favours new titles")
 
     def entries(self) -> list[Entry]:
-        """The history as the retriever takes it."""
+        """The history as arguments of the retriever."""
         return [
             entry if isinstance(entry, int) else (entry.title_id, entry.weight, entry.age_days)
             for entry in self.history
@@ -68,21 +69,21 @@ class RecommendRequest(_Filters):
 
 
 class SimilarRequest(_Filters):
-    """Titles like all of some titles together."""
+    """Titles similar to all of the given ones together."""
 
     title_ids: list[TitleId] = Field(description="at most serving.max_history_titles", examples=[[318]])
 
 
 def refuse_too_large(request: RecommendRequest | SimilarRequest, limits: Serving) -> None:
     """Raise RequestError for a list that is longer than the settings allow."""
-    most = {
+    limit_by_field = {
         "history": limits.max_history_titles,
         "title_ids": limits.max_history_titles,
         "providers": limits.max_providers,
         "exclude": limits.max_listed_titles,
         "candidates": limits.max_listed_titles,
     }
-    for field, limit in most.items():
+    for field, limit in limit_by_field.items():
         values: list[Any] = getattr(request, field, None) or []
         if len(values) > limit:
             raise RequestError(field, f"at most {limit} entries, found {len(values)}")

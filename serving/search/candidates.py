@@ -1,4 +1,4 @@
-"""A bundle's candidates as the planner searches them: by score, and by likeness to other titles."""
+"""A bundle's candidates for the planner: by score for a user, and by cosine to other titles."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +10,14 @@ from indexing.bundle.bundle import TUNED_COUNT, Bundle
 from lake.arrays import Floats, Ids
 from serving.search import planner
 
-_LEAST_LENGTH = 1e-12
+_MIN_LENGTH = 1e-12
 _BATCH_TITLES = 65_536
 _BATCH_ROWS = 512
 
 
 @dataclass(frozen=True)
 class ByScore:
-    """Worth is query · vector, popularity and freshness included."""
+    """Score is the inner product of query and vector, popularity and freshness included."""
 
     opened: Bundle
 
@@ -37,10 +37,10 @@ class ByScore:
 
 @dataclass(frozen=True)
 class ByCosine:
-    """Worth is the cosine of a query and a title's embedding; a query of length 1 makes it one.
+    """Score is the query's inner product with a title's embedding of length 1: the cosine, if the query has length 1.
 
-    The index knows inner products alone: `refetch` times as many as are wanted are taken from it, and their cosines
-    decide.
+    The index ranks by inner product, so `refetch` times as many titles as wanted are taken from it and ranked again by
+    cosine.
     """
 
     opened: Bundle
@@ -52,7 +52,7 @@ class ByCosine:
 
     @cached_property
     def lengths(self) -> Floats:
-        """[candidates]"""
+        """Lengths of the embeddings [candidates]."""
         return lengths(self._embeddings)
 
     def __len__(self) -> int:
@@ -67,11 +67,11 @@ class ByCosine:
         cosines = np.einsum("qkw,qw->qk", self._embeddings[rows], queries) / self.lengths[rows]
         scores = np.where(rows >= 0, cosines, np.float32(-np.inf))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        return planner.taken(rows, order), planner.taken(scores, order)
+        return planner.take_columns(rows, order), planner.take_columns(scores, order)
 
 
 def search_index(opened: Bundle, queries: Floats, count: int) -> tuple[Ids, Floats]:
-    """`Bundle.search` for lists that may be far longer than those it was tuned for: more leaves are looked at."""
+    """`Bundle.search` that searches more leaves for lists longer than those the index was tuned for."""
     form, index = opened.manifest.forms.pybind, opened.manifest.index
     deeper = max(1.0, count / TUNED_COUNT) ** 0.5
     leaves = min(int(np.ceil(form.leaves_to_search * deeper)), index.leaves)
@@ -79,24 +79,23 @@ def search_index(opened: Bundle, queries: Floats, count: int) -> tuple[Ids, Floa
 
 
 def _products(queries: Floats, vectors: Floats, rows: Ids | slice) -> Floats:
-    """[queries, rows]: `queries` [queries, width] times the `rows` of `vectors` [titles, width].
+    """Inner products [queries, rows] of `queries` [queries, dim] with the `rows` of `vectors` [titles, dim].
 
-    Rows that must be gathered are taken some at a time, so that they are still near the processor when they are
-    multiplied: twice as fast.
+    Rows given as an array are gathered in small batches, which are still in the processor's cache when multiplied.
     """
     if isinstance(rows, slice):
         return queries @ vectors[rows].T
-    found = np.empty((len(queries), len(rows)), dtype=np.float32)
+    products = np.empty((len(queries), len(rows)), dtype=np.float32)
     gathered = np.empty((min(_BATCH_ROWS, len(rows)), vectors.shape[1]), dtype=np.float32)
     for start in range(0, len(rows), _BATCH_ROWS):
         part = rows[start : start + _BATCH_ROWS]
-        own = gathered[: len(part)]
-        np.take(vectors, part, axis=0, out=own, mode="clip")
-        np.matmul(queries, own.T, out=found[:, start : start + len(part)])
-    return found
+        batch = gathered[: len(part)]
+        np.take(vectors, part, axis=0, out=batch, mode="clip")
+        np.matmul(queries, batch.T, out=products[:, start : start + len(part)])
+    return products
 
 
 def lengths(vectors: Floats) -> Floats:
-    """[rows] of `vectors` [rows, width]; never 0."""
+    """Lengths [rows] of `vectors` [rows, dim], at least a small positive number."""
     parts = [np.linalg.norm(vectors[n : n + _BATCH_TITLES], axis=1) for n in range(0, len(vectors), _BATCH_TITLES)]
-    return np.maximum(np.concatenate(parts), np.float32(_LEAST_LENGTH))
+    return np.maximum(np.concatenate(parts), np.float32(_MIN_LENGTH))

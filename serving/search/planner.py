@@ -1,8 +1,8 @@
-"""The best titles for queries among those that may be recommended: all scored where they are few, else the index.
+"""Filtered top-k search: exact search over a small set of allowed titles, the index for a large one.
 
-An index knows nothing of filters: asked for the best of everything, it gives some that must not be recommended. So more
-are fetched than are wanted, by how many of all pass; where too few passed, more again, and in the end all that may be
-recommended are scored. So no list is shorter than it can be, and scores are exact either way.
+The index has no filters: its best titles include some that must not be recommended. The planner therefore fetches more
+than a list needs, in proportion to the share of titles that pass the filter. Where too few of them pass it fetches more
+again, and in the end scores all allowed titles. So no list is shorter than it can be, and scores are exact either way.
 """
 
 import statistics
@@ -19,27 +19,26 @@ from models.recommender import top_titles
 Rows = NDArray[np.int64]  # of candidates, in order, none twice
 
 _MAX_NUMBERS = 2**22  # scores at a time where all are computed: 16 MB
-# How many more than expected are fetched, so that enough pass a filter.
-OVERFETCH = 1.5
-_REFETCH = 4  # by how much more is fetched where too few passed
+OVERFETCH = 1.5  # times as many titles are fetched as should be needed, so that enough pass the filter
+_REFETCH = 4  # growth of a fetch of which too few titles passed
 
 
 class Candidates(Protocol):
-    """What is searched: all titles that may ever be recommended, by row."""
+    """The searched titles, by row: all of the bundle that may be recommended at all."""
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Number of candidates."""
 
     def score(self, queries: Floats, rows: Ids | slice) -> Floats:
-        """[queries, rows]: what `rows` are worth for each of `queries` [queries, width]."""
+        """Exact scores [queries, rows] of `rows` for `queries` [queries, vector_dim]."""
 
     def search(self, queries: Floats, count: int) -> tuple[Ids, Floats]:
-        """Rows [queries, count], nearly the best, best first, NO_TITLE for no more, and what they are worth exactly."""
+        """Approximately the best rows [queries, count], best first, padded with NO_TITLE, and their exact scores."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """When the index is asked; see the settings of `serving`, which these are."""
+    """When the index is used; the fields are settings of `serving`."""
 
     exact_max_titles: int
     overfetch: float
@@ -48,7 +47,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How lists are made: all that may be recommended are scored, or `fetch` titles are taken from the index."""
+    """Exact search scores all allowed titles; index search takes `fetch` titles from the index."""
 
     kind: Literal["exact", "search"]
     fetch: int
@@ -56,7 +55,7 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class RankedLists:
-    """Lists [queries, count], best first; where a list has no more, rows are NO_TITLE and scores minus infinity."""
+    """Lists [queries, count], best first; a shorter list is padded with rows NO_TITLE and scores of minus infinity."""
 
     rows: Ids
     scores: Floats
@@ -64,8 +63,9 @@ class RankedLists:
 
 
 def choose_plan(count_allowed: int, count_candidates: int, needed: int, policy: Policy) -> SearchPlan:
-    """How to find `needed` of the `count_allowed` titles that may be recommended, of `count_candidates` in the index.
+    """Choose exact search where few titles are allowed, or where it costs less than the index.
 
+    `needed` titles are wanted of the `count_allowed` that may be recommended, of `count_candidates` in the index.
     Fetching a title costs 1, scoring one `exact_price`.
     """
     if count_allowed <= max(policy.exact_max_titles, needed):
@@ -90,38 +90,38 @@ def best_titles(
     count: int,
     policy: Policy,
 ) -> RankedLists:
-    """Lists of the `count` best for `queries` [queries, width], of equal scores the lower row first.
+    """The `count` best titles for each of `queries` [queries, vector_dim]; ties go to the lower row.
 
-    `allowed` are the rows that may be recommended, None for all candidates; `excluded` [queries] are those that may
-    not be in the list of one query, and may be of no candidates. A list is shorter than `count` only where no more may
-    be recommended.
+    `allowed` are the rows that may be recommended, None for all candidates. `excluded` [queries] are rows that one
+    query's list must not hold; they need not be candidates. A list is shorter than `count` only where no more titles
+    may be recommended.
     """
-    everything = len(candidates)
-    count_allowed = everything if allowed is None else len(allowed)
-    blocked = [_among(own, allowed, everything) for own in excluded]
-    possible = np.array([min(count, count_allowed - len(own)) for own in blocked], dtype=np.int64)
-    # What is blocked for one query seldom is all among its best: who gets too few is asked for again.
-    usual = int(statistics.median(map(len, blocked))) if blocked else 0
-    plan = choose_plan(count_allowed, everything, count + usual, policy)
+    count_candidates = len(candidates)
+    count_allowed = count_candidates if allowed is None else len(allowed)
+    blocked = [_among(rows, allowed, count_candidates) for rows in excluded]
+    possible = np.array([min(count, count_allowed - len(rows)) for rows in blocked], dtype=np.int64)
+    # Blocked titles are seldom all among a query's best, so the median is enough; short lists are searched again.
+    typical_blocked = int(statistics.median(map(len, blocked))) if blocked else 0
+    plan = choose_plan(count_allowed, count_candidates, count + typical_blocked, policy)
     rows, scores = _find(plan, candidates, queries, allowed, blocked, count)
     while plan.kind == "search":
         short = np.flatnonzero((rows >= 0).sum(axis=1) < possible)
         if not len(short):
             break
         plan = _search_if_cheaper(_REFETCH * plan.fetch, count_allowed, policy)
-        asked = [blocked[n] for n in short]
-        rows[short], scores[short] = _find(plan, candidates, queries[short], allowed, asked, count)
+        blocked_short = [blocked[n] for n in short]
+        rows[short], scores[short] = _find(plan, candidates, queries[short], allowed, blocked_short, count)
     return RankedLists(rows, scores, plan)
 
 
 def _among(rows: Rows, allowed: Rows | None, count_candidates: int) -> Ids:
-    """Those of `rows` that could be recommended at all."""
-    own = rows[(rows >= 0) & (rows < count_candidates)]
-    return own if allowed is None else own[_is_in(own, allowed)]
+    """The `rows` that are allowed candidates."""
+    candidate_rows = rows[(rows >= 0) & (rows < count_candidates)]
+    return candidate_rows if allowed is None else candidate_rows[_is_in(candidate_rows, allowed)]
 
 
 def _is_in(rows: Ids, ordered: Rows) -> NDArray[np.bool_]:
-    """Of the shape of `rows`: whether they stand in `ordered`."""
+    """Membership of `rows` in `ordered`, in the shape of `rows`."""
     if not len(ordered):
         return np.zeros(rows.shape, dtype=np.bool_)
     return ordered[np.minimum(ordered.searchsorted(rows), len(ordered) - 1)] == rows
@@ -130,7 +130,7 @@ def _is_in(rows: Ids, ordered: Rows) -> NDArray[np.bool_]:
 def _find(
     plan: SearchPlan, candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
 ) -> tuple[Ids, Floats]:
-    """Rows and scores [queries, count] as `plan` has it."""
+    """Rows and scores [queries, count] by `plan`."""
     if plan.kind == "exact":
         return _exact(candidates, queries, allowed, excluded, count)
     return _search(candidates, queries, allowed, excluded, count, plan.fetch)
@@ -139,21 +139,21 @@ def _find(
 def _exact(
     candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int
 ) -> tuple[Ids, Floats]:
-    """Every allowed title is scored, some at a time."""
+    """Score every allowed title, a chunk at a time."""
     count_allowed = len(candidates) if allowed is None else len(allowed)
     rows = np.full((len(queries), count), NO_TITLE, dtype=np.int64)
     scores = np.full((len(queries), count), -np.inf, dtype=np.float32)
     step = max(_MAX_NUMBERS // max(len(queries), 1), count, 1)
     for start in range(0, count_allowed, step):
         part = slice(start, min(start + step, count_allowed))
-        own = np.arange(part.start, part.stop) if allowed is None else allowed[part]
-        found = candidates.score(queries, part if allowed is None else own)
-        for place, blocked in enumerate(excluded):
-            found[place, np.searchsorted(own, blocked[_is_in(blocked, own)])] = -np.inf
-        best_here = top_titles(found, min(count, len(own)))
-        is_found = best_here != NO_TITLE
-        rows = np.hstack([rows, np.where(is_found, own[best_here], NO_TITLE)])
-        scores = np.hstack([scores, np.where(is_found, taken(found, best_here), -np.inf)])
+        chunk_rows = np.arange(part.start, part.stop) if allowed is None else allowed[part]
+        chunk_scores = candidates.score(queries, part if allowed is None else chunk_rows)
+        for query, blocked in enumerate(excluded):
+            chunk_scores[query, np.searchsorted(chunk_rows, blocked[_is_in(blocked, chunk_rows)])] = -np.inf
+        top = top_titles(chunk_scores, min(count, len(chunk_rows)))
+        is_title = top != NO_TITLE
+        rows = np.hstack([rows, np.where(is_title, chunk_rows[top], NO_TITLE)])
+        scores = np.hstack([scores, np.where(is_title, take_columns(chunk_scores, top), -np.inf)])
         rows, scores = _first(rows, scores, count)
     return rows, scores
 
@@ -161,32 +161,32 @@ def _exact(
 def _search(
     candidates: Candidates, queries: Floats, allowed: Rows | None, excluded: Sequence[Ids], count: int, fetch: int
 ) -> tuple[Ids, Floats]:
-    """What the index gives, without what may not be recommended."""
+    """Take `fetch` titles from the index and drop those that may not be recommended."""
     rows, scores = candidates.search(queries, fetch)
-    is_good = rows >= 0
+    passes = rows >= 0
     if allowed is not None:
-        is_good &= _is_in(rows, allowed)
-    for place, blocked in enumerate(excluded):
-        is_good[place] &= ~_is_in(rows[place], blocked)
-    # The first that are good, in the order of the index.
-    order = np.argsort(~is_good, axis=1, kind="stable")[:, :count]
-    is_good = taken(is_good, order)
-    found = np.where(is_good, taken(rows, order), NO_TITLE)
-    return _first(found, np.where(is_good, taken(scores, order), np.float32(-np.inf)), count)
+        passes &= _is_in(rows, allowed)
+    for query, blocked in enumerate(excluded):
+        passes[query] &= ~_is_in(rows[query], blocked)
+    # The titles that pass, in the order of the index.
+    order = np.argsort(~passes, axis=1, kind="stable")[:, :count]
+    passes = take_columns(passes, order)
+    passing_rows = np.where(passes, take_columns(rows, order), NO_TITLE)
+    return _first(passing_rows, np.where(passes, take_columns(scores, order), np.float32(-np.inf)), count)
 
 
 def _first(rows: Ids, scores: Floats, count: int) -> tuple[Ids, Floats]:
-    """The `count` best of lists, of equal scores the lower row first; shorter lists are padded."""
+    """The `count` best of each list, ties to the lower row; shorter lists are padded."""
     order = np.lexsort((rows, -scores), axis=1)[:, :count]
     if order.shape[1] == count:
-        return taken(rows, order), taken(scores, order)
+        return take_columns(rows, order), take_columns(scores, order)
     first_rows = np.full((len(rows), count), NO_TITLE, dtype=np.int64)
     first_scores = np.full((len(rows), count), -np.inf, dtype=np.float32)
-    first_rows[:, : order.shape[1]] = taken(rows, order)
-    first_scores[:, : order.shape[1]] = taken(scores, order)
+    first_rows[:, : order.shape[1]] = take_columns(rows, order)
+    first_scores[:, : order.shape[1]] = take_columns(scores, order)
     return first_rows, first_scores
 
 
-def taken(values: NDArray[Any], places: Ids) -> NDArray[Any]:
-    """[queries, count] of `values` [queries, width]: `np.take_along_axis`, for a quarter of its time on short lists."""
-    return values[np.arange(len(values))[:, None], places]
+def take_columns(values: NDArray[Any], columns: Ids) -> NDArray[Any]:
+    """Take `columns` [queries, count] of each row of `values`; on short lists faster than `np.take_along_axis`."""
+    return values[np.arange(len(values))[:, None], columns]

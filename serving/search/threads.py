@@ -1,7 +1,7 @@
-"""How many threads one request may take.
+"""Limit on the threads of one request.
 
-A request's product is over in less time than threads need to meet, and many requests are answered at once: on a busy
-machine one thread each is faster by far, and steadier.
+A request's matrix product takes less time than threads need to synchronise, and many requests run at once. On a busy
+machine one thread each is much faster, and its latency steadier.
 """
 
 from threadpoolctl import threadpool_limits
@@ -10,7 +10,7 @@ from indexing.ann.runtime import tf
 
 
 def limit_threads(count: int) -> None:
-    """Hold this process to `count` threads per product and per call of TensorFlow; before anything is computed."""
+    """Limit BLAS and TensorFlow to `count` threads per call. Call it before TensorFlow computes anything."""
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)
     threadpool_limits(count, "blas")

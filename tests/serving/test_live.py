@@ -1,4 +1,4 @@
-"""Bundles taken up while others are served, and refused where they are not whole."""
+"""New bundles become current while requests are served; bad ones are refused."""
 
 import shutil
 import threading
@@ -23,7 +23,7 @@ OPTIONS: Serving = with_changes(load_settings(), {"serving.refresh_seconds": 0.0
 
 
 def copy(source: Bundle, root: Path, version: str) -> Path:
-    """The same bundle under another name, as good as any."""
+    """A valid copy of a bundle under another version."""
     manifest = source.manifest.model_copy(update={"bundle_version": version, "files": {}})
 
     def fill(folder: Path) -> bundle.Manifest:
@@ -46,7 +46,7 @@ def store(tmp_path: Path, small_bundle: Bundle) -> Store:
 
 
 def point_to(store: Store, folder: Path) -> None:
-    """Make a bundle live without looking at it, as a publisher would whose disk broke since."""
+    """Make a bundle live without verifying it, as if its files were damaged after publishing."""
     pointer.swap(store, pointer.read_tagged(store), folder.name, bundle.manifest_sha256(folder), "publish")
 
 
@@ -58,7 +58,7 @@ def test_published_bundle_is_taken_up_and_old_answers_go_on(store: Store) -> Non
     publication.publish(store, SECOND)
     assert live.refresh() is True
     assert live.current.version == SECOND
-    store.remove(FIRST)  # who still answers from it has it in memory
+    store.remove(FIRST)  # requests that still use it have it in memory
     assert old.recommend([1003], k=3, country="DE").bundle_version == FIRST
     assert live.current.recommend([1003], k=3).bundle_version == SECOND
 
@@ -66,9 +66,9 @@ def test_published_bundle_is_taken_up_and_old_answers_go_on(store: Store) -> Non
 def test_every_file_with_a_flipped_byte_is_refused(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Retriever | Refused] = []
+    events: list[Retriever | Refused] = []
     options = OPTIONS.model_copy(update={"refused_retry_seconds": 1e-9})
-    live = LiveRetriever(store, options, told.append)
+    live = LiveRetriever(store, options, events.append)
     folder = tmp_path / SECOND
     point_to(store, folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -81,10 +81,10 @@ def test_every_file_with_a_flipped_byte_is_refused(
         assert live.refused is not None
         assert live.refused.version == SECOND
         path.write_bytes(good)
-    refused = [news for news in told if isinstance(news, Refused)]
+    refused = [event for event in events if isinstance(event, Refused)]
     # Each for a reason of its own, but for those of the manifest and its checksum.
     assert len(refused) == len(files) - 1
-    assert f"bundle {SECOND} is refused, {FIRST} goes on being served" in caplog.text
+    assert f"bundle {SECOND} is refused, {FIRST} is still served" in caplog.text
     assert live.refresh() is True
     assert (live.current.version, live.refused) == (SECOND, None)
 
@@ -121,7 +121,7 @@ def test_bundle_of_that_name_but_another_manifest_is_refused(
 
 def test_bundle_that_cannot_be_loaded_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class OpError(Exception):
-        """As TensorFlow's, which have no base that others share."""
+        """Like TensorFlow's errors, which share no base class with others."""
 
     live = LiveRetriever(store, OPTIONS)
     publication.publish(store, SECOND)

@@ -37,8 +37,8 @@ def users(tmp_path: Path, settings_in: Callable[[Path], Settings]) -> Settings:
     return settings
 
 
-def test_user_of_usual_length_is_shown_unless_one_is_named(users: Settings) -> None:
-    assert show.find_user(users, None) == show.Somebody("b", "FR", [(1000, 1.0, 2.0), (1001, 1.0, 2.0)])
+def test_user_with_median_history_is_shown_unless_one_is_named(users: Settings) -> None:
+    assert show.find_user(users, None) == show.ShownUser("b", "FR", [(1000, 1.0, 2.0), (1001, 1.0, 2.0)])
     assert show.find_user(users, "a").history == [(1000, 1.0, 2.0)]
     with pytest.raises(ModelError, match="no user nobody"):
         show.find_user(users, "nobody")
@@ -53,19 +53,19 @@ def test_dial_is_shown_at_its_ends_and_in_the_middle() -> None:
 def test_list_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     why = Why((Reason(1, "Heat", 0.5), Reason(2, "Ronin", 0.2)), ("Crime",), ("heist",), ("Robert De Niro",))
     item = Item(1, 3, "Thief", "movie", date(2024, 6, 1), 2024, True, 1.234, why)
-    show.print_answer(RetrieverResponse("v", 1, "history", "a note", -0.5, "exact", (), (item,)), "gems")
+    show.print_response(RetrieverResponse("v", 1, "history", "a note", -0.5, "exact", (), (item,)), "gems")
     shown = capsys.readouterr().out
     for text in ("dial gems: -0.50", "Thief (2024, not yet out)", "1.23", "Heat, Ronin", "Crime, heist", "a note"):
         assert text in shown, text
 
 
-def test_places_name_bundle_and_pages_that_are_there(
+def test_locations_name_bundle_and_pages_that_are_there(
     users: Settings, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = Path(users.report.root) / "2024-05-14" / "report.html"
     page.parent.mkdir(parents=True)
     page.write_text("")
-    show.print_places(users, small_bundle, date(2024, 5, 14))
+    show.print_locations(users, small_bundle, date(2024, 5, 14))
     shown = capsys.readouterr().out
     assert f"file://{page}" in shown
     assert "gate.html" not in shown
