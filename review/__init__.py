@@ -1,1 +1,5 @@
-"""The side-by-side page for domain experts."""
+"""Pages for people: the nightly report.
+
+`python -m review.report --ds DATE` writes it. Start with `report.py`; `night.py` reads what a night left behind,
+`examples.py` draws the example users, `figures.py` plots, and `sections.py` defines what a page is made of.
+"""

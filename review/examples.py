@@ -1,4 +1,4 @@
-"""Example users of the report: what they liked, and what the old and the new recommender have for them."""
+"""Example users of the report: the titles they liked, beside the lists of the old and the new recommender."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -18,7 +18,7 @@ TITLES = 6
 
 
 def users(settings: Settings, ds: date) -> Section:
-    """Users drawn by the seed, the same on every night while they are measured; named by number, not by id."""
+    """Users drawn by the seed, the same every night as long as they are measured; shown by number, not by id."""
     title = f"{settings.report.users} users, old against new"
     lists = {file.stem: pd.read_parquet(file) for file in sorted(night_files.lists(settings, ds).glob("*.parquet"))}
     new = [name for name in lists if "@" in name]
@@ -27,29 +27,31 @@ def users(settings: Settings, ds: date) -> Section:
     # The challenger is the newest version.
     newest = max(new, key=lambda name: int(name.split("@")[1]))
     liked, catalogue = _liked(settings), _catalogue(settings)
-    asked = sorted(set(lists[newest]["user_id"]) & set(liked))
-    if not asked:
-        return Section(title, missing="none of the users who were measured has a history")
+    measured_users = sorted(set(lists[newest]["user_id"]) & set(liked))
+    if not measured_users:
+        return Section(title, missing="none of the measured users has a history")
     generator = np.random.default_rng(settings.seed)
-    drawn = generator.permutation(len(asked))[: settings.report.users]
+    drawn = generator.permutation(len(measured_users))[: settings.report.users]
     count, folder = TITLES, settings.feeds.posters_dir
     groups = []
-    for number, place in enumerate(drawn.tolist(), start=1):
-        user = asked[place]
+    for number, n in enumerate(drawn.tolist(), start=1):
+        user = measured_users[n]
         shelves = [Shelf(f"User {number} liked", _posters(liked[user][:count], catalogue, folder))]
         for heading, name in (("old: " + ALS_BASELINE, ALS_BASELINE), ("new: " + newest, newest)):
             shelves.append(Shelf(heading, _posters(_best(lists[name], user, count), catalogue, folder)))
         groups.append(shelves)
-    return Section(title, "The titles liked last, then the first of each recommender's list.", shelves=groups)
+    return Section(
+        title, "The titles each user liked most recently, then the top of each recommender's list.", shelves=groups
+    )
 
 
 def _best(rows: pd.DataFrame, user: str, count: int) -> list[int]:
-    own = rows[(rows["user_id"] == user) & (rows["rank"] <= count)]
-    return [int(title) for title in own.sort_values("rank")["title_id"]]
+    top = rows[(rows["user_id"] == user) & (rows["rank"] <= count)]
+    return [int(title) for title in top.sort_values("rank")["title_id"]]
 
 
 def _liked(settings: Settings) -> dict[str, list[int]]:
-    """Per user the titles liked before the split, newest first."""
+    """Titles that each user liked before the split, newest first."""
     columns = ("user_id", "history_title_ids", "history_weights")
     rows = LakeSnapshot.pin(settings.lake.root, ["training_users"]).read("training_users", columns)
     return {
@@ -64,11 +66,11 @@ def _catalogue(settings: Settings) -> dict[int, tuple[str, str | None]]:
     """Name and poster file of every title."""
     titles = delta_log.load(f"{settings.lake.root}/stg_titles")
     rows = delta_log.read(titles, ["title_id", "title", "release_year", "poster"]).to_pylist()
-    named = {}
+    names = {}
     for row in rows:
         year = f" ({row['release_year']})" if row["release_year"] else ""
-        named[row["title_id"]] = (f"{row['title']}{year}", row["poster"])
-    return named
+        names[row["title_id"]] = (f"{row['title']}{year}", row["poster"])
+    return names
 
 
 def _posters(title_ids: Sequence[int], catalogue: Mapping[int, tuple[str, str | None]], folder: str) -> list[Poster]:

@@ -1,9 +1,9 @@
-"""The nightly report: one HTML file that needs nothing else, for the morning after.
+"""Write the nightly report: one self-contained HTML file for the morning after.
 
 Reads feed_loads, rejected_rows, evaluations, gate_results, stg_titles and training_users in <lake.root>, the posters in
 <feeds.posters_dir>, and what the night left in <report.root>/DATE; writes <report.root>/DATE/report.html.
 
-A section whose source is missing says so: the report of a night that failed tells how far it came.
+A section whose source is missing says so, so that the report of a failed night shows how far it came.
 """
 
 import sys
@@ -26,27 +26,27 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def sections(settings: Settings, ds: date, stages: Sequence[night.Stage]) -> list[Section]:
-    """Everything that is to be told of a night, in order."""
-    told = [_told(part, settings, ds) for part in (*night.SECTIONS, examples.users)]
-    return [*told, night.run_time(settings, stages)]
+    """All sections of a night's report, in order."""
+    parts = [_section(part, settings, ds) for part in (*night.SECTIONS, examples.users)]
+    return [*parts, night.run_time(settings, stages)]
 
 
-def _told(part: night.Part, settings: Settings, ds: date) -> Section:
+def _section(part: night.Part, settings: Settings, ds: date) -> Section:
     try:
         return part(settings, ds)
-    except LakeError as error:  # a table that can't be read is a thing to report
+    except LakeError as error:  # an unreadable table is shown as a missing section
         return Section(part.__name__.replace("_", " "), missing=str(error))
 
 
 def render(settings: Settings, ds: date) -> str:
-    """The report of a night."""
+    """The report as HTML."""
     stages = night.read_stages(night_files.stages(settings, ds))
     outcome = night.outcome(stages, gate_results.read(settings.lake.root, ds))
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    told = sections(settings, ds, stages)
-    return environment.get_template("report.html").render(ds=ds, outcome=outcome, sections=told)
+    shown = sections(settings, ds, stages)
+    return environment.get_template("report.html").render(ds=ds, outcome=outcome, sections=shown)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The nightly report's parts: each a heading with tables, figures and pictures, or what is missing and why."""
+"""The parts of a report: sections with tables, figures and posters, or the reason why one is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are shown as they are; all columns but the first `text_columns` are numbers, to the right."""
+    """A table of formatted cells. Columns after the first `text_columns` hold numbers and are right-aligned."""
 
     title: str
     headings: Sequence[str]
@@ -16,15 +16,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as a data URI, and what it shows, for those who can't see it."""
+    """A picture as a data URI, with an alternative text."""
 
     source: str
-    said: str
+    alt: str
 
 
 @dataclass(frozen=True)
 class Poster:
-    """A title as shown to a person: `source` is a data URI, or None where there is no poster."""
+    """A title's name and poster; `source` is a data URI, or None where there is no poster."""
 
     title: str
     source: str | None
@@ -32,7 +32,7 @@ class Poster:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Titles in a row: what a user liked, or what a recommender has for them."""
+    """A row of titles: those a user liked, or those a recommender gives them."""
 
     heading: str
     posters: Sequence[Poster]
@@ -40,10 +40,10 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Section:
-    """`missing` says why there is nothing to show, `said` what is to be seen."""
+    """A part of the page under one heading; `missing` gives the reason where there is nothing to show."""
 
     title: str
-    said: str = ""
+    text: str = ""
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     shelves: Sequence[Sequence[Shelf]] = field(default=())  # a group per user

@@ -1,4 +1,4 @@
-"""A night under Airflow whose feeds never come: the one end-to-end run that is cheap enough to make every time."""
+"""A night under Airflow whose feeds never arrive: the one end-to-end run that is cheap enough for every test run."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_night_without_feeds_fails_says_why_and_is_reported(tmp_path: Path) -> N
     page = (tmp_path / "reports" / "2024-05-14" / "report.html").read_text()
     assert "The night failed at check_feeds" in page
     assert f"expected {tmp_path}/feeds/events/event_date=2024-05-14/*.jsonl[.gz], found none" in page
-    assert "Not there: the lake has no feed_loads" in page
-    # Nothing that is served was touched, nor anything made.
+    assert "Missing: the lake has no feed_loads" in page
+    # Nothing was published or written.
     assert not (tmp_path / "bundles").exists()
     assert not (tmp_path / "lake").exists()

@@ -28,7 +28,7 @@ from review import night, report
 
 NIGHT = date(2024, 5, 14)
 CHROMIUM = shutil.which("chromium")
-# What only a browser knows, left in the page for --dump-dom.
+# Facts that only a browser knows, written into the page for --dump-dom.
 LOOK = """<script>addEventListener("load", () => { document.body.dataset.seen = JSON.stringify({
     images: document.images.length,
     broken: [...document.images].filter(image => !image.naturalWidth).length,
@@ -51,7 +51,7 @@ def write(
 
 @pytest.fixture
 def whole_night(settings: Settings) -> Settings:
-    """All that a night leaves behind: somebody liked Heat; als has Ronin for them, the new model Collateral."""
+    """All outputs of a night: one user liked Heat; als recommends Ronin, the new model Collateral."""
     counts = ("count_files", "count_lines", "count_loaded", "count_rejected", "count_duplicates", "count_erased")
     loads = pa.schema([("feed", pa.string()), ("ds", pa.date32()), *[(name, pa.int64()) for name in counts]])
     numbers = dict(zip(counts, (1, 1234, 1230, 4, 1, 0), strict=True))
@@ -130,9 +130,9 @@ def run(settings: Settings) -> str:
     return night_files.report(settings, NIGHT).read_text()
 
 
-def test_whole_night_is_told(whole_night: Settings) -> None:
+def test_whole_night_is_reported(whole_night: Settings) -> None:
     page = run(whole_night)
-    assert "Not there" not in page
+    assert "Missing" not in page
     assert (
         "marquee@1 did not pass the gate against als: recall@20 of popularity tail: worse. The champion stays." in page
     )
@@ -140,7 +140,7 @@ def test_whole_night_is_told(whole_night: Settings) -> None:
         assert f">{cell}</td>" in page, cell
     # 1,000 seconds at 3.6 an hour.
     assert page.count(">1.0000</td>") == 2
-    # Two lines were rejected for one reason, whatever was found in them.
+    # Two lines were rejected for the same reason, with different values.
     assert '<td class="text">title_id: expected an id</td><td>2</td>' in page
 
 
@@ -166,9 +166,9 @@ def test_page_needs_nothing_else(whole_night: Settings) -> None:
 def test_browser_shows_every_picture_and_finds_every_section(whole_night: Settings, tmp_path: Path) -> None:
     page = tmp_path / "looked_at.html"
     page.write_text(run(whole_night).replace("</html>", LOOK + "</html>"))
-    asked = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
     shown = subprocess.run(
-        [*asked, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True, timeout=120
+        [*command, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True, timeout=120
     )
     found = re.search('data-seen="([^"]*)"', shown.stdout.decode())
     assert found, shown.stderr.decode()
@@ -182,26 +182,26 @@ def test_night_that_failed_says_where_and_what_is_missing(settings: Settings) ->
     stage(folder, "check_feeds", "success", 2.0)
     stage(folder, "staging", "failed", 3.0, reason="events for ds=2024-05-14: 9 of 10 lines are bad")
     page = run(settings)
-    assert "The night failed at staging: events for ds=2024-05-14: 9 of 10 lines are bad. What was served" in page
+    assert "The night failed at staging: events for ds=2024-05-14: 9 of 10 lines are bad. The previous bundle" in page
     for missing in (
         "the lake has no feed_loads",
         "no model was measured on 2024-05-14",
-        "the gate judged nothing on 2024-05-14",
+        "the gate judged no model on 2024-05-14",
         "dial.csv was not written on this night",
         "no lists of als and of a registered model were written on 2024-05-14",
     ):
-        assert f"Not there: {missing}" in page
-    assert [own.task for own in night.read_stages(folder / "stages")] == ["check_feeds", "staging"]
+        assert f"Missing: {missing}" in page
+    assert [stage.task for stage in night.read_stages(folder / "stages")] == ["check_feeds", "staging"]
 
 
 def test_night_that_failed_after_publishing_says_what_is_live() -> None:
     done = night.Stage("run 1", "publish", "success", "2024-05-15T04:00:00+00:00", 1.0, 1, "")
     failed = night.Stage("run 1", "recommend", "failed", "2024-05-15T04:01:00+00:00", 1.0, 1, "out of memory")
     assert night.outcome([done, failed], []) == (
-        "The night failed at recommend: out of memory. Tonight's bundle is live already."
+        "The night failed at recommend: out of memory. Tonight's bundle is already live."
     )
 
 
-def test_dial_of_an_older_version_is_told(whole_night: Settings) -> None:
+def test_dial_of_an_older_version_is_reported_as_missing(whole_night: Settings) -> None:
     pd.DataFrame({"dial": [0.0], "recall": [0.1]}).to_csv(night_files.dial(whole_night, NIGHT), index=False)
-    assert "Not there: dial.csv is older than its columns " in run(whole_night)
+    assert "Missing: dial.csv lacks the columns " in run(whole_night)
