@@ -1,8 +1,8 @@
-"""Build a range of days again, by hand: for feeds that came late, for code that changed.
+"""Manual backfill: build a range of days again, after late feeds or a change of code.
 
-Parameters say which days and which tables; what is left open is all. One Spark run takes many days, a chunk at a time
-and each chunk whole or not at all: a run that was killed is cleared, and with `skip_complete` goes on where it was.
-`{{ ds }}` means nothing here.
+Parameters choose the days and the tables; by default all of them. One Spark run builds many days, in chunks that are
+each written completely or not at all. Clear a killed run to resume it: `skip_complete` leaves out finished days.
+`{{ ds }}` is not used.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DAY = {"type": ["null", "string"], "format": "date"}
 
 
 def chosen(params: Mapping[str, Any]) -> list[str]:
-    """The days and tables of a run, as `jobs.backfill` takes them."""
+    """Arguments of `jobs.backfill` for the days and tables of a run."""
     days = [part for name in ("from", "to") if params[name] for part in (f"--{name}", params[name])]
     tables = ["--only", *params["tables"]] if params["tables"] else []
     return [*days, *(["--skip-complete"] if params["skip_complete"] else []), *tables]
@@ -35,7 +35,7 @@ def chosen(params: Mapping[str, Any]) -> list[str]:
         "from": Param(None, **DAY, description="first day; default: the feed's first"),
         "to": Param(None, **DAY, description="last day, included; default: the feed's last"),
         "tables": Param([], type="array", items={"type": "string"}, description="default: all"),
-        "skip_complete": Param(True, type="boolean", description="leave out days that are built and unchanged"),
+        "skip_complete": Param(True, type="boolean", description="skip days that are complete and unchanged"),
     },
     tags=["marquee"],
 )

@@ -1,7 +1,7 @@
-"""Every week: carry out erasures, merge small files, remove old ones, and drill a rollback.
+"""Weekly maintenance: erase users on request, compact tables, remove old files, and rehearse a rollback.
 
-`{{ ds }}` is the last day whose erasure requests are carried out. Erasing comes first, since vacuum removes what
-erased rows left in older files. The drill publishes and rolls back in a copy: nothing that is served changes.
+`{{ ds }}` is the last day whose erasure requests are carried out. Erasure comes first, so that vacuum removes the older
+files that still hold erased rows. The drill publishes and rolls back in a copy: what is served does not change.
 """
 
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
-"""The Spark provider's operator and hook, where Airflow itself would not let them be imported.
+"""Import of the Spark provider's operator and hook under Airflow 3.3.
 
-Provider 5.4 takes WEB_COLORS from airflow.settings. Airflow 3.3 has it no more: a shim stands in, except in the
-processes that parse DAGs and run tasks, which replace it when they shut DAGs out of the database.
+Provider 5.4 reads WEB_COLORS from airflow.settings. Airflow 3.3 provides it only through a shim, and the processes that
+parse DAGs and run tasks replace the shim when they block access to the database. So it is set here.
 """
 
 from airflow import settings

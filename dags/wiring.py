@@ -1,6 +1,6 @@
-"""What the DAGs share: how a job becomes a Spark task and a command a process of its own, and whom a failure tells.
+"""Shared parts of the DAGs: tasks that run a job or a command as a process, their arguments, and alerts.
 
-Imports Airflow and the settings, nothing heavy: what tasks do is done in the processes that they start.
+Imports only Airflow and the settings; the work is done in the processes that tasks start.
 """
 
 import json
@@ -22,20 +22,20 @@ from spark_provider import SparkSubmitHook, SparkSubmitOperator
 from conf.loader import DEFAULT_CONF, load_settings
 
 ROOT = Path(__file__).parents[1]
-# Airflow gives the files of its DAGs nothing but the environment to tell deployments apart.
+# DAG files have no arguments: only the environment can tell deployments apart.
 CONF_FILE = os.environ.get("MARQUEE_CONF", str(DEFAULT_CONF))
 SETTINGS = load_settings(CONF_FILE)
-# Before a task is tried again; doubled with each retry, up to the maximum.
+# Delay before a task is tried again; doubled with each retry, up to the maximum.
 RETRY_DELAY = timedelta(minutes=1)
 MAX_RETRY_DELAY = timedelta(minutes=30)
 
-FAILED, WRONG_ARGUMENTS, GATE_SAID_NO = 1, 2, 3  # exit codes of every command
+FAILED, WRONG_ARGUMENTS, REJECTED_BY_GATE = 1, 2, 3  # exit codes of every command
 
 log = logging.getLogger("marquee")
 
 PARAMS = {
-    "conf": Param(CONF_FILE, type="string", description="settings laid over conf/local.yaml"),
-    "overrides": Param([], type="array", items={"type": "string"}, description="key.path=value, laid over both"),
+    "conf": Param(CONF_FILE, type="string", description="settings file, applied over conf/local.yaml"),
+    "overrides": Param([], type="array", items={"type": "string"}, description="key.path=value, applied over both"),
 }
 DAY_PARAM = Param(None, type=["null", "string"], format="date", description="the day to run for; default: {{ ds }}")
 
@@ -43,41 +43,41 @@ Template = Callable[..., list[str]]
 
 
 def day_of(context: Context | Mapping[str, Any]) -> str:
-    """The day that a run is for: its parameter `ds`, or else its data interval's."""
+    """The day of a run: its parameter `ds`, by default that of its data interval."""
     return str(context["params"].get("ds") or context["ds"])
 
 
-def arguments(*own: str, chosen: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: ()) -> Template:
-    """A command's arguments, made when the task runs: `own`, `{ds}` in them replaced, then the run's settings.
+def arguments(*fixed: str, chosen: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: ()) -> Template:
+    """A template of a command's arguments, rendered when the task runs.
 
-    `chosen` makes further ones of the run's parameters. A list that no shell sees: parameters come from whoever starts
-    a run.
+    They are the `fixed` ones with `{ds}` replaced, those that `chosen` makes from the run's parameters, and the run's
+    settings. They are a list, never a shell's command line, since whoever starts a run sets its parameters.
     """
 
     def render(context: Context, jinja_env: Any) -> list[str]:
         params = context["params"]
         changes = [part for change in params["overrides"] for part in ("--set", change)]
-        given = [text.replace("{ds}", day_of(context)) for text in own]
-        return [*given, *chosen(params), "--conf", params["conf"], *changes]
+        rendered = [text.replace("{ds}", day_of(context)) for text in fixed]
+        return [*rendered, *chosen(params), "--conf", params["conf"], *changes]
 
     return render
 
 
-def failure(code: int, said: str) -> AirflowException:
-    """The exception for a process that ended with an exit code, having said something last.
+def failure(code: int, last_line: str) -> AirflowException:
+    """The exception for a process by its exit code and its last line of output.
 
-    That is the reason, unless it was killed: for want of memory, say. Wrong arguments are not tried again.
+    The line is the reason, unless the process was killed, out of memory for example. Wrong arguments are not retried.
     """
-    if code == FAILED and said:
-        return AirflowException(said)
+    if code == FAILED and last_line:
+        return AirflowException(last_line)
     if code == WRONG_ARGUMENTS:
-        return AirflowFailException(said)
+        return AirflowFailException(last_line)
     how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return AirflowException(f"{how}; it said last: {said}")
+    return AirflowException(f"{how}; its last line: {last_line}")
 
 
 class Command(BaseOperator):
-    """Runs `python -m <module>` as a process of its own. Exit code 3 skips what depends on it, 2 is not tried again."""
+    """Runs `python -m <module>` as a process. Exit code 3 skips the tasks downstream; exit code 2 is not retried."""
 
     template_fields: Sequence[str] = ("arguments",)
 
@@ -88,54 +88,54 @@ class Command(BaseOperator):
         self._process = SubprocessHook()
 
     def execute(self, context: Context) -> None:
-        """Raises AirflowException with the command's last line, which says what went wrong."""
+        """Run the command; raises AirflowException with its last line, which says what went wrong."""
         command = [sys.executable, "-m", self.module, *self.arguments]
         ended = self._process.run_command(command, cwd=str(ROOT))
-        if ended.exit_code == GATE_SAID_NO:
+        if ended.exit_code == REJECTED_BY_GATE:
             raise AirflowSkipException(ended.output)
         if ended.exit_code:
             raise failure(ended.exit_code, ended.output)
 
     def on_kill(self) -> None:
-        """End the process and all that it started."""
+        """End the process and its children."""
         self._process.send_sigterm()
 
 
 class _ListeningHook(SparkSubmitHook):
-    """Remembers what spark-submit said last: the job's own line of why it failed."""
+    """Keeps the last line of spark-submit's output: the job's reason for failing."""
 
-    said_last = ""
+    last_line = ""
 
     def _process_spark_submit_log(self, itr: Iterator[Any]) -> None:
-        def heard() -> Iterator[Any]:
+        def remembered() -> Iterator[Any]:
             for line in itr:
-                self.said_last = line.strip() or self.said_last
+                self.last_line = line.strip() or self.last_line
                 yield line
 
-        super()._process_spark_submit_log(heard())
+        super()._process_spark_submit_log(remembered())
 
 
 class SparkJob(SparkSubmitOperator):
-    """Fails with the job's last line, where the operator itself tells only its command and the exit code."""
+    """Fails with the job's last line; the operator itself reports only its command and the exit code."""
 
     def execute(self, context: Context) -> None:
-        """Raises AirflowException with that line; AirflowFailException for wrong arguments: trying again mends none."""
+        """Run the job; raises AirflowException with its last line, AirflowFailException for wrong arguments."""
         try:
             super().execute(context)
         except AirflowException as error:
-            said = self._hook.said_last if isinstance(self._hook, _ListeningHook) else ""
-            found = re.search(r"Error code is: (-?\d+)", str(error))
-            raise failure(int(found[1]) if found else 1, said or str(error)) from error
+            last_line = self._hook.last_line if isinstance(self._hook, _ListeningHook) else ""
+            code = re.search(r"Error code is: (-?\d+)", str(error))
+            raise failure(int(code[1]) if code else 1, last_line or str(error)) from error
 
     def _get_hook(self) -> SparkSubmitHook:
         hook = super()._get_hook()
-        # The operator hands its two dozen arguments only to a hook that it makes itself.
+        # The operator passes its two dozen arguments only to a hook that it creates itself.
         hook.__class__ = _ListeningHook
         return hook
 
 
 class WaitFor(BaseSensorOperator):
-    """Waits until `python -m <module>` ends with code 0; what it said last is the reason when time is up."""
+    """Waits until `python -m <module>` ends with code 0; on a timeout its last line is the reason."""
 
     template_fields: Sequence[str] = ("arguments",)
 
@@ -146,7 +146,7 @@ class WaitFor(BaseSensorOperator):
         self._reason = ""
 
     def poke(self, context: Context) -> bool:
-        """Raises AirflowFailException for wrong arguments: waiting mends none."""
+        """Run the command once; raises AirflowFailException for wrong arguments, which waiting won't mend."""
         ended = SubprocessHook().run_command([sys.executable, "-m", self.module, *self.arguments], cwd=str(ROOT))
         if ended.exit_code == WRONG_ARGUMENTS:
             raise AirflowFailException(ended.output)
@@ -154,19 +154,19 @@ class WaitFor(BaseSensorOperator):
         return ended.exit_code == 0
 
     def execute(self, context: Context) -> Any:
-        """Raises AirflowSensorTimeout with the reason."""
+        """Wait; raises AirflowSensorTimeout with the command's last line."""
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
             raise AirflowSensorTimeout(f"{self._reason} (waited {self.timeout / 60:.0f} minutes)") from error
 
 
-def spark_task(task_id: str, job: str, own: Template, makes: Sequence[str] = (), **kwargs: Any) -> SparkJob:
-    """`spark-submit jobs/<job>.py`; `makes` are the tables it writes. The connection says on which cluster."""
+def spark_task(task_id: str, job: str, job_arguments: Template, makes: Sequence[str] = (), **kwargs: Any) -> SparkJob:
+    """A task that runs `spark-submit jobs/<job>.py`; `makes` are the tables it writes."""
     return SparkJob(
         task_id=task_id,
         application=str(ROOT / "jobs" / f"{job}.py"),
-        application_args=own,
+        application_args=job_arguments,
         conf=dict(SETTINGS.spark.conf),
         name=f"marquee-{task_id}",
         pool="spark",
@@ -175,17 +175,17 @@ def spark_task(task_id: str, job: str, own: Template, makes: Sequence[str] = (),
     )
 
 
-def command_task(task_id: str, module: str, own: Sequence[str] = (), **kwargs: Any) -> Command:
-    """`python -m <module>` on a worker."""
-    return Command(task_id=task_id, module=module, arguments=arguments(*own), **kwargs)
+def command_task(task_id: str, module: str, fixed: Sequence[str] = (), **kwargs: Any) -> Command:
+    """A task that runs `python -m <module>`."""
+    return Command(task_id=task_id, module=module, arguments=arguments(*fixed), **kwargs)
 
 
-def training_task(task_id: str, module: str, own: Sequence[str] = (), **kwargs: Any) -> Command:
-    """The same on a worker with a GPU, where `airflow.training_queue` names a queue that has some."""
+def training_task(task_id: str, module: str, fixed: Sequence[str] = (), **kwargs: Any) -> Command:
+    """A `command_task` on the queue `airflow.training_queue`, whose workers may have GPUs."""
     return command_task(
         task_id,
         module,
-        own,
+        fixed,
         queue=SETTINGS.airflow.training_queue,
         pool="training",
         execution_timeout=timedelta(minutes=SETTINGS.airflow.training_timeout_minutes),
@@ -194,12 +194,12 @@ def training_task(task_id: str, module: str, own: Sequence[str] = (), **kwargs: 
 
 
 def table(name: str) -> Asset:
-    """A table of the lake, for DAGs that run when it changed."""
+    """A table of the lake as an Airflow asset, which can trigger other DAGs."""
     return Asset(name, group="marquee")
 
 
 def alert(context: Context) -> None:
-    """Tell what failed, in one line of the log and to `airflow.alert_webhook`, where there is one."""
+    """Report a failed task in one log line, and to `airflow.alert_webhook` if it is set."""
     task = context["ti"]
     text = f"{task.dag_id} for {day_of(context)}: {task.task_id} failed: {context.get('exception')}"
     log.error(text)
@@ -212,7 +212,7 @@ def alert(context: Context) -> None:
 
 
 def note_stage(state: str) -> Callable[[Context], None]:
-    """A callback that notes how a task ended and how long it took, for the night's report."""
+    """A callback that writes how a task ended and how long it took to a file, for the night's report."""
 
     def note(context: Context) -> None:
         task, ended = context["ti"], datetime.now(UTC)
@@ -225,8 +225,8 @@ def note_stage(state: str) -> Callable[[Context], None]:
             "tries": task.try_number,
             "reason": str(context.get("exception") or ""),
         }
-        own = load_settings(context["params"]["conf"], context["params"]["overrides"])
-        folder = Path(own.report.root) / day_of(context) / "stages"
+        run_settings = load_settings(context["params"]["conf"], context["params"]["overrides"])
+        folder = Path(run_settings.report.root) / day_of(context) / "stages"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{task.task_id}.json").write_text(json.dumps(stage), encoding="utf-8")
 
@@ -234,14 +234,14 @@ def note_stage(state: str) -> Callable[[Context], None]:
 
 
 def default_args() -> dict[str, Any]:
-    """What every task has: patience that grows, an end, and somebody who is told."""
-    own = SETTINGS.airflow
+    """Arguments of every task: retries with growing delays, a timeout, and callbacks."""
+    options = SETTINGS.airflow
     return {
-        "retries": own.retries,
+        "retries": options.retries,
         "retry_delay": RETRY_DELAY,
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": MAX_RETRY_DELAY,
-        "execution_timeout": timedelta(minutes=own.task_timeout_minutes),
+        "execution_timeout": timedelta(minutes=options.task_timeout_minutes),
         "do_xcom_push": False,
         "on_failure_callback": [note_stage("failed"), alert],
         "on_success_callback": note_stage("success"),

@@ -1,4 +1,4 @@
-"""Airflow looks for its home when it is first imported: a folder of the tests' own, not the user's."""
+"""Sets AIRFLOW_HOME to a temporary folder before Airflow is imported."""
 
 import os
 import sys
@@ -7,5 +7,5 @@ from pathlib import Path
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-of-tests-")
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{os.environ['AIRFLOW_HOME']}/airflow.db"
-# As Airflow puts its DAGs' folder there.
+# Airflow adds the DAGs' folder to the path too.
 sys.path.append(str(Path(__file__).parents[2] / "dags"))

@@ -1,4 +1,4 @@
-"""Parse the DAGs in a process of their own and print what they are, and what parsing imported, as JSON."""
+"""Parse the DAGs and print a description of them, and the heavy modules that parsing imported, as JSON."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ HEAVY = (
 
 
 def main() -> None:
-    # As the processes do that parse DAGs and run tasks.
+    # Airflow's processes that parse DAGs and run tasks call this too.
     block_orm_access()
     bag = BundleDagBag(FOLDER, bundle_path=FOLDER, bundle_name="dags-folder")
     dags = {
@@ -52,7 +52,7 @@ def describe(task) -> dict[str, object]:
         "pool": task.pool,
         "queue": task.queue,
         "assets": [asset.name for asset in task.outlets],
-        "is_told_on": bool(task.on_failure_callback),
+        "has_failure_callback": bool(task.on_failure_callback),
     }
 
 

@@ -1,4 +1,4 @@
-"""The DAGs as Airflow parses them: what follows what, and what holds for every task."""
+"""The DAGs as Airflow parses them: their tasks, the order of tasks, and what holds for every task."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Parsed in another process, so that what it imports is what it needs."""
+    """Parsed in another process, so that only modules which the DAGs import are loaded."""
     home = tmp_path_factory.mktemp("airflow")
     conf = home / "gpu.yaml"
     conf.write_text("airflow: {training_queue: gpu, retries: 3}\n")
@@ -73,13 +73,13 @@ def test_training_goes_to_the_queue_of_the_settings(parsed: dict[str, Any]) -> N
     }
 
 
-def test_every_task_ends_is_tried_again_and_tells_when_it_fails(parsed: dict[str, Any]) -> None:
+def test_every_task_has_a_timeout_retries_and_a_failure_callback(parsed: dict[str, Any]) -> None:
     for name, dag in parsed["dags"].items():
         assert (dag["max_active_runs"], dag["catchup"]) == (1, False), name
         assert dag["doc"], name
         for task_id, task in dag["tasks"].items():
-            assert (task["retries"], task["backoff"], task["is_told_on"]) == (3, 2.0, True), task_id
-            # The sensor has a timeout of its own, over all its looks.
+            assert (task["retries"], task["backoff"], task["has_failure_callback"]) == (3, 2.0, True), task_id
+            # The sensor has its own timeout, over all its pokes.
             assert (task["timeout"] is not None) == (task_id != "check_feeds"), task_id
 
 

@@ -1,4 +1,4 @@
-"""What the DAGs share, without a scheduler: arguments, processes and their exit codes, who is told of a failure."""
+"""Shared parts of the DAGs, without a scheduler: arguments, processes and their exit codes, alerts."""
 
 import json
 import threading
@@ -51,7 +51,7 @@ def test_backfill_asks_for_the_days_and_tables_of_its_parameters(
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> wiring.Command:
-    """Runs `stage.py CODE`, which says something and ends with that code."""
+    """Runs `stage.py CODE`, which prints two lines and ends with that code."""
     (tmp_path / "stage.py").write_text("import sys\nprint('working')\nprint('said last')\nsys.exit(int(sys.argv[1]))\n")
     monkeypatch.setattr(wiring, "ROOT", tmp_path)
     return wiring.Command(task_id="stage", module="stage", arguments=["0"])
@@ -73,16 +73,16 @@ def test_exit_code_0_is_success(command: wiring.Command) -> None:
     assert command.execute(context()) is None
 
 
-def test_process_that_was_killed_is_told_as_such(command: wiring.Command, tmp_path: Path) -> None:
+def test_killed_process_is_reported_as_killed(command: wiring.Command, tmp_path: Path) -> None:
     (tmp_path / "stage.py").write_text(
         "import os, signal\nprint('at work', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    with pytest.raises(AirflowException, match=r"^killed by signal 9; it said last: at work$"):
+    with pytest.raises(AirflowException, match=r"^killed by signal 9; its last line: at work$"):
         command.execute(context())
 
 
 @pytest.mark.parametrize(("code", "raised"), [(1, AirflowException), (2, AirflowFailException)])
-def test_spark_job_fails_with_what_it_said_last(
+def test_spark_job_fails_with_its_last_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, raised: type[Exception]
 ) -> None:
     submit = tmp_path / "spark-submit"
@@ -97,7 +97,7 @@ def test_spark_job_fails_with_what_it_said_last(
     assert ended.type is raised
 
 
-def test_what_is_waited_for_in_vain_is_named(command: wiring.Command) -> None:
+def test_timeout_names_what_was_waited_for(command: wiring.Command) -> None:
     wait = wiring.WaitFor(task_id="wait", module="stage", arguments=["1"], timeout=0.5, poke_interval=0.2)
     with pytest.raises(AirflowSensorTimeout, match="said last"):
         wait.execute(context())
@@ -107,8 +107,8 @@ def task_that_failed(root: Path) -> Any:
     task = SimpleNamespace(
         dag_id="nightly", task_id="train", run_id="run 1", start_date=datetime.now(UTC), try_number=2
     )
-    own = context(conf=str(wiring.DEFAULT_CONF), overrides=[f"report.root={root}"])
-    return {**own, "ti": task, "exception": AirflowException("loss is NaN")}
+    run = context(conf=str(wiring.DEFAULT_CONF), overrides=[f"report.root={root}"])
+    return {**run, "ti": task, "exception": AirflowException("loss is NaN")}
 
 
 def test_how_a_task_ended_is_noted_for_the_report(tmp_path: Path) -> None:
