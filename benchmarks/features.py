@@ -1,29 +1,29 @@
-"""The derived tables' price: one more night after much and little history, and what millions of examples take.
+"""Measure the derived tables: one more night in a small and a large lake, and building millions of examples.
 
-Makes its own feeds and events, before any clock starts, in --work (default: a temporary folder, removed at the end),
-and prints one JSON line per figure, then all as a table on standard error. Two parts, each of which `--only` can pick:
+Makes its own feeds and events, before any measurement starts, in --work (default: a temporary folder, removed at the
+end), and prints one JSON line per figure, then all as a table on standard error. --only selects among two parts:
 
   next-day   lakes of --days-small and --days-large simulated days that end with the same day, with as many users and
-             titles on each. Their history is staged and built by a backfill over all days at once, so it has fewer
-             files and commits than one that was built night by night. Then new nights, the same files in both lakes, by
-             turns, in one warm session: the day is staged, and each job of jobs.store.catalog.DERIVED_JOBS is run for
-             it and timed by itself, as jobs.backfill runs it: planning, reading and writing ledgers included. Staging
-             is not timed (benchmarks.lake does that), nor is the start of Spark or of a process. A night's time is the
-             sum over its jobs. Ratios are those of the medians. On a checkpoint day (see jobs.store.change_rows) every
-             title and user gets a row; a figure says which timed nights were such days. Users have a longer history in
-             the large lake, up to histories.max_titles: that is part of the ratio.
+             titles on each. Their history is built by one backfill over all days, so it has fewer files and commits
+             than one built night by night. Then both lakes, which take turns in one warm session, get the same new
+             nights: the day is staged, and each job of jobs.store.catalog.DERIVED_JOBS is run and timed by itself, as
+             jobs.backfill runs it, with its planning and ledgers. Staging (see benchmarks.lake) and the starts of
+             Spark and of processes are not timed. A night's time is the sum over its jobs. Ratios are those of the
+             medians. On a checkpoint day (see jobs.store.change_rows) every title and user gets a row; a figure lists
+             the timed nights that were such days. Users have a longer history in the large lake, up to
+             histories.max_titles: that is part of the ratio.
   examples   interactions, title_stats, user_histories and training_examples over 28 days at once, for each of
-             --interactions, of events that Spark generates straight into stg_events: 20 interactions a user, titles by
-             Zipf's law, a few late. Chunks are those that a backfill would make of 20 feed bytes an event: at ten
-             million it still is one. A fresh process each, whose first job thus pays for a cold JVM; executors are
-             processes of their own (Spark's local cluster), which costs time beside local[*]. The driver's memory is
+             --interactions, from events that Spark generates into stg_events: 20 interactions per user, titles by
+             Zipf's law, a few late. Chunks are those of a backfill at 20 feed bytes per event: a single one even at
+             ten million. Each size runs in a new process, so its first job includes the warm-up of the JVM. Executors
+             are processes of their own (Spark's local cluster), which is slower than local[*]. The driver's memory is
              the peak of resident memory of Python and its JVM, without executors, over the four jobs: it must not grow
-             with users or events. Its JVM takes what --driver-memory allows before it cleans up, however few the rows,
-             and more would end it. So there is a second figure, which shows what would still fit: the largest part of
-             that heap which a garbage collection ever left in use.
+             with users or events. The JVM takes what --driver-memory allows before it collects garbage, however few
+             the rows. So a second figure shows what is really needed: the largest part of that heap still in use after
+             a garbage collection.
 
-Seconds count whatever else the machine does; processor time beside them shows how far that slowed a run. A target that
-is missed is printed as missed; the exit code is 0 all the same.
+Wall time includes waiting for other programs; processor time beside it shows how far they slowed a run. The exit code
+is 0 even where a target is missed; the table says so.
 """
 
 import sys
@@ -32,10 +32,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.features_run import EXAMPLE_TABLES, BuildExamples, MakeEvents, NextNights
-from benchmarks.feeds import make_feeds
-from benchmarks.measure import Report, emptied, reporting, run_apart
-from benchmarks.nights import LAKES, add_nights
+from benchmarks.features_bench.runs import EXAMPLE_TABLES, BuildExamples, MakeEvents, NextNights
+from benchmarks.harness.feeds import make_feeds
+from benchmarks.harness.nights import LAKES, add_nights
+from benchmarks.harness.processes import run_apart
+from benchmarks.harness.report import Report, emptied, reporting
 from conf.settings import Settings, with_changes
 from jobs import command, interactions, training_examples
 from jobs.errors import JobError
@@ -46,7 +47,7 @@ _DRIVER_HEAP = "driver's heap left by a collection, peak"
 
 
 def measure_next_day(report: Report, settings: Settings, arguments: Namespace, work: Path) -> None:
-    """Part `next-day`."""
+    """Measure part `next-day`."""
     days = arguments.days_large + arguments.warmups + arguments.repeats
     same_titles = with_changes(settings, {"simulate.releases_per_day": 0.0})
     feeds = make_feeds(same_titles, work / "feeds-nights", arguments.events_per_day * days, days)
@@ -77,14 +78,14 @@ def _add_nights(report: Report, arguments: Namespace, answer: Mapping[str, Any])
         costs = {lake: [night[name]["seconds"] for night in answer[lake]] for lake in LAKES}
         add_nights(report, f"one more night of {name}", "time", costs, lake_days)
     load = round(answer["large"][-1][names[-1]]["load"], 1)
-    # Only the wall clock has a target; processor time shows how much of a ratio is other programs' doing.
+    # Only wall time has a target; processor time shows how far other programs changed a ratio.
     for key, measure, target in (("seconds", "time", arguments.max_day_ratio), ("processor_s", "processor time", None)):
         sums = {lake: [sum(job[key] for job in night.values()) for night in answer[lake]] for lake in LAKES}
         add_nights(report, "one more night of all", measure, sums, lake_days, target, load_at_end=load)
 
 
 def measure_examples(report: Report, arguments: Namespace, work: Path) -> None:
-    """Part `examples`."""
+    """Measure part `examples`."""
     driver = {}
     for wanted in sorted(arguments.interactions):
         out = work / f"examples-{wanted}"
@@ -111,7 +112,7 @@ def measure_examples(report: Report, arguments: Namespace, work: Path) -> None:
 def _add_examples(
     report: Report, arguments: Namespace, wanted: int, events: int, answer: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Add the figures of one size; returns the driver's by name."""
+    """Add the figures of one size; returns those of the driver's memory by name."""
     jobs = answer["jobs"]
     examples = jobs[training_examples.TABLE.name]["rows"]
     context = {"wanted": wanted, "days": arguments.days}
@@ -140,7 +141,7 @@ def _add_examples(
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    """Measure the parts asked for and show the table."""
+    """Measure the parts of --only and show the table."""
     with reporting("features", ("pyspark", "delta-spark"), arguments.work) as (report, folder):
         if "next-day" in arguments.only:
             measure_next_day(report, settings, arguments, folder)
@@ -153,17 +154,17 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
     parser.add_argument("--days-small", type=int, default=10)
     parser.add_argument("--days-large", type=int, default=100)
-    parser.add_argument("--events-per-day", type=int, default=20_000, help="lines of the feed of part next-day")
-    parser.add_argument("--warmups", type=int, default=2, help="nights after the build that are not counted")
-    parser.add_argument("--repeats", type=int, default=5, help="nights that are")
+    parser.add_argument("--events-per-day", type=int, default=20_000, help="lines of the feeds of part next-day")
+    parser.add_argument("--warmups", type=int, default=2, help="nights after the build that are not measured")
+    parser.add_argument("--repeats", type=int, default=5, help="measured nights")
     parser.add_argument("--max-day-ratio", type=float, default=1.3, help="target of part next-day")
     parser.add_argument("--interactions", nargs="+", type=int, default=[1_000_000, 10_000_000], metavar="ROWS")
     parser.add_argument("--days", type=int, default=28, help="days over which --interactions are spread")
     parser.add_argument("--driver-memory", default="1g", metavar="SIZE", help="heap of the driver in part examples")
     parser.add_argument("--executor-memory-mib", type=int, default=4096, metavar="MIB", help="heap of its one executor")
     parser.add_argument("--max-driver-ratio", type=float, default=1.2, help="target of part examples")
-    parser.add_argument("--limit", type=float, default=7200.0, metavar="SECONDS", help="of one measured process")
-    parser.add_argument("--work", metavar="FOLDER", help="where feeds are made and stay; lakes never stay")
+    parser.add_argument("--limit", type=float, default=7200.0, metavar="SECONDS", help="for one measured process")
+    parser.add_argument("--work", metavar="FOLDER", help="keeps the feeds; lakes are removed")
     return parser
 
 

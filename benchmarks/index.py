@@ -1,18 +1,18 @@
-"""The index beside others, and the whole call beside the recommender being replaced.
+"""Compare the index with other indexes, and a whole call of the retriever with the ALS baseline.
 
-Reads a bundle, the live one of <bundles.root> by default, and user_histories in <lake.root> where it is there; writes
-to the folder --work, where every part that was measured stays, so that the next run goes on from there.
+Reads a bundle, by default the live one of <bundles.root>, and user_histories in <lake.root> if it exists; writes to the
+folder --work. Every measured part stays there, so the next run continues from it.
 
-    data      a catalogue of --titles: the bundle's own, multiplied, each vector moved a little; queries, exact answers
-    ENGINE    scann as a bundle has it, exact, faiss-hnsw, faiss-pq (inverted lists, fast scan, re-ranked), hnswlib,
-              usearch: built in some ways, each tuned to find 95 % and 99 % of the exact ten at every setting of the
-              dial, then measured by other queries than it was tuned by, one thread and all
-    call      the bare search, the query tower, and Retriever.recommend whole, one at a time and in batches, one thread
-    filters   what recommend finds of the exact ten, by how much of all is on offer
-    als       the old recommender, which scores every title, served in the same way
+    data      a catalogue of --titles: the bundle's titles, multiplied, with queries and exact scores
+    ENGINE    scann as in a bundle, exact, faiss-hnsw, faiss-pq (inverted lists, fast scan, re-ranked), hnswlib or
+              usearch: built in several configurations, each tuned to a recall@10 of 0.95 and of 0.99 at every setting
+              of the dial, then measured on other queries, with one thread and with all
+    call      the bare search, the query tower and Retriever.recommend, one at a time and in batches, with one thread
+    filters   recall@10 of recommend by the share of titles on offer
+    als       the ALS baseline, which scores every title, served in the same way
 
-Figures are JSON lines on standard output and a table in the end. Those of one thread count processor time, which other
-programs do not add to; wall time stands beside it. Exit code 0, whatever targets were met.
+Figures are JSON lines on standard output and a table at the end. With one thread they are processor time, to which
+other programs don't add; wall time is given beside it. The exit code is 0 even where a target is missed.
 """
 
 import json
@@ -24,14 +24,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import index_data
-from benchmarks.index_build import index_of
-from benchmarks.index_call import OldRecommender, RecallByFilter, WholeCall
-from benchmarks.index_data import Catalogue
-from benchmarks.index_engines import ENGINES, engine
-from benchmarks.index_report import add_calls, add_engine, add_filters, add_old, add_ratios
-from benchmarks.index_run import AskIndex, BuildIndex
-from benchmarks.measure import Report, reporting, run_apart
+from benchmarks.harness.processes import run_apart
+from benchmarks.harness.report import Report, reporting
+from benchmarks.index_bench import catalogue
+from benchmarks.index_bench.catalogue import BenchmarkCatalogue
+from benchmarks.index_bench.engines import ENGINES, engine
+from benchmarks.index_bench.figures import add_als, add_calls, add_engine, add_filters, add_ratios
+from benchmarks.index_bench.multiplied import index_of
+from benchmarks.index_bench.runs import BuildIndex, SearchIndex
+from benchmarks.index_bench.whole_call import OldRecommender, RecallByFilter, WholeCall
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
@@ -45,7 +46,7 @@ _PACKAGES = ("scann", "faiss-cpu", "hnswlib", "usearch", "implicit", "tensorflow
 
 @dataclass(frozen=True)
 class Bench:
-    """One size of catalogue, in a folder of its own."""
+    """The benchmark of one catalogue size, in its own folder."""
 
     settings: Settings
     arguments: Namespace
@@ -53,17 +54,17 @@ class Bench:
     folder: Path
     titles: int
 
-    def catalogue(self) -> Catalogue:
-        return index_data.prepare(self.folder / "data", self.source, self.settings, self.titles, self.arguments.queries)
+    def catalogue(self) -> BenchmarkCatalogue:
+        return catalogue.prepare(self.folder / "data", self.source, self.settings, self.titles, self.arguments.queries)
 
     def leading_dims(self) -> int:
-        """As a bundle of so many titles would have it."""
+        """Leading dimensions of a bundle with this catalogue."""
         made = self.catalogue()
         queries = next(iter(made.queries("tuning").values()))[:, 2:]
         return index_of(made.vectors, queries, self.settings).leading_dims
 
     def kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """What a part measured, from the folder where it is there already."""
+        """The answer of a part: read from the folder if it is there, else made and written."""
         path = self.folder / f"{name}.json"
         if not path.exists() or (self.arguments.again and name in self.arguments.only):
             path.write_text(json.dumps(make(), indent=1), encoding="utf-8")
@@ -73,7 +74,7 @@ class Bench:
         return (self.folder / f"{name}.json").exists()
 
     def measure_engine(self, name: str) -> list[dict[str, Any]]:
-        """Per configuration what it cost to build, and to ask for each recall that it reached."""
+        """Costs of building and, for each recall it reaches, of searching, per configuration."""
         leading = self.leading_dims()
         configurations = engine(name, self.settings.index, leading).configurations(
             self.titles, self.source.manifest.vectors.width
@@ -85,12 +86,12 @@ class Bench:
 
     def _measure(self, name: str, n: int, config: Mapping[str, Any], leading: int) -> dict[str, Any]:
         stored = str(self.folder / f"{name}-{n}")
-        own = (self.arguments.conf, self.arguments.overrides, str(self.folder / "data"), name, config, leading, stored)
+        job = (self.arguments.conf, self.arguments.overrides, str(self.folder / "data"), name, config, leading, stored)
         threads = len(os.sched_getaffinity(0))
         limit = self.arguments.limit
-        built = run_apart(BuildIndex(*own, threads), limit)
-        asked = run_apart(AskIndex(*own, threads, WANTED), limit)
-        return {"config": config, "built": built, **asked, "threads": threads}
+        built = run_apart(BuildIndex(*job, threads), limit)
+        searched = run_apart(SearchIndex(*job, threads, WANTED), limit)
+        return {"config": config, "built": built, **searched, "threads": threads}
 
     def measure_call(self, name: str) -> Any:
         stored = self.folder / "scann-0"
@@ -110,7 +111,7 @@ class Bench:
 
 
 def measure(bench: Bench, report: Report, only: Sequence[str]) -> None:
-    """Measure the parts of `only`, and add what is known of all parts."""
+    """Measure the parts of `only`, and report all parts that were ever measured."""
     bench.folder.mkdir(parents=True, exist_ok=True)
     bench.catalogue()
     report.note("data", json.dumps(bench.catalogue().about), titles=f"{bench.titles:,}")
@@ -119,7 +120,7 @@ def measure(bench: Bench, report: Report, only: Sequence[str]) -> None:
         if name in only or bench.has(name):
             engines[name] = bench.kept(name, lambda name=name: bench.measure_engine(name))  # type: ignore[misc]
             add_engine(report, name, engines[name], bench.titles)
-    adders = {"call": add_calls, "filters": add_filters, "als": add_old}
+    adders = {"call": add_calls, "filters": add_filters, "als": add_als}
     calls = {}
     for name in CALLS:
         if name in only or bench.has(name):
@@ -129,8 +130,8 @@ def measure(bench: Bench, report: Report, only: Sequence[str]) -> None:
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    named = arguments.bundle
-    source = Bundle.open(Path(named)) if named else publication.open_live(publication.store_of(settings))
+    location = arguments.bundle
+    source = Bundle.open(Path(location)) if location else publication.open_live(publication.store_of(settings))
     with reporting("index", _PACKAGES, arguments.work) as (report, folder):
         for titles in arguments.titles:
             measure(Bench(settings, arguments, source, folder / f"{titles}", titles), report, arguments.only)
@@ -141,13 +142,13 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
     parser.add_argument("--titles", type=int, nargs="+", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument(
-        "--queries", type=int, default=250, help="per setting of the dial, to tune, and as many to measure"
+        "--queries", type=int, default=250, help="per setting of the dial, to tune with; as many to measure with"
     )
-    parser.add_argument("--configurations", type=int, default=99, metavar="N", help="of each engine, the first N alone")
-    parser.add_argument("--again", action="store_true", help="measure the parts of --only though they were before")
-    parser.add_argument("--bundle", metavar="FOLDER", help="whose titles are multiplied (default: the live one)")
-    parser.add_argument("--limit", type=float, default=14_400.0, metavar="SECONDS", help="of one measured process")
-    parser.add_argument("--work", metavar="FOLDER", help="where everything is kept (default: nowhere)")
+    parser.add_argument("--configurations", type=int, default=99, metavar="N", help="only the first N of each engine")
+    parser.add_argument("--again", action="store_true", help="measure the parts of --only again")
+    parser.add_argument("--bundle", metavar="FOLDER", help="multiply its titles (default: the live bundle)")
+    parser.add_argument("--limit", type=float, default=14_400.0, metavar="SECONDS", help="for one measured process")
+    parser.add_argument("--work", metavar="FOLDER", help="keeps every measured part (default: a temporary folder)")
     return parser
 
 

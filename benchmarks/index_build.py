@@ -1,11 +1,10 @@
-"""What compiling and tuning an index costs, by titles: seconds, bytes, memory, and what it finds then.
+"""Measure the cost of compiling and tuning an index by number of titles: seconds, bytes, memory, and its recall.
 
-Reads a bundle, the live one of <bundles.root> by default, and user_histories in <lake.root>; writes to a temporary
-folder only. Titles are the bundle's candidates, multiplied: each embedding again and again, moved by --noise standard
-deviations of every dimension. Queries are histories of people.
+Reads a bundle, by default the live one of <bundles.root>, and user_histories in <lake.root>; writes only to a temporary
+folder. Titles are the bundle's candidates, multiplied: copies of each vector, moved by --noise standard deviations of
+every dimension. Queries are users' histories.
 
-With --balance the same searcher, asked alike, is compared over vectors balanced by indexing/bundle/coordinates.py and
-as the model learnt them.
+--balance compares recall at equal effort over vectors balanced by indexing/bundle/coordinates.py, and as learnt.
 """
 
 import resource
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table as RichTable
 
+from benchmarks.index_bench.multiplied import index_of, multiplied
 from conf import command_line
 from conf.settings import Settings
 from indexing.ann import compilation, scann_index
@@ -27,33 +27,16 @@ from indexing.ann.runtime import save_module
 from indexing.bundle import bundle, parity, sample_histories
 from indexing.bundle.bundle import Bundle
 from indexing.bundle.layout import Layout
-from indexing.bundle.manifest import IndexParameters
 from indexing.publishing import publication
-from lake.arrays import Floats, Ids
+from lake.arrays import Floats
 from lake.snapshot import LakeSnapshot
 from models.blend.standardised import Standardised
 
 COLUMNS = ("titles", "form", "compiled s", "MB", "leaves", "reordered", "recall@10", "recall@100", "p50 ms", "p99 ms")
 
 
-def multiplied(source: Bundle, count: int, noise: float, seed: int) -> tuple[Floats, Ids]:
-    """Vectors [count, width] as of a larger catalogue, and the row of `source` that each was made from.
-
-    The first ones are the bundle's own candidates.
-    """
-    random = np.random.default_rng(seed)
-    own = np.array(source.vectors[: source.count_candidates])
-    rows = np.concatenate([np.arange(len(own)), random.integers(0, len(own), max(count - len(own), 0))])[:count]
-    vectors = own[rows]
-    spread = (noise * own.std(axis=0)).astype(np.float32)
-    for start in range(len(own), count, 65_536):
-        part = vectors[start : start + 65_536]
-        part += spread * random.standard_normal(part.shape, dtype=np.float32)
-    return vectors, rows
-
-
 def compile_multiplied(source: Bundle, vectors: Floats, queries: Floats, settings: Settings, folder: Path) -> Compiled:
-    """Both searchers over `vectors` [titles, width], in a folder. Raises BundleError where they find too little."""
+    """Compile both searchers over `vectors` [titles, width] in a folder. Raises BundleError for a low recall."""
     manifest, nothing = source.manifest, Standardised(np.empty(0, dtype=np.float32), 0, 0)
     made = Layout(manifest.vectors, manifest.dial, nothing, nothing)
     source_of_queries = manifest.forms.queries_source
@@ -64,16 +47,8 @@ def compile_multiplied(source: Bundle, vectors: Floats, queries: Floats, setting
     )
 
 
-def index_of(vectors: Floats, queries: Floats, settings: Settings) -> IndexParameters:
-    """As a bundle of so many titles would have it."""
-    energies = np.square(vectors[:, bundle.BESIDE :].std(axis=0) * np.sqrt(np.mean(np.square(queries), axis=0)))
-    added = np.cumsum(energies)
-    leading = int(np.searchsorted(added, scann_index.LEADING_SHARE * added[-1])) + 1
-    return scann_index.parameters(len(vectors), settings.index, bundle.BESIDE + leading)
-
-
 def compare_balance(source: Bundle, vectors: Floats, queries: Floats, settings: Settings) -> RichTable:
-    """Recall at fixed effort by setting of the dial, of the same titles and queries in two scalings."""
+    """Recall at equal effort by setting of the dial, for the same titles and queries in two scalings."""
     with np.load(source.folder / bundle.BALANCE) as stored:
         factors = stored["factors"]
     as_learnt = vectors.copy()
@@ -85,16 +60,16 @@ def compare_balance(source: Bundle, vectors: Floats, queries: Floats, settings: 
     )
     for column in ("vectors", "leaves", "reordered", *source.manifest.dial.settings):
         shown.add_column(column, justify="right")
-    for name, (own, asked) in scalings.items():
-        turned = {
-            setting: bundle.turned(source.manifest.vectors, asked, dial)
+    for name, (scaled_vectors, scaled_queries) in scalings.items():
+        queries_by_setting = {
+            setting: bundle.turned(source.manifest.vectors, scaled_queries, dial)
             for setting, dial in source.manifest.dial.settings.items()
         }
-        answers = scann_index.exact_answers(own, turned, (10, 100))
-        search = scann_index.search_pybind(scann_index.compile_pybind(own, index, settings.index.threads))
+        answers = scann_index.exact_answers(scaled_vectors, queries_by_setting, (10, 100))
+        search = scann_index.search_pybind(scann_index.compile_pybind(scaled_vectors, index, settings.index.threads))
         for leaves, reorder in ((index.leaves // 30, 100), (index.leaves // 10, 200)):
-            found = scann_index.recalls(search, own, answers, reorder, leaves)
-            figures = [f"{of[10]:.3f} / {of[100]:.3f}" for of in found.values()]
+            recalls = scann_index.recalls(search, scaled_vectors, answers, reorder, leaves)
+            figures = [f"{at[10]:.3f} / {at[100]:.3f}" for at in recalls.values()]
             shown.add_row(name, str(leaves), str(reorder), *figures)
     return shown
 
@@ -105,7 +80,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         if arguments.bundle
         else publication.open_live(publication.store_of(settings))
     )
-    asked = sample_histories.sample(
+    histories = sample_histories.sample(
         LakeSnapshot(settings.lake.root, source.manifest.delta_versions),
         source.rows,
         source.countries,
@@ -113,7 +88,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         source.manifest.history_length,
         settings.seed,
     )
-    queries = parity.ask(source.query_tower, asked)
+    queries = parity.ask(source.query_tower, histories)
     shown = RichTable(title=f"{source.manifest.vectors.width} dimensions, {len(queries) // 2} queries at every dial")
     for column in COLUMNS:
         shown.add_column(column, justify="right")
@@ -138,19 +113,19 @@ def work(settings: Settings, arguments: Namespace) -> None:
 def _figures(compiled: Compiled, name: str, folder: Path) -> list[str]:
     form = getattr(compiled.forms, name)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    at_10, at_100 = (min(getattr(own, at) for own in form.recall.values()) for at in ("at_10", "at_100"))
+    at_10, at_100 = (min(getattr(recall, at) for recall in form.recall.values()) for at in ("at_10", "at_100"))
     figures = [f"{form.build_seconds:.1f}", f"{size / 1e6:,.0f}", str(form.leaves_to_search), str(form.reorder)]
     return [*figures, f"{at_10:.4f}", f"{at_100:.4f}", f"{form.p50_ms:.3f}", f"{form.p99_ms:.3f}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     command = command_line.parser(__doc__)
-    command.add_argument("--bundle", metavar="FOLDER", help="the live bundle by default")
+    command.add_argument("--bundle", metavar="FOLDER", help="default: the live bundle")
     command.add_argument(
         "--titles", type=int, nargs="+", default=[20_000, 100_000], metavar="N", help="catalogue sizes"
     )
-    command.add_argument("--noise", type=float, default=0.25, help="standard deviations; 0.25 by default")
-    command.add_argument("--balance", action="store_true", help="compare scalings at the same effort, and nothing else")
+    command.add_argument("--noise", type=float, default=0.25, help="in standard deviations; default: 0.25")
+    command.add_argument("--balance", action="store_true", help="only compare scalings at equal effort")
     return command_line.run(command, work, argv)
 
 

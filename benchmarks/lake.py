@@ -1,20 +1,20 @@
-"""The lake's price: staging throughput and memory, one more day on a small and on a large lake, and other engines.
+"""Measure the lake: throughput and memory of staging, one more day in a small and a large lake, and other engines.
 
-Simulates its own feeds, before any clock starts, into --work (default: a temporary folder, removed at the end), and
-prints one JSON line per figure, then all as a table on standard error. Three parts, each of which `--only` can pick:
+Simulates its own feeds, before any measurement starts, in --work (default: a temporary folder, removed at the end), and
+prints one JSON line per figure, then all as a table on standard error. --only selects among three parts:
 
-  staging    jobs.stg_events over --events simulated lines, all days in one call into a new lake. A fresh process
-             each; the start of the session is stated but not part of the rate. Memory is the peak of resident memory
-             of Python and the JVM together; the JVM takes what spark.driver.memory allows before it cleans up.
-             Processor time beside the wall clock shows how far other programs on the machine slowed a run.
-  next-day   lakes of --days-small and --days-large days, built night by night, then the same new days staged in both
-             by turns, in one warm session. Both lakes end with the same day, so each pair of nights reads the same
-             files. The ratio is that of the medians.
-  engines    the same files and rules in DuckDB and in Polars. Compared only if all three keep the same set of
-             (event_id, ds) and reject as many lines: that is a figure of its own. What the others leave out is
+  staging    jobs.stg_events over --events simulated lines, all days in one call into a new lake, each size in a
+             new process. The start of the session is reported but not part of the rate. Memory is the peak of resident
+             memory of Python and the JVM together; the JVM takes what spark.driver.memory allows before it collects
+             garbage. Processor time beside the wall clock shows how far other programs slowed a run.
+  next-day   lakes of --days-small and --days-large days, built night by night, then the same new days staged in both,
+             which take turns, in one warm session. Both lakes end with the same day, so each pair of nights reads the
+             same files. The ratio is that of the medians.
+  engines    the same files and rules in DuckDB and in Polars. They are comparable only if all three keep the same
+             set of (event_id, ds) and reject as many lines, which is a figure of its own. What the others leave out is
              printed too; Spark's time is that of the whole job.
 
-A target that is missed is printed as missed; the exit code is 0 all the same.
+The exit code is 0 even where a target is missed; the table says so.
 """
 
 import sys
@@ -27,11 +27,12 @@ from typing import Any
 import duckdb
 from deltalake import DeltaTable
 
-from benchmarks.feeds import Feeds, make_feeds
-from benchmarks.lake_other_engines import ENGINES, LEAVES_OUT, Rules
-from benchmarks.lake_run import NextDays, OtherStaging, SparkStaging
-from benchmarks.measure import Report, emptied, reporting, run_apart
-from benchmarks.nights import LAKES, add_nights
+from benchmarks.harness.feeds import Feeds, make_feeds
+from benchmarks.harness.nights import LAKES, add_nights
+from benchmarks.harness.processes import run_apart
+from benchmarks.harness.report import Report, emptied, reporting
+from benchmarks.lake_bench.other_engines import ENGINES, LEAVES_OUT, Rules
+from benchmarks.lake_bench.runs import NextDays, OtherStaging, SparkStaging
 from conf.settings import Settings
 from jobs import command, stg_events
 from jobs.errors import JobError
@@ -43,7 +44,7 @@ PARTS = ("staging", "next-day", "engines")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one engine made of a feed; `ids_hash` is the same for the same set of (event_id, ds), in any order."""
+    """One engine's output for a feed; `ids_hash` is equal for equal sets of (event_id, ds), in any order."""
 
     good: int
     rejected: int
@@ -52,7 +53,7 @@ class Outcome:
 
 
 def outcome(event_files: Sequence[str], reject_files: Sequence[str]) -> Outcome:
-    """Read back what was written. The sum of 64-bit hashes, since in an XOR a row that stands twice would vanish."""
+    """Read back an engine's output. Hashes are added, since in an XOR a duplicated row would vanish."""
     hashes = "CAST(sum(CAST(hash(event_id || ' ' || CAST(CAST(ds AS DATE) AS VARCHAR)) AS HUGEINT)) AS VARCHAR)"
     with duckdb.connect() as connection:
         events = connection.execute(
@@ -90,7 +91,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 def measure_staging(
-    report: Report, settings: Settings, arguments: Namespace, work: Path, lines: int, with_others: bool
+    report: Report, settings: Settings, arguments: Namespace, work: Path, lines: int, with_other_engines: bool
 ) -> None:
     """Parts `staging` and `engines` on one feed of about `lines` lines."""
     feeds = make_feeds(settings, work / f"feeds-{lines}", lines, arguments.feed_days)
@@ -103,10 +104,10 @@ def measure_staging(
         context |= {"files": len(feeds.files), "master": answer["master"], "driver_memory": answer["driver_memory"]}
         _add_costs(report, feeds.lines, answer, context)
         report.add("start of the session, not in the time", answer["session_start_s"], "s", **context)
-        if with_others:
+        if with_other_engines:
             spark = _outcome_of_lake(lake)
             report.add("good rows", spark.good, "rows", engine="spark", lines=feeds.lines, **_rest(spark))
-            _measure_others(report, settings, arguments, work, feeds, spark, answer)
+            _measure_other_engines(report, settings, arguments, work, feeds, spark, answer)
 
 
 def _add_costs(report: Report, lines: int, answer: Mapping[str, Any], context: Mapping[str, Any]) -> None:
@@ -117,7 +118,7 @@ def _add_costs(report: Report, lines: int, answer: Mapping[str, Any], context: M
     report.add(_COSTS["peak_mib"], answer["peak_mib"], "MiB", **context)
 
 
-def _measure_others(
+def _measure_other_engines(
     report: Report,
     settings: Settings,
     arguments: Namespace,
@@ -130,22 +131,22 @@ def _measure_others(
         out = work / f"{engine}-{feeds.lines}"
         with emptied(out):
             answer = run_apart(OtherStaging(engine, feeds.files, str(out), asdict(rules_of(settings))), arguments.limit)
-            found = _outcome_of_files(out)
+            result = _outcome_of_files(out)
         context: dict[str, Any] = {"engine": engine, "lines": feeds.lines}
         _add_costs(report, feeds.lines, answer, context)
-        report.add("good rows", found.good, "rows", **context, **_rest(found))
-        report.add("same rows as Spark", found == spark, "bool", **context)
+        report.add("good rows", result.good, "rows", **context, **_rest(result))
+        report.add("same rows as Spark", result == spark, "bool", **context)
         for key, name in _COSTS.items():
             report.add(f"{name}, Spark over {engine}", spark_answer[key] / answer[key], "ratio", **context)
         report.note("left out beside Spark's job", LEAVES_OUT[engine], engine=engine)
 
 
-def _rest(found: Outcome) -> dict[str, Any]:
-    return {"rejected": found.rejected, "copies_among_them": found.copies, "ids_hash": found.ids_hash}
+def _rest(result: Outcome) -> dict[str, Any]:
+    return {"rejected": result.rejected, "copies_among_them": result.copies, "ids_hash": result.ids_hash}
 
 
 def measure_next_day(report: Report, settings: Settings, arguments: Namespace, work: Path) -> None:
-    """Part `next-day`."""
+    """Measure part `next-day`."""
     days = arguments.days_large + arguments.warmups + arguments.repeats
     feeds = make_feeds(settings, work / "feeds-nights", arguments.events_per_day * days, days)
     lakes = work / "lakes-nights"
@@ -163,7 +164,7 @@ def measure_next_day(report: Report, settings: Settings, arguments: Namespace, w
 
 def _add_nights(report: Report, arguments: Namespace, answer: Mapping[str, Any], context: Mapping[str, Any]) -> None:
     lake_days = {"small": arguments.days_small, "large": arguments.days_large}
-    # Only the wall clock has a target; processor time shows how much of a ratio is other programs' doing.
+    # Only wall time has a target; processor time shows how far other programs changed a ratio.
     for key, name, target in (("seconds", "time", arguments.max_day_ratio), ("processor_s", "processor time", None)):
         costs = {lake: [night[key] for night in answer[lake]] for lake in LAKES}
         load = round(answer["large"][-1]["load"], 1)
@@ -171,7 +172,7 @@ def _add_nights(report: Report, arguments: Namespace, answer: Mapping[str, Any],
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    """Measure the parts asked for and show the table."""
+    """Measure the parts of --only and show the table."""
     with reporting("lake", ("pyspark", "delta-spark", "duckdb", "polars"), arguments.work) as (report, folder):
         if "staging" in arguments.only or "engines" in arguments.only:
             for lines in arguments.events:
@@ -187,12 +188,12 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--feed-days", type=int, default=10, help="days over which --events are spread")
     parser.add_argument("--days-small", type=int, default=10)
     parser.add_argument("--days-large", type=int, default=100)
-    parser.add_argument("--events-per-day", type=int, default=20_000, help="of the lakes of part next-day")
-    parser.add_argument("--warmups", type=int, default=2, help="nights after the build that are not counted")
-    parser.add_argument("--repeats", type=int, default=7, help="nights that are")
+    parser.add_argument("--events-per-day", type=int, default=20_000, help="in the lakes of part next-day")
+    parser.add_argument("--warmups", type=int, default=2, help="nights after the build that are not measured")
+    parser.add_argument("--repeats", type=int, default=7, help="measured nights")
     parser.add_argument("--max-day-ratio", type=float, default=1.2, help="target of part next-day")
-    parser.add_argument("--limit", type=float, default=7200.0, metavar="SECONDS", help="of one measured process")
-    parser.add_argument("--work", metavar="FOLDER", help="where feeds are made and stay; lakes never stay")
+    parser.add_argument("--limit", type=float, default=7200.0, metavar="SECONDS", help="for one measured process")
+    parser.add_argument("--work", metavar="FOLDER", help="keeps the feeds; lakes are removed")
     return parser
 
 

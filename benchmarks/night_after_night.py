@@ -1,12 +1,12 @@
-"""Play five nights under Airflow over a small simulated guide, and what goes wrong on some of them.
+"""Run five nights under Airflow over a small simulated guide, with a failure in some of them.
 
-Reads nothing but the settings; writes feeds, lake, bundles, models and reports below --out, which is replaced, and
-prints a line per expectation. Exit code 0 where all hold, 1 where one does not. Some 40 minutes on two cores.
+Reads only the settings; writes feeds, lake, bundles, models and reports below --out, which is replaced, and prints a
+line per expectation. Exit code 0 if all hold, else 1. Takes some 40 minutes on two cores.
 
-  every night   titles released on its day are in the live bundle, and some are recommended to somebody
-  2             its feeds are broken at first: the night fails and changes nothing
-  3             its training set is poisoned at first (titles shuffled): the gate says no, and nothing is promoted
-  4             killed in staging, in training and in building the index, and run again each time
+  every night   titles released on its day are in the live bundle, and some are recommended
+  2             first with broken feeds: the night fails and changes nothing
+  3             first with a poisoned training set (shuffled titles): the gate says no, and nothing is promoted
+  4             killed in staging, in training and in building the index, and run again
   5             run twice: the second run changes nothing
 """
 
@@ -52,30 +52,30 @@ _WAIT_SECONDS = 1200
 
 
 @dataclass
-class Play:
-    """The nights' folder and settings, and what came of each expectation."""
+class Nights:
+    """The nights' folder and settings, and the expectations that failed."""
 
     out: Path
     settings: Settings
     options: Sequence[str]
     failed: list[str] = field(default_factory=list)
 
-    def expect(self, holds: bool, what: str) -> None:
-        print(f"{'yes' if holds else 'NO '}  {what}", flush=True)
+    def expect(self, holds: bool, expectation: str) -> None:
+        print(f"{'yes' if holds else 'NO '}  {expectation}", flush=True)
         if not holds:
-            self.failed.append(what)
+            self.failed.append(expectation)
 
     def night(self, ds: date) -> int:
-        """The exit code of a whole night."""
+        """Run a whole night; returns its exit code."""
         return subprocess.run(self._command(ds), cwd=ROOT, stdout=self._log(), stderr=subprocess.STDOUT).returncode
 
     def command(self, *arguments: str) -> int:
-        """The exit code of `python -m …` with the nights' settings."""
+        """Run `python -m …` with the nights' settings; returns its exit code."""
         command = [sys.executable, "-m", *arguments, *self.options]
         return subprocess.run(command, cwd=ROOT, stdout=self._log(), stderr=subprocess.STDOUT).returncode
 
     def kill_in(self, task: str, ds: date) -> None:
-        """Start a night and kill all its processes while a task is at work."""
+        """Start a night and kill all its processes while a task runs."""
         log = self.out / "killed.log"
         with log.open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
@@ -84,9 +84,9 @@ class Play:
             deadline = time.monotonic() + _WAIT_SECONDS
             while f"starting task_id={task}" not in log.read_text(encoding="utf-8", errors="replace"):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise ModelError(f"the night never came to {task}; see {log}")
+                    raise ModelError(f"the night did not reach {task}; see {log}")
                 time.sleep(0.5)
-            time.sleep(8)  # into its work: a start of Spark or TensorFlow takes as long
+            time.sleep(8)  # past the start of Spark or TensorFlow
             _kill(process.pid)
             process.wait()
 
@@ -99,13 +99,13 @@ class Play:
 
 
 def _kill(session: int) -> None:
-    """Kill a process and all that it started, those included that lead groups of their own."""
+    """Kill a process and all its descendants, also those that lead their own process groups."""
     table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(pid): int(parent) for pid, parent in (line.split() for line in table.splitlines())}
-    doomed = {session}
-    while more := {pid for pid, parent in parents.items() if parent in doomed} - doomed:
-        doomed |= more
-    for pid in sorted(doomed, reverse=True):
+    descendants = {session}
+    while more := {pid for pid, parent in parents.items() if parent in descendants} - descendants:
+        descendants |= more
+    for pid in sorted(descendants, reverse=True):
         with _already_gone():
             os.kill(pid, signal.SIGKILL)
 
@@ -119,7 +119,7 @@ def _already_gone() -> Iterator[None]:
 
 
 def state(settings: Settings) -> Mapping[str, object]:
-    """What a night may change: which bundle is live, the champion, models, and the derived tables' rows."""
+    """The state that a night may change: the live bundle, the champion, the models and the tables' ledgers."""
     live = publication.store_of(settings).read(pointer.KEY)
     champion = registry.champion_or_none(settings)
     models = registry.client(settings).search_model_versions(f"name = '{REGISTERED_MODEL}'")
@@ -139,12 +139,12 @@ def _rows(settings: Settings, table: str) -> list[str]:
     return sorted(map(repr, DeltaTable(location).to_pyarrow_table().to_pylist()))
 
 
-def bring_feeds(play: Play, nights: int) -> date:
-    """Add the feeds of one more day, and the catalogue as of it; that day."""
-    fresh, feeds = play.out / "fresh", Path(play.settings.feeds.root)
+def bring_feeds(nights: Nights, count_nights: int) -> date:
+    """Add the feeds of one more day and its catalogue; returns the day."""
+    fresh, feeds = nights.out / "fresh", Path(nights.settings.feeds.root)
     shutil.rmtree(fresh, ignore_errors=True)
-    count = DAYS_BEFORE + nights
-    done = play.command("jobs.sources.simulate", "--out", str(fresh), "--set", f"simulate.days={count}")
+    count = DAYS_BEFORE + count_nights
+    done = nights.command("jobs.sources.simulate", "--out", str(fresh), "--set", f"simulate.days={count}")
     if done:
         raise ModelError(f"the simulator ended with code {done}")
     for folder in sorted((fresh / "events").iterdir()):
@@ -152,77 +152,77 @@ def bring_feeds(play: Play, nights: int) -> date:
             shutil.copytree(folder, feeds / "events" / folder.name)
     for feed in ("titles", "offers", "consents", "erasures", "posters"):
         shutil.copytree(fresh / feed, feeds / feed, dirs_exist_ok=True)
-    return play.settings.simulate.first_day + timedelta(days=count - 1)
+    return nights.settings.simulate.first_day + timedelta(days=count - 1)
 
 
 def released_on(settings: Settings, ds: date) -> set[int]:
-    """Titles that came out on a day."""
+    """Ids of titles released on a day."""
     titles = Path(settings.feeds.root) / "titles" / "titles.jsonl.gz"
     with gzip.open(titles, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return {row["title_id"] for row in rows if row.get("release_date") == str(ds)}
 
 
-def expect_new_titles(play: Play, ds: date) -> None:
-    """Titles of the day are served and recommended the next morning."""
-    new = released_on(play.settings, ds)
-    opened = publication.open_live(publication.store_of(play.settings))
+def expect_new_titles(nights: Nights, ds: date) -> None:
+    """Expect that titles released on the day are served and recommended after the night."""
+    new = released_on(nights.settings, ds)
+    opened = publication.open_live(publication.store_of(nights.settings))
     candidates = set(opened.title_ids[: opened.manifest.counts.candidates].tolist())
-    play.expect(new <= candidates, f"{ds}: all {len(new)} titles released on it are in the live bundle")
-    rows = DeltaTable(f"{play.settings.lake.root}/recommendations").to_pyarrow_table(columns=["title_id"])
+    nights.expect(new <= candidates, f"{ds}: all {len(new)} titles released on it are in the live bundle")
+    rows = DeltaTable(f"{nights.settings.lake.root}/recommendations").to_pyarrow_table(columns=["title_id"])
     recommended = new & set(rows["title_id"].to_pylist())
-    play.expect(bool(recommended) or not new, f"{ds}: {len(recommended)} of them are recommended to somebody")
+    nights.expect(bool(recommended) or not new, f"{ds}: {len(recommended)} of them are recommended")
 
 
-def broken_feeds(play: Play, ds: date) -> None:
-    """A day whose lines are no JSON: the night fails and leaves all as it was."""
-    folder = Path(play.settings.feeds.root) / "events" / f"event_date={ds}"
-    good = play.out / "good"
+def broken_feeds(nights: Nights, ds: date) -> None:
+    """Run a night with lines that are not JSON: it fails and changes nothing."""
+    folder = Path(nights.settings.feeds.root) / "events" / f"event_date={ds}"
+    good = nights.out / "good"
     shutil.copytree(folder, good)
     for file in folder.glob("*.gz"):
         file.write_bytes(gzip.compress(b"no event\n" * 1000, mtime=0))
-    before = state(play.settings)
-    play.expect(play.night(ds) != 0, f"{ds}: a night with broken feeds fails")
-    play.expect(state(play.settings) == before, f"{ds}: and changes nothing")
+    before = state(nights.settings)
+    nights.expect(nights.night(ds) != 0, f"{ds}: a night with broken feeds fails")
+    nights.expect(state(nights.settings) == before, f"{ds}: and changes nothing")
     shutil.rmtree(folder)
     shutil.copytree(good, folder)
 
 
-def poisoned(play: Play, ds: date) -> None:
-    """Training examples whose titles are shuffled among users: the gate says no."""
-    play.expect(play.command("jobs.backfill", "--to", str(ds), "--skip-complete") == 0, f"{ds}: the lake is built")
-    location = f"{play.settings.lake.root}/training_examples"
+def poisoned(nights: Nights, ds: date) -> None:
+    """Train on examples whose titles are shuffled among users: the gate says no."""
+    nights.expect(nights.command("jobs.backfill", "--to", str(ds), "--skip-complete") == 0, f"{ds}: the lake is built")
+    location = f"{nights.settings.lake.root}/training_examples"
     rows = DeltaTable(location).to_pyarrow_table(filters=[("split", "=", "train")])
-    shuffled = np.random.default_rng(play.settings.seed).permutation(rows["title_id"].to_numpy())
-    place = rows.schema.get_field_index("title_id")
-    bad = rows.set_column(place, rows.schema.field(place), pa.array(shuffled))
+    shuffled = np.random.default_rng(nights.settings.seed).permutation(rows["title_id"].to_numpy())
+    column = rows.schema.get_field_index("title_id")
+    bad = rows.set_column(column, rows.schema.field(column), pa.array(shuffled))
     write_deltalake(location, bad, mode="overwrite", predicate="split = 'train'")
-    before = state(play.settings)
-    ended = [play.command("models.train")]
-    ended += [play.command(name, "--ds", str(ds)) for name in ("models.evaluate_night", "models.gate")]
-    ended.append(play.command("indexing.promote", "promote", "--ds", str(ds)))
-    play.expect(ended == [0, 0, 3, 3], f"{ds}: the gate stops a model of shuffled labels (exit codes {ended})")
-    after = state(play.settings)
+    before = state(nights.settings)
+    ended = [nights.command("models.train")]
+    ended += [nights.command(name, "--ds", str(ds)) for name in ("models.evaluate_night", "models.gate")]
+    ended.append(nights.command("indexing.promote", "promote", "--ds", str(ds)))
+    nights.expect(ended == [0, 0, 3, 3], f"{ds}: the gate stops a model of shuffled labels (exit codes {ended})")
+    after = state(nights.settings)
     same = all(before[name] == after[name] for name in ("live", "champion"))
-    play.expect(same, f"{ds}: bundle and champion are as before")
-    again = play.command("jobs.backfill", "--to", str(ds), "--only", "training_examples", "training_users")
-    play.expect(again == 0, f"{ds}: the examples are built again")
+    nights.expect(same, f"{ds}: bundle and champion are as before")
+    again = nights.command("jobs.backfill", "--to", str(ds), "--only", "training_examples", "training_users")
+    nights.expect(again == 0, f"{ds}: the examples are built again")
 
 
-def killed(play: Play, ds: date) -> None:
-    """A night that was killed in a task and run again ends as any other."""
+def killed(nights: Nights, ds: date) -> None:
+    """Kill the night in each of several tasks; `work` then runs it again."""
     for task in KILLED_IN:
-        play.kill_in(task, ds)
+        nights.kill_in(task, ds)
         print(f"     {ds}: killed in {task}", flush=True)
 
 
-def run_twice(play: Play, ds: date) -> None:
-    """A second run finds everything done."""
-    before = state(play.settings)
-    play.expect(play.night(ds) == 0, f"{ds}: the night can be run again")
-    after = state(play.settings)
+def run_twice(nights: Nights, ds: date) -> None:
+    """Run the night again: nothing is left to do."""
+    before = state(nights.settings)
+    nights.expect(nights.night(ds) == 0, f"{ds}: the night can be run again")
+    after = state(nights.settings)
     changed = [name for name, value in before.items() if after[name] != value]
-    play.expect(not changed, f"{ds}: and changes nothing{': ' + ', '.join(changed) if changed else ''}")
+    nights.expect(not changed, f"{ds}: and changes nothing{': ' + ', '.join(changed) if changed else ''}")
 
 
 def work(settings: Settings, arguments: Namespace) -> int:
@@ -236,20 +236,22 @@ def work(settings: Settings, arguments: Namespace) -> int:
         **{"airflow.retries": 0, "airflow.feeds_timeout_seconds": 1},
     }
     changes = [*(f"{key}={value}" for key, value in keys.items()), *SMALL, *arguments.overrides]
-    play = Play(out, load_settings(arguments.conf, changes), [part for own in changes for part in ("--set", own)])
+    nights = Nights(
+        out, load_settings(arguments.conf, changes), [part for change in changes for part in ("--set", change)]
+    )
     (out / "feeds" / "events").mkdir(parents=True)
     before_night = {2: broken_feeds, 3: poisoned, 4: killed}
     for number in range(1, NIGHTS + 1):
-        ds = bring_feeds(play, number)
+        ds = bring_feeds(nights, number)
         if number in before_night:
-            before_night[number](play, ds)
-        play.expect(play.night(ds) == 0, f"{ds}: night {number} ends well")
-        for verdict in gate_results.read(play.settings.lake.root, ds):
+            before_night[number](nights, ds)
+        nights.expect(nights.night(ds) == 0, f"{ds}: night {number} succeeds")
+        for verdict in gate_results.read(nights.settings.lake.root, ds):
             print(f"     {ds}: {verdict.decision} {verdict.model}: {verdict.why}", flush=True)
-        expect_new_titles(play, ds)
-    run_twice(play, ds)
-    print(f"{len(play.failed)} expectations failed" if play.failed else "all expectations hold")
-    return 1 if play.failed else 0
+        expect_new_titles(nights, ds)
+    run_twice(nights, ds)
+    print(f"{len(nights.failed)} expectations failed" if nights.failed else "all expectations hold")
+    return 1 if nights.failed else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

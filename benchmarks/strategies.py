@@ -1,15 +1,15 @@
-"""One training on one device, on two replicas of this machine, and by two workers: what each comes to, and how fast.
+"""Compare training on one device, on two replicas and with two workers: accuracy and time.
 
-Reads the lake of --set lake.root, which must be a folder; writes to --work alone (default: a temporary folder, removed
-at the end), and prints one JSON line per figure, then all as a table on standard error. Nothing is registered.
+Reads the lake of --set lake.root, which must be a folder; writes only to --work (default: a temporary folder, removed
+at the end), and prints one JSON line per figure, then all as a table on standard error. Registers no model.
 
   one         training.strategy=none
-  replicas    training.strategy=mirrored, on two logical devices that share this machine's processor
-  workers     training.strategy=multi_worker, two processes that find each other on loopback; each has a shard of the
-              rows, for which the training tables are laid out in row groups of --rows-per-group first
+  replicas    training.strategy=mirrored, on two logical devices that share the processor
+  workers     training.strategy=multi_worker, two processes connected by loopback. Each reads a shard of the rows, so
+              the training tables are first written again in row groups of --rows-per-group
 
-Batches are the same in all, so after as many epochs they must come to much the same NDCG@20 on what is held back: that
-is what the ratios' target is. Two replicas of one processor are no faster than one; times tell what sharing costs.
+All see the same batches, so after equally many epochs their NDCG@20 on held-out data must be about equal: the ratios
+have a target. Two replicas on one processor are no faster than one device; the times show the cost of sharing.
 """
 
 import json
@@ -29,7 +29,8 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
-from benchmarks.measure import Report, answer_job, reporting
+from benchmarks.harness.processes import answer_job
+from benchmarks.harness.report import Report, reporting
 from conf import command_line
 from conf.loader import load_settings
 from conf.settings import Settings
@@ -46,7 +47,7 @@ _REGROUPED = {"training_users": None, "training_examples": ["split"]}
 
 @dataclass(frozen=True)
 class Train:
-    """Train in this process, and say what each epoch came to; nothing where another one is the chief."""
+    """Train in this process and return each epoch's result; an empty answer where another process is the chief."""
 
     conf: str
     overrides: Sequence[str]
@@ -64,17 +65,17 @@ class Train:
         if not workers.is_chief(settings.training):
             training.help_train(settings, inputs, checkpoints)
             return {}
-        told: list[tuple[EpochResult, float]] = []
-        training.train_model(settings, inputs, checkpoints, lambda result: told.append((result, perf_counter())))
+        epochs: list[tuple[EpochResult, float]] = []
+        training.train_model(settings, inputs, checkpoints, lambda result: epochs.append((result, perf_counter())))
         return {
-            "losses": [result.loss for result, _ in told],
-            "ndcg": [result.validation for result, _ in told],
-            "seconds": [later - earlier for (_, earlier), (_, later) in pairwise(told)],
+            "losses": [result.loss for result, _ in epochs],
+            "ndcg": [result.validation for result, _ in epochs],
+            "seconds": [later - earlier for (_, earlier), (_, later) in pairwise(epochs)],
         }
 
 
 def regrouped(lake_root: Path, work: Path, rows_per_group: int) -> Path:
-    """A lake in `work` with the tables of another one, those for training in row groups of so many rows."""
+    """Copy a lake to `work`, its training tables in row groups of `rows_per_group` rows; other tables are links."""
     for table in TRAINING_TABLES:
         if table in _REGROUPED:
             rows = pa.table(DeltaTable(lake_root / table).to_pyarrow_table())
@@ -87,18 +88,18 @@ def regrouped(lake_root: Path, work: Path, rows_per_group: int) -> Path:
 
 
 def cluster_of(count: int) -> list[dict[str, Any]]:
-    """TF_CONFIG of each of so many workers on free ports of loopback."""
+    """TF_CONFIG of each of `count` workers, on free ports of loopback."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{own.getsockname()[1]}" for own in sockets]
-    for own in sockets:
-        own.close()
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
     return [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": n}} for n in range(count)]
 
 
 def run_together(jobs: Sequence[Train], configs: Sequence[Mapping[str, Any] | None], limit_s: float) -> dict[str, Any]:
-    """Run jobs at the same time, each in a process of its own with its TF_CONFIG; the first one's answer.
+    """Run jobs at the same time, each in its own process with its TF_CONFIG; returns the first one's answer.
 
-    Raises ModelError where one failed, or all together took longer than `limit_s`.
+    Raises ModelError if one fails, or if together they take longer than `limit_s`.
     """
     started = []
     for job, config in zip(jobs, configs, strict=True):
@@ -120,21 +121,21 @@ def run_together(jobs: Sequence[Train], configs: Sequence[Mapping[str, Any] | No
 
 
 def add_training(
-    report: Report, name: str, answer: Mapping[str, Any], against: Mapping[str, Any], least: float
+    report: Report, name: str, answer: Mapping[str, Any], baseline: Mapping[str, Any], min_ratio: float
 ) -> None:
-    """The figures of one way to train, beside those of another one."""
+    """Add the figures of one training, compared with `baseline`, the training on one device."""
     losses = [round(loss, 4) for loss in answer["losses"]]
     report.add(f"{name}: loss of the last epoch", answer["losses"][-1], "nats", by_epoch=losses)
     figures = [round(value, 4) for value in answer["ndcg"]]
     report.add(f"{name}: NDCG@20 after the last epoch", answer["ndcg"][-1], "NDCG", by_epoch=figures)
     report.add(f"{name}: time of an epoch, median", statistics.median(answer["seconds"]), "s")
-    if answer is not against:
-        ratio = answer["ndcg"][-1] / against["ndcg"][-1]
-        report.add(f"{name}: NDCG@20 over that on one device", ratio, "ratio", at_least=least)
+    if answer is not baseline:
+        ratio = answer["ndcg"][-1] / baseline["ndcg"][-1]
+        report.add(f"{name}: NDCG@20 over that on one device", ratio, "ratio", at_least=min_ratio)
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
-    """Train each way, and show the table."""
+    """Train in each way and show the table."""
     with reporting("strategies", ("tensorflow", "tf-keras"), arguments.work) as (report, folder):
         root = regrouped(Path(settings.lake.root), folder / "lake", arguments.rows_per_group)
 
@@ -146,8 +147,8 @@ def work(settings: Settings, arguments: Namespace) -> None:
                 "training.patience_epochs": arguments.epochs,
                 "training.checkpoints": folder / name,
             }
-            mine = [f"{key}={value}" for key, value in values.items()]
-            return Train(arguments.conf, [*arguments.overrides, *mine], devices)
+            changes = [f"{key}={value}" for key, value in values.items()]
+            return Train(arguments.conf, [*arguments.overrides, *changes], devices)
 
         one = run_together([job("one", "none")], [None], arguments.limit)
         add_training(report, "one", one, one, arguments.min_ratio)
@@ -162,8 +163,8 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows-per-group", type=int, default=200, metavar="ROWS")
     parser.add_argument("--min-ratio", type=float, default=0.95, help="target of NDCG@20 beside one device")
-    parser.add_argument("--limit", type=float, default=1800.0, metavar="SECONDS", help="of one training")
-    parser.add_argument("--work", metavar="FOLDER", help="an empty folder to work in, which stays")
+    parser.add_argument("--limit", type=float, default=1800.0, metavar="SECONDS", help="for one training")
+    parser.add_argument("--work", metavar="FOLDER", help="an empty folder, which is kept")
     return parser
 
 

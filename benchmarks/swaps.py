@@ -1,10 +1,11 @@
-"""The server under load from another process, while bundles are swapped under it and broken ones are put before it.
+"""Measure the server under load while bundles are swapped and broken bundles are published.
 
-Reads two bundles, folders or versions in <bundles.root>; works in a temporary folder with copies of them, with a server
-of its own on a free port of loopback. First the pointer goes to and fro between both, --swaps times. Then every file of
-the one that is not served gets a byte flipped in turn, and the pointer is set to it: it must be refused each time.
+Reads two bundles, folders or versions in <bundles.root>. Works on copies in a temporary folder, with its own server on
+a free port of loopback and requests from another process. First the pointer alternates between the bundles, --swaps
+times. Then it is set to the bundle that is not served, with one byte flipped in each of its files in turn: the server
+must refuse it each time.
 
-Figures are JSON lines on standard output, and a table. Exit code 3 where a request failed, an answer holds a title or a
+Figures are JSON lines on standard output, and a table. Exit code 3 if a request failed, a response holds a title or a
 score that is not of the bundle it names, or a broken bundle was served.
 """
 
@@ -25,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Report, reporting
-from benchmarks.swaps_load import Load
+from benchmarks.harness.report import Report, reporting
+from benchmarks.swaps_bench.load import Load
 from conf import command_line
 from conf.settings import Settings
 from indexing.bundle import bundle
@@ -43,7 +44,7 @@ _WAIT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server of its own process, over the bundles of a root."""
+    """A server in its own process."""
 
     port: int
     process: "subprocess.Popen[str]"
@@ -56,20 +57,20 @@ class Server:
         finally:
             connection.close()
 
-    def wait_for(self, what: str, is_so: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Until the server's health says so; raises JobError where it never does."""
+    def wait_for(self, event: str, has_happened: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Wait until the server's health shows an event; raises JobError after a time limit."""
         ends = time.monotonic() + _WAIT_SECONDS
-        while not is_so(found := self.health()):
+        while not has_happened(health := self.health()):
             if time.monotonic() > ends:
-                raise JobError(f"the server did not {what} within {_WAIT_SECONDS:.0f} s: {found}")
+                raise JobError(f"the server did not {event} within {_WAIT_SECONDS:.0f} s: {health}")
             time.sleep(0.02)
 
 
 @contextmanager
 def serving(root: Path, log: Path) -> Iterator[Server]:
-    """A server on a free port. It gets SIGTERM in the end, and must then end with code 0."""
-    own = {"bundles.root": root, "serving.refresh_seconds": _REFRESH_SECONDS, "serving.refused_retry_seconds": 1e-3}
-    overrides = [part for key, value in own.items() for part in ("--set", f"{key}={value}")]
+    """A server on a free port. It gets SIGTERM at the end, and must then end with code 0."""
+    changes = {"bundles.root": root, "serving.refresh_seconds": _REFRESH_SECONDS, "serving.refused_retry_seconds": 1e-3}
+    overrides = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "serving.server", "--port", "0", *overrides]
     with log.open("w") as file:
         process = subprocess.Popen(command, stderr=file, stdout=subprocess.DEVNULL, text=True)
@@ -83,7 +84,7 @@ def serving(root: Path, log: Path) -> Iterator[Server]:
 
 
 def _port_of(log: Path, process: "subprocess.Popen[str]") -> int:
-    """As the server logs it once it listens."""
+    """The port from the server's log, once it listens."""
     ends = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < ends and process.poll() is None:
         for line in log.read_text().splitlines():
@@ -94,24 +95,24 @@ def _port_of(log: Path, process: "subprocess.Popen[str]") -> int:
 
 
 @contextmanager
-def asking(load: Load, work: Path) -> Iterator[dict[str, Any]]:
-    """Requests from another process while the block runs; what it saw is in the dictionary afterwards."""
+def sending(load: Load, work: Path) -> Iterator[dict[str, Any]]:
+    """Send requests from another process while the block runs; its result is in the dictionary afterwards."""
     spec = work / "load.json"
     spec.write_text(json.dumps(asdict(load)), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.swaps_load", str(spec)]
+    command = [sys.executable, "-m", "benchmarks.swaps_bench.load", str(spec)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    seen: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     try:
-        yield seen
+        yield result
     finally:
         printed, _ = process.communicate(timeout=_WAIT_SECONDS)
     if process.returncode:
-        raise JobError("the process that asks failed; see above")
-    seen.update(json.loads(printed))
+        raise JobError("the process that sends requests failed; see above")
+    result.update(json.loads(printed))
 
 
 def make_load(bundles: Sequence[Bundle], settings: Settings, port: int, connections: int) -> Load:
-    """Requests of all kinds over titles that all of the bundles have, with the answers that each bundle must give."""
+    """Requests over titles that all bundles have, with the response that each bundle must give."""
     shared = sorted(set(bundles[0].title_ids.tolist()).intersection(*[one.title_ids.tolist() for one in bundles[1:]]))
     random = np.random.default_rng(settings.seed)
     countries = [None, *bundles[0].countries]
@@ -135,16 +136,16 @@ def make_load(bundles: Sequence[Bundle], settings: Settings, port: int, connecti
     return Load(port, connections, requests, expected)
 
 
-def swap_to_and_fro(server: Server, store: LocalStore, versions: Sequence[str], swaps: int) -> None:
-    """Publish the versions in turn, each time until the server serves it."""
+def alternate(server: Server, store: LocalStore, versions: Sequence[str], swaps: int) -> None:
+    """Publish the versions in turn, and wait each time until the server serves the new one."""
     for n in range(swaps):
         version = versions[(n + 1) % len(versions)]
         publication.publish(store, version)
-        server.wait_for(f"take up {version}", lambda health, version=version: health["bundle_version"] == version)  # type: ignore[misc]
+        server.wait_for(f"serve {version}", lambda health, version=version: health["bundle_version"] == version)  # type: ignore[misc]
 
 
 def break_each_file(server: Server, store: LocalStore, folder: Path) -> tuple[int, list[str]]:
-    """Flip a byte of each file in turn and point to the bundle; how many files, and which were not refused."""
+    """Flip a byte of each file in turn and point to the bundle; the number of files, and those not refused."""
     served = server.health()["bundle_version"]
     live = publication.live_entry(store)
     sha256 = bundle.manifest_sha256(folder)
@@ -161,22 +162,22 @@ def break_each_file(server: Server, store: LocalStore, folder: Path) -> tuple[in
         health = server.health()
         if health["bundle_version"] != served or health["refused_version"] != folder.name:
             missed.append(str(path.relative_to(folder)))
-        # Back to the bundle that is served, before the file is whole again.
+        # Point to the served bundle again before the file is repaired.
         _point(store, live.version, live.manifest_sha256)
-        server.wait_for("forget what it refused", lambda health: health["refused_version"] is None)
+        server.wait_for("forget the refused bundle", lambda health: health["refused_version"] is None)
         path.write_bytes(good)
     return len(files), missed
 
 
 def _point(store: LocalStore, version: str, sha256: str) -> None:
-    """Without verifying: a publisher would see that the bundle is broken."""
+    """Set the pointer without verifying the bundle, which publishing would refuse."""
     pointer.swap(store, pointer.read_tagged(store), version, sha256, "publish")
 
 
 def measure(settings: Settings, arguments: Namespace, report: Report, work: Path) -> bool:
-    """Whether all went well."""
+    """Measure everything; returns False if a request failed or a broken bundle was served."""
     root = work / "bundles"
-    sources = [_open(settings, named) for named in arguments.bundles]
+    sources = [_open(settings, location) for location in arguments.bundles]
     for opened in sources:
         shutil.copytree(opened.folder, root / opened.version)
     versions = [opened.version for opened in sources]
@@ -186,39 +187,39 @@ def measure(settings: Settings, arguments: Namespace, report: Report, work: Path
     publication.publish(store, versions[0])
     with serving(root, work / "server.log") as server:
         load = make_load(sources, settings, server.port, arguments.connections)
-        with asking(load, work) as swapped:
+        with sending(load, work) as swapped:
             started = time.monotonic()
-            swap_to_and_fro(server, store, versions, arguments.swaps)
+            alternate(server, store, versions, arguments.swaps)
             seconds = time.monotonic() - started
         _add(report, "while bundles are swapped", swapped, seconds, swaps=arguments.swaps)
         for version in versions:
             report.add("answers", swapped["answers"].get(version, 0), "answers", bundle=version)
         other = next(v for v in versions if v != server.health()["bundle_version"])
-        with asking(load, work) as broken:
+        with sending(load, work) as broken:
             started = time.monotonic()
             files, missed = break_each_file(server, store, root / other)
             seconds = time.monotonic() - started
         report.add("files with a flipped byte", files, "files")
         report.add("broken bundles that were served", len(missed), "bundles", 0, files=missed)
         _add(report, "while bundles are broken", broken, seconds)
-    return not (missed or any(seen[key] for seen in (swapped, broken) for key in ("errors", "mixed")))
+    return not (missed or any(result[key] for result in (swapped, broken) for key in ("errors", "mixed")))
 
 
-def _add(report: Report, when: str, seen: Mapping[str, Any], seconds: float, **context: Any) -> None:
+def _add(report: Report, when: str, result: Mapping[str, Any], seconds: float, **context: Any) -> None:
     context = {"when": when, "cores": os.cpu_count(), **context}
-    count = sum(seen["answers"].values())
+    count = sum(result["answers"].values())
     report.add("requests answered", count, "requests", **context)
     report.add("requests a second", count / seconds, "1/s", **context)
     for percent in (50, 99, 100):
-        report.add(f"time to the answer, p{percent}", float(np.percentile(seen["ms"], percent)), "ms", **context)
-    report.add("requests that failed", len(seen["errors"]), "requests", 0, **context, first=seen["errors"][:1])
-    report.add("mixed answers", len(seen["mixed"]), "answers", 0, **context, first=seen["mixed"][:1])
+        report.add(f"time to the answer, p{percent}", float(np.percentile(result["ms"], percent)), "ms", **context)
+    report.add("requests that failed", len(result["errors"]), "requests", 0, **context, first=result["errors"][:1])
+    report.add("mixed answers", len(result["mixed"]), "answers", 0, **context, first=result["mixed"][:1])
 
 
-def _open(settings: Settings, named: str) -> Bundle:
-    if Path(named).is_dir():
-        return Bundle.open(named)
-    return Bundle.open(publication.store_of(settings).fetch(named))
+def _open(settings: Settings, location: str) -> Bundle:
+    if Path(location).is_dir():
+        return Bundle.open(location)
+    return Bundle.open(publication.store_of(settings).fetch(location))
 
 
 def work(settings: Settings, arguments: Namespace) -> int:
@@ -232,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("bundles", nargs=2, metavar="BUNDLE", help="a folder or a version")
     parser.add_argument("--swaps", type=int, default=20)
-    parser.add_argument("--connections", type=int, default=4, help="that ask at once")
-    parser.add_argument("--work", metavar="FOLDER", help="where copies of the bundles are made, and stay")
+    parser.add_argument("--connections", type=int, default=4, help="that send requests at the same time")
+    parser.add_argument("--work", metavar="FOLDER", help="keeps the copies of the bundles")
     return command_line.run(parser, work, argv)
 
 

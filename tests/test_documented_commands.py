@@ -87,7 +87,7 @@ PARSED = {
     "benchmarks.features": "tests/benchmarks/test_features.py",
     "benchmarks.training": "tests/benchmarks/test_training.py",
     "benchmarks.strategies": "tests/benchmarks/test_strategies.py",
-    "benchmarks.index_build": "tests/indexing/test_index_build.py",
+    "benchmarks.index_build": "tests/benchmarks/test_index_build.py",
     "benchmarks.index": "minutes an engine; its parts run on what tests/indexing/test_scann_index.py tests",
     "benchmarks.swaps": "minutes of load; tests/indexing/test_live.py and test_server.py swap bundles under requests",
     "benchmarks.night_after_night": "half an hour of nights",

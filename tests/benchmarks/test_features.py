@@ -14,10 +14,12 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks import features, generated_events
-from benchmarks.features_run import BuildExamples, MakeEvents, heap_after_collections
-from benchmarks.measure import Report, run_apart
-from benchmarks.nights import add_nights
+from benchmarks import features
+from benchmarks.features_bench import generated_events
+from benchmarks.features_bench.runs import BuildExamples, MakeEvents, heap_after_collections
+from benchmarks.harness.nights import add_nights
+from benchmarks.harness.processes import run_apart
+from benchmarks.harness.report import Report
 from jobs.store import catalog
 
 # A few rows are not worth compiling for.

@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks.feeds import make_feeds
+from benchmarks.harness.feeds import make_feeds
+from benchmarks.harness.meter import Meter
+from benchmarks.harness.report import Report
 from benchmarks.lake import outcome
-from benchmarks.lake_other_engines import ENGINES, Rules
-from benchmarks.measure import Meter, Report
+from benchmarks.lake_bench.other_engines import ENGINES, Rules
 from conf.loader import load_settings
 
 RULES = Rules(

@@ -11,7 +11,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from benchmarks import strategies
-from benchmarks.measure import Report
+from benchmarks.harness.report import Report
 from benchmarks.strategies import Train
 from lake.delta_files import open_version
 from models.data.model_tables import TRAINING_TABLES

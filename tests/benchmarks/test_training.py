@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import training
-from benchmarks.measure import Figure, Report
-from benchmarks.training_rows import write_examples, write_users
-from benchmarks.training_tutorial import tutorial_dataset
+from benchmarks.harness.report import Figure, Report
+from benchmarks.training_bench.rows import write_examples, write_users
+from benchmarks.training_bench.tutorial import tutorial_dataset
 from conf.loader import load_settings
 from lake.delta_files import read_table
 from models.towers.legacy_keras import tf

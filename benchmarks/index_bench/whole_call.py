@@ -1,6 +1,6 @@
-"""The whole call beside the bare search, the recommender being replaced served in the same way, and recall by filter.
+"""Cost of a whole call of the retriever, cost of the ALS baseline served in the same way, and recall by filter.
 
-Each runs in a process of its own, by one thread: `run_apart` of benchmarks/measure.py starts it.
+Each runs with one thread in its own process, which `run_apart` starts.
 """
 
 import os
@@ -17,9 +17,9 @@ from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from scipy import sparse
 
-from benchmarks import index_bundle, index_data
-from benchmarks.index_data import COUNT, Catalogue
-from benchmarks.measure import answer_job
+from benchmarks.harness.processes import answer_job
+from benchmarks.index_bench import catalogue, enlarged_bundle
+from benchmarks.index_bench.catalogue import COUNT, BenchmarkCatalogue
 from conf.loader import load_settings
 from conf.settings import Settings
 from indexing.bundle.bundle import Bundle
@@ -30,15 +30,15 @@ from serving.search.threads import limit_threads
 from serving.user_history import UserHistory, UserQuery
 
 K = 20
-_CALLS = 300  # of a kind, at most
-_SECONDS = 20.0  # of a kind, at most
+_CALLS = 300  # at most, of each kind
+_SECONDS = 20.0  # at most, of each kind
 _BATCH = 256
 _DIAL = "gems"
 _RECALL_CALLS = 200
 
 
 def measure(call: Callable[[int], Any], per_call: int = 1) -> dict[str, float]:
-    """Milliseconds a list of `call(n)`, n = 0, 1, …, which makes `per_call` of them; medians over calls."""
+    """Milliseconds per list of `call(n)`, n = 0, 1, …, which makes `per_call` lists."""
     call(0)
     processor, wall = [], []
     ends = time.monotonic() + _SECONDS
@@ -59,7 +59,7 @@ def measure(call: Callable[[int], Any], per_call: int = 1) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Large:
-    """The enlarged bundle, and people who ask it."""
+    """The enlarged bundle, and users' histories to query it with."""
 
     conf: str
     overrides: list[str]
@@ -67,7 +67,7 @@ class _Large:
     catalogue: str
     scann: str
     leading_dims: int
-    count_people: int
+    count_users: int
 
     @cached_property
     def settings(self) -> Settings:
@@ -75,32 +75,32 @@ class _Large:
 
     @cached_property
     def bundle(self) -> Bundle:
-        catalogue = Catalogue(Path(self.catalogue))
+        catalogue = BenchmarkCatalogue(Path(self.catalogue))
         root, seed = catalogue.folder / "bundles", self.settings.seed
         source = Bundle.open(self.source, verify=False)
-        return index_bundle.enlarged(
+        return enlarged_bundle.enlarged(
             source, catalogue, Path(self.scann), self.leading_dims, self.settings.index, root, seed
         )
 
     @cached_property
     def histories(self) -> list[UserHistory]:
-        """Of people, each title any of its copies: what a query is made of lies all over the tables."""
-        padded, _ = index_data.people(Bundle.open(self.source, verify=False), self.settings, self.count_people)
-        copies = Copies(Catalogue(Path(self.catalogue)).rows)
+        """Users' histories with each title replaced by one of its copies, so that they use all of the catalogue."""
+        padded, _ = catalogue.query_histories(Bundle.open(self.source, verify=False), self.settings, self.count_users)
+        copies = Copies(BenchmarkCatalogue(Path(self.catalogue)).rows)
         random = np.random.default_rng(self.settings.seed)
         return [_history(self.bundle, padded, n, copies, random) for n in range(len(padded))]
 
 
 class Copies:
-    """The titles of a multiplied catalogue by the row of the one that they were made from."""
+    """Copies of each title of the source bundle in a multiplied catalogue."""
 
     def __init__(self, rows: NDArray[np.int64]) -> None:
-        """`rows` [titles] as Catalogue has them."""
+        """`rows` [titles] are those of BenchmarkCatalogue."""
         self._order = np.argsort(rows, kind="stable")
         self._starts = np.searchsorted(rows[self._order], np.arange(rows.max() + 2))
 
     def draw(self, rows: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """One copy of each of `rows` [length]."""
+        """Draw one copy of each of `rows` [length]."""
         return self._order[random.integers(self._starts[rows], self._starts[rows + 1])]
 
 
@@ -114,25 +114,25 @@ def _history(
 
 @dataclass(frozen=True)
 class WholeCall(_Large):
-    """Milliseconds a list by kind of call."""
+    """Milliseconds per list by kind of call."""
 
     def run(self) -> dict[str, Any]:
         limit_threads(1)
         retriever = Retriever(self.bundle, self.settings.serving)
         histories, value = self.histories, retriever.dial_value(_DIAL)
         known = [retriever.look_up(UserQuery(history)).history for history in histories]
-        embeddings = np.concatenate([indexed_query.embed(self.bundle, [own], [0]) for own in known])
+        embeddings = np.concatenate([indexed_query.embed(self.bundle, [history], [0]) for history in known])
         queries = self.bundle.queries(embeddings, value)
-        people = [UserQuery(history) for history in histories]
+        users = [UserQuery(history) for history in histories]
 
         def batch(values: Sequence[Any], n: int) -> Sequence[Any]:
-            return [values[(n * _BATCH + place) % len(values)] for place in range(_BATCH)]
+            return [values[(n * _BATCH + i) % len(values)] for i in range(_BATCH)]
 
-        def one(n: int, **asked: Any) -> Any:
-            return retriever.recommend(histories[n % len(histories)], dial=_DIAL, k=K, **asked)
+        def recommend(n: int, **options: Any) -> Any:
+            return retriever.recommend(histories[n % len(histories)], dial=_DIAL, k=K, **options)
 
         wide = queries[np.arange(_BATCH) % len(queries)]
-        found = {
+        costs = {
             "bare search, one at a time": measure(lambda n: self.bundle.search(queries[[n % len(queries)]], K)),
             "bare search, in batches": measure(lambda _: self.bundle.search(wide, K), _BATCH),
             "query tower, one at a time": measure(
@@ -141,13 +141,13 @@ class WholeCall(_Large):
             "query tower, in batches": measure(
                 lambda n: indexed_query.embed(self.bundle, list(batch(known, n)), [0] * _BATCH), _BATCH
             ),
-            "recommend": measure(lambda n: one(n, why=False)),
-            "recommend, with reasons": measure(one),
-            "recommend, on offer in a country": measure(lambda n: one(n, why=False, country="AD")),
-            "recommend_many": measure(lambda n: retriever.recommend_many(batch(people, n), _DIAL, K), _BATCH),
+            "recommend": measure(lambda n: recommend(n, why=False)),
+            "recommend, with reasons": measure(recommend),
+            "recommend, on offer in a country": measure(lambda n: recommend(n, why=False, country="AD")),
+            "recommend_many": measure(lambda n: retriever.recommend_many(batch(users, n), _DIAL, K), _BATCH),
             "recommend_many, on offer in a country": measure(
                 lambda n: retriever.recommend_many(
-                    [replace(person, country="AD") for person in batch(people, n)], _DIAL, K, is_available_only=True
+                    [replace(user, country="AD") for user in batch(users, n)], _DIAL, K, is_available_only=True
                 ),
                 _BATCH,
             ),
@@ -155,30 +155,30 @@ class WholeCall(_Large):
                 lambda n: retriever.similar(histories[n % len(histories)].title_ids[:1], k=K, why=False)
             ),
         }
-        return {"calls": found, "titles_in_history": float(np.mean([len(own.rows) for own in known]))}
+        return {"calls": costs, "titles_in_history": float(np.mean([len(history.rows) for history in known]))}
 
 
 @dataclass(frozen=True)
 class RecallByFilter(_Large):
-    """Against scoring all that may be recommended: recall@COUNT and milliseconds, by how much of all is on offer."""
+    """Recall@COUNT against exact search, and milliseconds, by the share of titles on offer."""
 
     def run(self) -> dict[str, Any]:
         limit_threads(1)
         options = self.settings.serving
         retriever = Retriever(self.bundle, options)
         exact = Retriever(self.bundle, options.model_copy(update={"exact_max_titles": 2**62}))
-        found = {}
-        for country in (*index_bundle.SHARES, index_bundle.LEAST_POPULAR):
+        figures = {}
+        for country in (*enlarged_bundle.SHARES, enlarged_bundle.LEAST_POPULAR):
             shares = []
             plans = set()
             for history in self.histories[:_RECALL_CALLS]:
-                asked: dict[str, Any] = {"country": country, "dial": _DIAL, "k": COUNT, "why": False}
-                ours, truth = retriever.recommend(history, **asked), exact.recommend(history, **asked)
-                least = min((item.score for item in truth.items), default=-np.inf)
-                hits = sum(item.score >= least - 1e-4 * abs(least) for item in ours.items)
-                shares.append(hits / max(len(truth.items), 1))
-                plans.add(ours.plan)
-            found[country] = {
+                arguments: dict[str, Any] = {"country": country, "dial": _DIAL, "k": COUNT, "why": False}
+                searched, expected = retriever.recommend(history, **arguments), exact.recommend(history, **arguments)
+                least = min((item.score for item in expected.items), default=-np.inf)
+                hits = sum(item.score >= least - 1e-4 * abs(least) for item in searched.items)
+                shares.append(hits / max(len(expected.items), 1))
+                plans.add(searched.plan)
+            figures[country] = {
                 "recall": float(np.mean(shares)),
                 "plans": sorted(plans),
                 "share": len(exact.availability.rows(country)) / len(self.bundle.title_ids),
@@ -188,21 +188,21 @@ class RecallByFilter(_Large):
                     )
                 ),
             }
-        return found
+        return figures
 
 
 @dataclass(frozen=True)
 class OldRecommender(_Large):
-    """`implicit`'s ALS, which scores every title exactly; factors are drawn, for their values cost nothing."""
+    """`implicit`'s ALS, which scores every title. Its factors are random: their values don't change the time."""
 
     def run(self) -> dict[str, Any]:
-        own, count = self.settings.baselines.als, self.bundle.count_candidates
+        als, count = self.settings.baselines.als, self.bundle.count_candidates
         random = np.random.default_rng(self.settings.seed)
         model = AlternatingLeastSquares(
-            factors=own.factors, regularization=own.regularization, alpha=own.alpha, num_threads=1
+            factors=als.factors, regularization=als.regularization, alpha=als.alpha, num_threads=1
         )
-        model.item_factors = random.standard_normal((count, own.factors), dtype=np.float32)
-        model.user_factors = np.zeros((1, own.factors), dtype=np.float32)
+        model.item_factors = random.standard_normal((count, als.factors), dtype=np.float32)
+        model.user_factors = np.zeros((1, als.factors), dtype=np.float32)
         limit_threads(1)
         rows = [self.bundle.rows(history.title_ids) for history in self.histories]
         liked = sparse.csr_matrix(
@@ -213,14 +213,14 @@ class OldRecommender(_Large):
             ),
             shape=(len(rows), count),
         )
-        _ = model.YtY  # made once
+        _ = model.YtY  # computed once and cached
 
-        def ask(users: NDArray[np.int64]) -> Any:
+        def recommend(users: NDArray[np.int64]) -> Any:
             return model.recommend(users, liked[users], N=K, recalculate_user=True)
 
         return {
-            "one at a time": measure(lambda n: ask(np.array([n % len(rows)]))),
-            "in batches": measure(lambda n: ask((n * _BATCH + np.arange(_BATCH)) % len(rows)), _BATCH),
+            "one at a time": measure(lambda n: recommend(np.array([n % len(rows)]))),
+            "in batches": measure(lambda n: recommend((n * _BATCH + np.arange(_BATCH)) % len(rows)), _BATCH),
         }
 
 

@@ -1,9 +1,9 @@
-"""A bundle of a multiplied catalogue, so that the retriever can be measured whole: as real as can be, but for its size.
+"""A bundle of a multiplied catalogue, for measuring whole calls of the retriever.
 
-The query tower is that of the bundle it was made from, its tables as long as the catalogue: a copy of a title brings
-into a query what the title does. Countries and golden users are the bundle's; offers are of made-up countries where a
-known share of all titles is on offer, drawn at random, and of LEAST_POPULAR, where only those are. The SavedModel from
-features to titles is missing: the retriever does not ask it.
+Its query tower is that of the source bundle, with tables as long as the catalogue: a copy of a title contributes to a
+query what the title does. Countries and golden users are the source's. Offers are of generated countries, in each of
+which a known share of all titles is on offer, drawn at random; in LEAST_POPULAR it is the least popular titles. The
+SavedModel from features to titles is missing, since the retriever does not use it.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from benchmarks.index_data import Catalogue
+from benchmarks.index_bench.catalogue import BenchmarkCatalogue
 from conf.settings import Index
 from indexing.ann import scann_index
 from indexing.ann.runtime import load_saved_model, load_searcher, save_module
@@ -25,16 +25,16 @@ from indexing.bundle.manifest import Form, Manifest
 from jobs.errors import JobError
 from lake.arrays import Ids
 
-# By country: the share of titles on offer.
+# Share of titles on offer, by country.
 SHARES: Mapping[str, float] = {"AA": 0.0001, "AB": 0.001, "AC": 0.01, "AD": 0.1, "AE": 1.0}
 LEAST_POPULAR, LEAST_POPULAR_SHARE = "AF", 0.1
 _PROVIDER = "one"
 
 
 def enlarged(
-    source: Bundle, catalogue: Catalogue, scann: Path, leading_dims: int, options: Index, root: Path, seed: int
+    source: Bundle, catalogue: BenchmarkCatalogue, scann: Path, leading_dims: int, options: Index, root: Path, seed: int
 ) -> Bundle:
-    """The bundle `root`/<version>-<titles>, with the searcher stored at `scann`; made where it is not there yet."""
+    """The bundle `root`/<version>-<titles>, with the searcher stored at `scann`; made unless it exists."""
     vectors = catalogue.vectors
     version = f"{source.version}-{len(vectors)}"
     if (root / version).exists():
@@ -66,20 +66,20 @@ def enlarged(
     return bundle.write_bundle(root, version, fill)
 
 
-def _tower(source: Bundle, catalogue: Catalogue) -> Any:
+def _tower(source: Bundle, catalogue: BenchmarkCatalogue) -> Any:
     tower = load_saved_model(source.folder / bundle.QUERY_TOWER)
     variables = tower.signatures["serving_default"].variables
     tables = [variable for variable in variables if variable.shape[:1] == [None]]
     if not tables:
-        raise JobError(f"{source.folder}: its query tower is of an older version; build the bundle anew")
-    places = np.concatenate([[0], catalogue.rows + 1])
+        raise JobError(f"{source.folder}: its query tower is of an older version; build the bundle again")
+    tower_rows = np.concatenate([[0], catalogue.rows + 1])
     for table in tables:
-        table.assign(table.numpy()[places])
+        table.assign(table.numpy()[tower_rows])
     return tower
 
 
-def _titles(source: Bundle, catalogue: Catalogue) -> pa.Table:
-    """Facts of the title that each was made from, with an id of its own."""
+def _titles(source: Bundle, catalogue: BenchmarkCatalogue) -> pa.Table:
+    """Titles with the facts of those they were made from, and new ids."""
     rows = catalogue.rows
     real = source.count_candidates
     new = source.title_ids.max() + 1 + np.arange(len(rows) - min(real, len(rows)))
@@ -96,13 +96,13 @@ def _offers(popularity: np.ndarray, seed: int) -> pa.Table:
     }
     rows[LEAST_POPULAR] = np.sort(np.argsort(popularity, kind="stable")[: round(LEAST_POPULAR_SHARE * count)])
     columns: list[Ids | list[str]] = [np.concatenate(list(rows.values()))]
-    columns.append([country for country, own in rows.items() for _ in own])
+    columns.append([country for country, on_offer in rows.items() for _ in on_offer])
     columns += [[_PROVIDER] * len(columns[0]), ["flatrate"] * len(columns[0])]
     return pa.table([pa.array(values) for values in columns], names=OFFERS_SCHEMA.names).cast(OFFERS_SCHEMA)
 
 
-def _tuned(catalogue: Catalogue, scann: Path, options: Index, source: Bundle) -> Form:
-    """How the searcher would be asked if it had been built for a bundle: tuned for the recall that these must have."""
+def _tuned(catalogue: BenchmarkCatalogue, scann: Path, options: Index, source: Bundle) -> Form:
+    """The searcher's parameters as indexing.build would tune them for the recall that a bundle must have."""
     search = scann_index.search_pybind(load_searcher(scann))
     index = scann_index.parameters(len(catalogue.vectors), options, 0)
     answers = scann_index.exact_answers(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))

@@ -1,4 +1,4 @@
-"""The networks that the benchmark trains: as models.train makes them, but for what titles are known to have."""
+"""The networks that the benchmark trains: those of models.train, without content features of titles."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from models.fit import epochs, network
 from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
 
 COUNTRIES = ("DE", "FR", "GB", "US")
-_MANY_STEPS = 10_000  # till the learning rate has fallen
+_MANY_STEPS = 10_000  # over which the learning rate falls
 
 
 def _options(settings: Settings, count_titles: int) -> NetworkOptions:
@@ -24,7 +24,7 @@ def _options(settings: Settings, count_titles: int) -> NetworkOptions:
 
 
 def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
-    """Compiled, and as models.train makes it for so many titles; popularity as the examples have it."""
+    """A compiled network as models.train makes it; popularity follows Zipf's law, as in the examples."""
     options = settings.training
     epochs.use_precision(options)
     shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
@@ -36,7 +36,7 @@ def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> Sampled
 
 
 def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftmax:
-    """Compiled."""
+    """A compiled network of the softmax over the whole catalogue."""
     options = settings.training
     epochs.use_precision(options)
     made = UserSoftmax(

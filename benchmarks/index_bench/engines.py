@@ -1,8 +1,8 @@
-"""Indexes beside ScaNN, behind one small interface, and what each of them can be tuned by.
+"""ANN indexes behind one small interface, with the parameters that each is tuned by.
 
-An engine is built by a configuration, and asked with two knobs, `outer` and `inner`: more is slower and better.
-HNSW is made for distances: beside inner products as they are, each graph is also tried over vectors that one more
-coordinate brings to one length, so that the nearest is the one of the largest inner product (Bachrach et al. 2014).
+An engine is built from a configuration and searched with two knobs, `outer` and `inner`: higher is slower and better.
+HNSW is made for distances, so each graph is tried over inner products, and also over vectors that one more coordinate
+brings to the same length, where the nearest vector has the largest inner product (Bachrach et al. 2014).
 """
 
 import math
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from usearch.index import Index as UsearchIndex
 
-from benchmarks.index_data import COUNT
+from benchmarks.index_bench.catalogue import COUNT
 from conf.settings import Index
 from indexing.ann import scann_index
 from indexing.ann.runtime import load_searcher
@@ -31,34 +31,34 @@ Knobs = tuple[int, int]
 
 _EF = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 _PROBES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0)  # shares of lists or leaves
-_REFINED = (1, 2, 4, 8, 16, 32, 64, 128)  # times COUNT, scored again exactly
+_REFINED = (1, 2, 4, 8, 16, 32, 64, 128)  # times COUNT titles are scored again exactly
 _REORDERED = (10, 20, 30, 45, 70, 100, 150, 220, 350, 500, 750, 1000, 2000)
 
 
 class Engine(Protocol):
-    """Built, stored, loaded and asked."""
+    """An ANN index that can be built, saved, loaded and searched."""
 
     def configurations(self, count_titles: int, width: int) -> Sequence[Config]:
-        """What is worth trying for so many titles of so many dimensions."""
+        """Configurations to try for a catalogue of this size."""
 
     def build(self, vectors: Floats, config: Config, threads: int) -> Any:
-        """The index over `vectors` [titles, width]."""
+        """Build the index over `vectors` [titles, width]."""
 
     def save(self, index: Any, path: Path) -> None:
-        """Everything that is needed to ask it."""
+        """Write the index to a file or folder."""
 
     def load(self, path: Path, config: Config) -> Any:
-        """What `save` wrote."""
+        """Read an index that `save` wrote."""
 
     def knobs(self, config: Config) -> tuple[Sequence[int], Sequence[int]]:
-        """What to try for `outer` and for `inner`, ascending."""
+        """Values to try for `outer` and for `inner`, ascending."""
 
     def search(self, index: Any, queries: Floats, knobs: Knobs, threads: int) -> Rows:
-        """[queries, COUNT]; -1 where there is none."""
+        """Rows of the best titles [queries, COUNT], padded with -1."""
 
 
 def lifted(vectors: Floats) -> Floats:
-    """`vectors` [titles, width + 1], all of one length."""
+    """Vectors [titles, width + 1] that all have the same length."""
     squares = np.einsum("nw,nw->n", vectors, vectors)
     return np.hstack([vectors, np.sqrt(np.maximum(squares.max() - squares, 0))[:, None]]).astype(np.float32)
 
@@ -71,16 +71,16 @@ def _graph_configurations(width: int) -> Sequence[Config]:
     )
 
 
-def _asked(queries: Floats, config: Config) -> Floats:
+def _padded_queries(queries: Floats, config: Config) -> Floats:
     return np.pad(queries, ((0, 0), (0, 1))) if config["space"] == "l2" else queries
 
 
-def _placed(vectors: Floats, config: Config) -> Floats:
+def _graph_vectors(vectors: Floats, config: Config) -> Floats:
     return lifted(vectors) if config["space"] == "l2" else vectors
 
 
 class Exact:
-    """All scores by matrix product, as faiss has it; its answers must be the exact ones."""
+    """Exact search by matrix product, in faiss."""
 
     def configurations(self, _count_titles: int, _width: int) -> Sequence[Config]:
         return ({},)
@@ -106,7 +106,7 @@ class Exact:
 
 
 class Scann:
-    """As indexing/ compiles it for a bundle."""
+    """ScaNN as indexing.build compiles it for a bundle."""
 
     def __init__(self, options: Index, leading_dims: int) -> None:
         self._options, self._leading_dims = options, leading_dims
@@ -132,27 +132,27 @@ class Scann:
 
     def search(self, index: Any, queries: Floats, knobs: Knobs, threads: int) -> Rows:
         leaves, reorder = knobs
-        ask = index.search_batched
+        search = index.search_batched
         if threads > 1:
             index.set_num_threads(threads)
-            ask = index.search_batched_parallel
-        rows, scores = ask(queries, COUNT, reorder or None, leaves or None)
+            search = index.search_batched_parallel
+        rows, scores = search(queries, COUNT, reorder or None, leaves or None)
         return np.where(np.isnan(scores), -1, rows.astype(np.int64))
 
 
 class FaissHnsw:
-    """A graph by faiss."""
+    """HNSW in faiss."""
 
     def configurations(self, _count_titles: int, width: int) -> Sequence[Config]:
         return _graph_configurations(width)
 
     def build(self, vectors: Floats, config: Config, threads: int) -> Any:
         faiss.omp_set_num_threads(threads)
-        placed = _placed(vectors, config)
+        graph_vectors = _graph_vectors(vectors, config)
         metric = faiss.METRIC_L2 if config["space"] == "l2" else faiss.METRIC_INNER_PRODUCT
-        index = faiss.IndexHNSWFlat(placed.shape[1], config["neighbours"], metric)
+        index = faiss.IndexHNSWFlat(graph_vectors.shape[1], config["neighbours"], metric)
         index.hnsw.efConstruction = config["building"]
-        index.add(placed)
+        index.add(graph_vectors)
         return index, config
 
     def save(self, index: Any, path: Path) -> None:
@@ -168,11 +168,11 @@ class FaissHnsw:
         graph, config = index
         faiss.omp_set_num_threads(threads)
         graph.hnsw.efSearch = knobs[1]
-        return graph.search(_asked(queries, config), COUNT)[1]
+        return graph.search(_padded_queries(queries, config), COUNT)[1]
 
 
 class FaissPq:
-    """Inverted lists of product-quantised vectors by fast scan, the best scored again exactly."""
+    """Inverted lists of product-quantised vectors with fast scan; the best are scored again exactly."""
 
     def configurations(self, count_titles: int, _width: int) -> Sequence[Config]:
         lists = round(2 * math.sqrt(count_titles))
@@ -182,8 +182,8 @@ class FaissPq:
         faiss.omp_set_num_threads(threads)
         width = vectors.shape[1]
         parts = width // config["dims"]
-        turned = f"OPQ{parts}," if config["rotated"] else ""
-        spec = f"{turned}IVF{config['lists']},PQ{parts}x4fs,RFlat"
+        rotation = f"OPQ{parts}," if config["rotated"] else ""
+        spec = f"{rotation}IVF{config['lists']},PQ{parts}x4fs,RFlat"
         index = faiss.index_factory(width, spec, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors[:: max(1, len(vectors) // 250_000)])
         index.add(vectors)
@@ -206,16 +206,16 @@ class FaissPq:
 
 
 class Hnswlib:
-    """A graph by hnswlib."""
+    """HNSW in hnswlib."""
 
     def configurations(self, _count_titles: int, width: int) -> Sequence[Config]:
         return _graph_configurations(width)
 
     def build(self, vectors: Floats, config: Config, threads: int) -> Any:
-        placed = _placed(vectors, config)
-        index = hnswlib.Index(space=config["space"], dim=placed.shape[1])
-        index.init_index(len(placed), ef_construction=config["building"], M=config["neighbours"], random_seed=1)
-        index.add_items(placed, num_threads=threads)
+        graph_vectors = _graph_vectors(vectors, config)
+        index = hnswlib.Index(space=config["space"], dim=graph_vectors.shape[1])
+        index.init_index(len(graph_vectors), ef_construction=config["building"], M=config["neighbours"], random_seed=1)
+        index.add_items(graph_vectors, num_threads=threads)
         return index, config
 
     def save(self, index: Any, path: Path) -> None:
@@ -232,25 +232,25 @@ class Hnswlib:
     def search(self, index: Any, queries: Floats, knobs: Knobs, threads: int) -> Rows:
         graph, config = index
         graph.set_ef(knobs[1])
-        return graph.knn_query(_asked(queries, config), k=COUNT, num_threads=threads)[0].astype(np.int64)
+        return graph.knn_query(_padded_queries(queries, config), k=COUNT, num_threads=threads)[0].astype(np.int64)
 
 
 class Usearch:
-    """A graph by usearch."""
+    """HNSW in usearch."""
 
     def configurations(self, _count_titles: int, width: int) -> Sequence[Config]:
         return _graph_configurations(width)
 
     def build(self, vectors: Floats, config: Config, threads: int) -> Any:
-        placed = _placed(vectors, config)
+        graph_vectors = _graph_vectors(vectors, config)
         index = UsearchIndex(
-            ndim=placed.shape[1],
+            ndim=graph_vectors.shape[1],
             metric="l2sq" if config["space"] == "l2" else "ip",
             dtype="f32",
             connectivity=config["neighbours"],
             expansion_add=config["building"],
         )
-        index.add(np.arange(len(placed)), placed, threads=threads)
+        index.add(np.arange(len(graph_vectors)), graph_vectors, threads=threads)
         return index, config
 
     def save(self, index: Any, path: Path) -> None:
@@ -265,27 +265,27 @@ class Usearch:
     def search(self, index: Any, queries: Floats, knobs: Knobs, threads: int) -> Rows:
         graph, config = index
         graph.expansion_search = knobs[1]
-        return np.asarray(graph.search(_asked(queries, config), COUNT, threads=threads).keys).astype(np.int64)
+        return np.asarray(graph.search(_padded_queries(queries, config), COUNT, threads=threads).keys).astype(np.int64)
 
 
 def engine(name: str, options: Index, leading_dims: int) -> Engine:
-    """By its name in ENGINES."""
+    """The engine of a name in ENGINES."""
     if name == "scann":
         return Scann(options, leading_dims)
-    return _OTHERS[name]()
+    return _OTHER_ENGINES[name]()
 
 
 def stored_bytes(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
+    """Size of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(os.path.getsize(file) for file in files)
 
 
-_OTHERS: Mapping[str, Callable[[], Engine]] = {
+_OTHER_ENGINES: Mapping[str, Callable[[], Engine]] = {
     "exact": Exact,
     "faiss-hnsw": FaissHnsw,
     "faiss-pq": FaissPq,
     "hnswlib": Hnswlib,
     "usearch": Usearch,
 }
-ENGINES = ("scann", *_OTHERS)
+ENGINES = ("scann", *_OTHER_ENGINES)

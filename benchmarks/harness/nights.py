@@ -1,37 +1,37 @@
-"""The same nights in a small and in a large lake that end with the same day: whose turn it is, and the figures."""
+"""The same nights in a small and in a large lake: turns, and the figures that compare them."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.measure import Report
+from benchmarks.harness.report import Report
 
 LAKES = ("small", "large")
 
 
 def by_turns(number: int) -> tuple[str, ...]:
-    """Which lake goes first on the night of this number: it changes from night to night."""
+    """The lakes in their order on a night: they take turns to go first."""
     return LAKES if number % 2 == 0 else LAKES[::-1]
 
 
 def add_nights(
     report: Report,
-    what: str,
+    subject: str,
     measure: str,
     costs: Mapping[str, Sequence[float]],
     lake_days: Mapping[str, int],
     target: float | None = None,
     **context: Any,
 ) -> None:
-    """The median of each lake's `costs` in seconds, one per night, and their ratio, of which `target` is the most."""
+    """Add the median of each lake's `costs` [nights] in seconds, and their ratio, which is to be at most `target`."""
     rounded = {lake: [round(cost, 3) for cost in costs[lake]] for lake in LAKES}
     medians = {lake: statistics.median(values) for lake, values in rounded.items()}
     for lake, values in rounded.items():
-        name, days = f"{what}, median {measure}", lake_days[lake]
+        name, days = f"{subject}, median {measure}", lake_days[lake]
         report.add(name, medians[lake], "s", lake_days=days, night_by_night=values, **context)
     pairs = [round(large / small, 3) for small, large in zip(rounded["small"], rounded["large"], strict=True)]
     report.add(
-        f"{what}, {measure}, large lake over small",
+        f"{subject}, {measure}, large lake over small",
         medians["large"] / medians["small"],
         "ratio",
         target,

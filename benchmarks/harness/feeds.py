@@ -1,4 +1,4 @@
-"""Simulated feeds of about a wanted size, made before any clock starts."""
+"""Simulated feeds of a given approximate size, made before any measurement starts."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,7 @@ from jobs.sources.simulate import simulate
 
 @dataclass(frozen=True)
 class Feeds:
-    """Simulated feeds: where they lie, their days and how many event lines they have."""
+    """A folder of simulated feeds, with its days and its number of event lines."""
 
     root: Path
     days: tuple[str, ...]
@@ -24,7 +24,7 @@ class Feeds:
 def make_feeds(settings: Settings, root: Path, lines: int, days: int) -> Feeds:
     """Simulate about `lines` event lines over `days` days of equal size.
 
-    Lines grow with users; how many users that takes is found by simulating with the configured number first.
+    Lines grow with users: a first simulation with the configured number of users gives the lines per user.
     """
     plan = {"simulate.days": days, "simulate.new_users_per_day": 0.0, "simulate.missing_poster_share": 1.0}
     pilot = simulate(with_changes(settings, plan), root)

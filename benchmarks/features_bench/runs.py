@@ -1,4 +1,4 @@
-"""Measured runs of `benchmarks.features`, each in a process of its own."""
+"""Measured runs of `benchmarks.features`, each in its own process."""
 
 import os
 import re
@@ -14,9 +14,10 @@ from typing import Any
 import pyspark
 from pyspark.sql import SparkSession
 
-from benchmarks import generated_events
-from benchmarks.measure import Meter, answer_job
-from benchmarks.nights import LAKES, by_turns
+from benchmarks.features_bench import generated_events
+from benchmarks.harness.meter import Meter
+from benchmarks.harness.nights import LAKES, by_turns
+from benchmarks.harness.processes import answer_job
 from conf.loader import load_settings
 from conf.settings import Settings, with_changes
 from jobs import backfill, interactions, title_stats, training_examples, user_histories
@@ -27,16 +28,16 @@ from jobs.store.tables import Table
 
 EXAMPLE_TABLES = (interactions.TABLE, title_stats.TABLE, user_histories.TABLE, training_examples.TABLE)
 _STAGING = tuple(job.table.name for job in catalog.STAGING_JOBS)
-# What names an executor, or a worker that starts them, on a command line.
+# Parts of the command lines of executors, and of the worker that starts them.
 _EXECUTORS = ("CoarseGrainedExecutorBackend", "deploy.worker")
 
 
 @dataclass(frozen=True)
 class NextNights:
-    """Build a small and a large lake by backfill, then time the derived jobs of the nights after in both.
+    """Build a small and a large lake by backfill, then time the derived jobs of the following nights in both.
 
-    Both lakes end with the same day and have the same feeds, so each night brings both the very same files. Which lake
-    goes first changes from night to night; the session is warm.
+    Both lakes end with the same day and have the same feeds, so each night brings both the same files. The lakes take
+    turns to go first; the session is warm.
     """
 
     conf: str
@@ -74,7 +75,7 @@ class NextNights:
 
 
 def _night(spark: SparkSession, settings: Settings, day: date) -> dict[str, Any]:
-    """What each derived job cost for `day`, and the rows it then had for it, after staging it at nobody's expense."""
+    """Cost of each derived job for `day`, and its rows for that day; staging the day first is not counted."""
     backfill.run(spark, settings, [day], only=_STAGING)
     jobs = {}
     for job in catalog.DERIVED_JOBS:
@@ -86,7 +87,7 @@ def _night(spark: SparkSession, settings: Settings, day: date) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class MakeEvents:
-    """Make a lake with events of which about so many interactions will be made; nothing of it is measured."""
+    """Make a lake with events for about `interactions` interactions; nothing of it is measured."""
 
     conf: str
     overrides: Sequence[str]
@@ -103,10 +104,10 @@ class MakeEvents:
 
 @dataclass(frozen=True)
 class BuildExamples:
-    """Build the examples of all days, and the tables they are made of, with executors in processes of their own.
+    """Build the examples of all days and the tables they are made from, with executors in their own processes.
 
-    Spark's local cluster runs its master and worker in the driver, which they make larger by a constant. The worker's
-    folder lies in Spark's own, wherever the lake is.
+    Spark's local cluster runs its master and worker in the driver, which adds a constant to the driver's memory. The
+    worker's folder lies in Spark's own folder, wherever the lake is.
     """
 
     conf: str
@@ -122,7 +123,7 @@ class BuildExamples:
         collections = Path(self.out) / "driver-collections.log"
         conf = {
             "spark.driver.memory": self.driver_memory,
-            # Spark's own settings have the driver's extraJavaOptions.
+            # extraJavaOptions are already set by conf/spark-defaults.conf.
             "spark.driver.defaultJavaOptions": f'"-Xlog:gc:file={collections}"',
             "spark.executor.memory": f"{self.executor_memory_mib}m",
             "spark.local.dir": f"{self.out}/scratch",
@@ -153,15 +154,15 @@ def _build(spark: SparkSession, settings: Settings, table: Table, days: Sequence
 
 
 def heap_after_collections(log: str) -> list[int]:
-    """MiB that each garbage collection of a JVM left, in order: `Pause Young (Normal) ... 600M->150M(1024M) 9.1ms`."""
+    """MiB in use after each garbage collection of a JVM: `Pause Young (Normal) ... 600M->150M(1024M) 9.1ms`."""
     return [int(after) for after in re.findall(r"Pause .*\d+M->(\d+)M\(", log)]
 
 
 def _remove_worker_folder(application: str) -> None:
-    """What executors printed; after a failure it stays, to be read."""
+    """Remove the executors' output; after a failure it stays, for debugging."""
     folder = Path(os.environ.get("SPARK_HOME", Path(pyspark.__file__).parent)) / "work"
     shutil.rmtree(folder / application, ignore_errors=True)
-    with suppress(OSError):  # other runs have theirs in it
+    with suppress(OSError):  # not empty: other runs use it
         folder.rmdir()
 
 

@@ -1,7 +1,7 @@
-"""Retrieval as TFRS's tutorials have it: rows one by one, ids as strings that a layer looks up, embeddings per row.
+"""Retrieval as in the TFRS tutorials: rows one by one, ids as strings that a layer looks up, embeddings per row.
 
 Source: tensorflow.org/recommenders, "Recommending movies: retrieval" and "Recommending movies: retrieval using a
-sequential model", with a mean where the latter has a GRU, so that both pipelines compute about the same.
+sequential model", with a mean instead of the latter's GRU, so that both pipelines compute about the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class TutorialModel(tfrs.Model):
 
 
 class _Mean(keras.layers.Layer):
-    """[batch, dim] from [batch, length, dim]."""
+    """Mean over the length: [batch, dim] from [batch, length, dim]."""
 
     def call(self, vectors: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(vectors, axis=1)

@@ -1,10 +1,10 @@
-"""Staging of events in DuckDB and in Polars, line by line as `jobs.stg_events` does it in Spark.
+"""Staging of events in DuckDB and in Polars, by the same rules as `jobs.stg_events` in Spark.
 
-Both read the same files, judge each line by the same rules, keep one row per event_id, and write Parquet:
+Both read the same files, check each line by the same rules, keep one row per event_id, and write Parquet:
 `events/` partitioned like the table, `rejected/` with the feed day, file, reason and line. This file imports neither
 Spark nor the jobs, so that their memory is not counted here.
 
-What a library does differently or not at all stands in `LEAVES_OUT`, and the benchmark prints it.
+`LEAVES_OUT` lists what a library does differently or not at all; the benchmark prints it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-# Hours, minutes and seconds that exist, and offsets up to 18 hours: libraries are laxer or stricter than one another.
+# Valid hours, minutes and seconds, and offsets up to 18 hours: libraries differ in what else they accept.
 _RFC_3339 = r"\d{4}-\d{2}-\d{2}[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]((0\d|1[0-7]):[0-5]\d|18:00))"
-_NO_TEXT_HAS = "\x01"  # as the separator of a CSV reader: each line is one value
+_NO_SEPARATOR = "\x01"  # for the CSV reader: no text holds it, so each line is one value
 _SHOWN_CHARACTERS = 80
 
 _NOT_STAGED = (
@@ -35,7 +35,7 @@ LEAVES_OUT: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Rules:
-    """What a line must hold; dates are ISO texts, so that all of it goes through JSON."""
+    """The rules of staging; dates are ISO texts, so that all fields can be sent as JSON."""
 
     event_types: Sequence[str]
     min_rating: float
@@ -89,7 +89,7 @@ def stage_with_duckdb(files: Sequence[Path], out: Path, rules: Rules) -> None:
         connection.execute(f"COPY ({_DUCKDB_REJECTED}) TO {_quoted(out / 'rejected.parquet')} (FORMAT parquet)")
 
 
-# Lines that are no UTF-8, or too long, never come out of the reader: they stand in its own table of rejects.
+# The reader drops lines that are not UTF-8 or too long, and lists them in its own table of rejects.
 _DUCKDB_REJECTED = r"""
     SELECT feed_date, file, reason, line FROM parsed WHERE reason IS NOT NULL
     UNION ALL
@@ -102,15 +102,15 @@ _DUCKDB_REJECTED = r"""
 """
 _DUCKDB_COPIES = """
     CREATE TEMP TABLE copies AS
-    SELECT *, row_number() OVER own AS copy_rank, first_value(feed_date) OVER own AS first_feed_date
+    SELECT *, row_number() OVER by_event AS copy_rank, first_value(feed_date) OVER by_event AS first_feed_date
     FROM parsed WHERE reason IS NULL
         AND event_id IN (SELECT event_id FROM parsed WHERE reason IS NULL GROUP BY event_id HAVING count(*) > 1)
-    WINDOW own AS (PARTITION BY event_id ORDER BY feed_date, event_time, line)
+    WINDOW by_event AS (PARTITION BY event_id ORDER BY feed_date, event_time, line)
 """
 
 
 def _duckdb_parse(rules: Rules) -> str:
-    """Table `parsed`: line, file, feed_date, ds, a column per field, and `reason`, null where the line is good."""
+    """SQL to create `parsed`: line, file, feed_date, ds, a column per field, and `reason`, null if good."""
     paths = ", ".join(f"'$.{field.name}'" for field in EVENT_FIELDS)
     is_object = "CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE false END"
     values = ", ".join(f"{_duckdb_value(n, field)} AS {field.name}" for n, field in enumerate(EVENT_FIELDS, start=1))
@@ -120,7 +120,7 @@ def _duckdb_parse(rules: Rules) -> str:
         WITH lines AS (
             SELECT line, filename AS file, {is_object} AS is_object,
                 CAST(regexp_extract(filename, 'event_date=([0-9-]{{10}})/[^/]*$', 1) AS DATE) AS feed_date
-            FROM read_csv($files, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_TEXT_HAS}', quote = '', escape = '',
+            FROM read_csv($files, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_SEPARATOR}', quote = '', escape = '',
                 comment = '', new_line = '\n', header = false, auto_detect = false, strict_mode = false,
                 max_line_size = {rules.max_line_bytes}, ignore_errors = true, store_rejects = true, filename = true)
             WHERE trim(line) <> ''
@@ -139,8 +139,8 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _duckdb_value(position: int, field: EventField) -> str:
-    kind, text = f"types[{position}]", f"texts[{position}]"
+def _duckdb_value(number: int, field: EventField) -> str:
+    kind, text = f"types[{number}]", f"texts[{number}]"
     if field.kind in ("bigint", "int"):
         return f"CASE WHEN {kind} IN ('BIGINT', 'UBIGINT') THEN try_cast({text} AS {field.kind}) END"
     if field.kind == "double":
@@ -152,8 +152,8 @@ def _duckdb_value(position: int, field: EventField) -> str:
     return f"upper({trimmed})" if field.name == "country" else trimmed
 
 
-def _duckdb_problem(position: int, field: EventField, rules: Rules) -> str:
-    kind, text = f"types[{position}]", f"texts[{position}]"
+def _duckdb_problem(number: int, field: EventField, rules: Rules) -> str:
+    kind, text = f"types[{number}]", f"texts[{number}]"
     is_text = field.kind in ("text", "time")
     is_given = f"(coalesce({kind}, 'NULL') <> 'NULL'" + (f" AND trim({text}) <> '')" if is_text else ")")
     is_valid = {
@@ -167,9 +167,9 @@ def _duckdb_problem(position: int, field: EventField, rules: Rules) -> str:
     }.get(field.name, f"{field.name} IS NOT NULL")
     type_at = next(n for n, other in enumerate(EVENT_FIELDS, start=1) if other.name == "event_type")
     is_needed = f"texts[{type_at}] = 'rating'" if field.name == "rating" else str(field.is_required).lower()
-    found = f"'{field.name}: expected {field.expected}, found ' || left({text}, {_SHOWN_CHARACTERS})"
+    message = f"'{field.name}: expected {field.expected}, found ' || left({text}, {_SHOWN_CHARACTERS})"
     return (
-        f"CASE WHEN {is_given} AND NOT coalesce({is_valid}, false) THEN {found} "
+        f"CASE WHEN {is_given} AND NOT coalesce({is_valid}, false) THEN {message} "
         f"WHEN NOT {is_given} AND {is_needed} THEN '{field.name}: missing' END"
     )
 
@@ -195,12 +195,12 @@ def stage_with_polars(files: Sequence[Path], out: Path, rules: Rules) -> None:
 
 
 def _polars_parse(files: Sequence[Path], rules: Rules) -> pl.LazyFrame:
-    """The lines with `file`, `feed_date`, `ds`, a column per field, and `reason`, null where the line is good."""
+    """Lines with `file`, `feed_date`, `ds`, a column per field, and `reason`, null for a good line."""
     line = pl.col("line")
     lines = pl.scan_csv(
         list(files),
         has_header=False,
-        separator=_NO_TEXT_HAS,
+        separator=_NO_SEPARATOR,
         quote_char=None,
         schema={"line": pl.String},
         encoding="utf8-lossy",
@@ -210,7 +210,7 @@ def _polars_parse(files: Sequence[Path], rules: Rules) -> pl.LazyFrame:
     day = pl.col("file").str.extract(r"event_date=([0-9-]{10})/[^/]*$", 1).str.to_date("%Y-%m-%d")
     is_readable = ~line.str.contains("\ufffd", literal=True) & (line.str.len_bytes() <= rules.max_line_bytes)
     is_object = is_readable & line.str.json_path_match("$").str.starts_with("{").fill_null(value=False)
-    # One pass over the JSON where all values are plain; where one may be nested, that would raise.
+    # Decode the JSON in one pass where no value is nested; nested values would raise.
     is_nested = line.str.contains(r":\s*[\[{]")
     plain = pl.when(is_object & ~is_nested).then(line).otherwise(pl.lit("{}"))
     as_texts = pl.Struct({field.name: pl.String for field in EVENT_FIELDS})
@@ -240,7 +240,7 @@ def _text_of(field: EventField) -> pl.Expr:
 
 
 def _token(field: EventField, pattern: str) -> pl.Expr:
-    """What stands in the line as the field's value, if it looks like `pattern`."""
+    """The field's value as written in the line, if it matches `pattern`."""
     return pl.col("line").str.extract(rf'[{{,]\s*"{field.name}"\s*:\s*({pattern})', 1)
 
 
@@ -253,7 +253,7 @@ def _polars_value(field: EventField) -> pl.Expr:
     if field.kind == "double":
         number = _token(field, r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
         return pl.when(text.is_not_null()).then(number.cast(pl.Float64, strict=False))
-    # "[REC]" is a film: only the line tells such a text from a list.
+    # "[REC]" is a title's name: only the line tells such a text from a list.
     may_nest = text.str.contains(r"^\s*[\[{]")
     trimmed = pl.when(~(may_nest & _token(field, r"[\[{]").is_not_null())).then(
         text.str.strip_chars(" ").replace("", None)
@@ -281,10 +281,12 @@ def _polars_problem(field: EventField, rules: Rules) -> pl.Expr:
     is_needed = pl.lit(field.is_required)
     if field.name == "rating":
         is_needed = (pl.col("text_event_type") == "rating").fill_null(value=False)
-    found = pl.concat_str(pl.lit(f"{field.name}: expected {field.expected}, found "), text.str.head(_SHOWN_CHARACTERS))
+    message = pl.concat_str(
+        pl.lit(f"{field.name}: expected {field.expected}, found "), text.str.head(_SHOWN_CHARACTERS)
+    )
     return (
         pl.when(is_given & ~is_valid.fill_null(value=False))
-        .then(found)
+        .then(message)
         .when(~is_given & is_needed)
         .then(pl.lit(f"{field.name}: missing"))
     )

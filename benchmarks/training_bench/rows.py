@@ -1,4 +1,4 @@
-"""Delta tables of examples and users of a wanted size, made without Spark before any clock starts."""
+"""Delta tables of examples and users of a given size, made without Spark before any measurement starts."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _COUNTRIES = np.array(["DE", "FR", "GB", "US", "BR", "IN"])
 def write_examples(
     location: Path, rows: int, title_ids: NDArray[np.int64], history_titles: int, rows_per_group: int, seed: int
 ) -> None:
-    """Examples of titles by Zipf's law, with histories of 1 to `history_titles` titles padded to that length."""
+    """Write examples of titles drawn by Zipf's law, with histories of 1 to `history_titles` titles, padded."""
     random = np.random.default_rng(seed)
     for start in range(0, rows, _ROWS_PER_WRITE):
         count = min(_ROWS_PER_WRITE, rows - start)
@@ -26,7 +26,7 @@ def write_examples(
 def write_users(
     location: Path, users: int, title_ids: NDArray[np.int64], history_titles: int, rows_per_group: int, seed: int
 ) -> None:
-    """Users with histories as those of `write_examples`, and nothing else."""
+    """Write users with histories like those of `write_examples`."""
     columns = _rows(users, title_ids, _zipf(title_ids), history_titles, np.random.default_rng(seed))
     table = columns.select(["country", "history_title_ids", "history_weights", "history_ages_days"])
     write_deltalake(str(location), table, writer_properties=_groups(rows_per_group))
@@ -44,7 +44,7 @@ def _groups(rows: int) -> WriterProperties:
 def _rows(
     count: int, title_ids: NDArray[np.int64], shares: NDArray[np.float64], length: int, random: np.random.Generator
 ) -> pa.Table:
-    # Drawn by inverting the distribution: choice() with probabilities takes seconds per million.
+    # Inverting the distribution is much faster than choice() with probabilities.
     ends = np.cumsum(shares)
     drawn = np.searchsorted(ends, random.random((count, length + 1)) * ends[-1])
     is_title = np.arange(length) < random.integers(1, length + 1, size=count)[:, None]
@@ -64,6 +64,6 @@ def _rows(
 
 
 def _lists(values: NDArray[np.int64] | NDArray[np.float32]) -> pa.ListArray:
-    """A list of one length per row of `values` [rows, length]."""
+    """A list array with one list per row of `values` [rows, length]."""
     offsets = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, values.ravel())

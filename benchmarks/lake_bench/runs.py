@@ -1,7 +1,7 @@
-"""One measured run in a process of its own: its answer is one JSON line on standard output.
+"""Measured runs of `benchmarks.lake`, each in its own process, which prints one JSON line.
 
-`python -m benchmarks.lake_run JSON`, as `benchmarks.lake` calls it; JSON holds the fields of one of the jobs below.
-What an engine does not need is not imported before the clock and the memory count start.
+`python -m benchmarks.lake_bench.runs JSON`: JSON holds the fields of one of the jobs below. Modules are imported in the
+jobs that need them, so that they don't count as the memory of another engine.
 """
 
 import sys
@@ -12,8 +12,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measure import Meter, answer_job
-from benchmarks.nights import LAKES, by_turns
+from benchmarks.harness.meter import Meter
+from benchmarks.harness.nights import LAKES, by_turns
+from benchmarks.harness.processes import answer_job
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class SparkStaging:
     days: Sequence[str]
 
     def run(self) -> dict[str, Any]:
-        # Here, not above: in DuckDB's or Polars's run it would count as their memory.
         from conf.loader import load_settings
         from conf.settings import with_changes
         from jobs import stg_events
@@ -51,7 +51,7 @@ class SparkStaging:
 
 @dataclass(frozen=True)
 class OtherStaging:
-    """The same in another engine, into Parquet files."""
+    """Stage all days of a feed with another engine, into Parquet files."""
 
     engine: str
     files: Sequence[str]
@@ -59,7 +59,7 @@ class OtherStaging:
     rules: Mapping[str, Any]
 
     def run(self) -> dict[str, Any]:
-        from benchmarks.lake_other_engines import ENGINES, Rules
+        from benchmarks.lake_bench.other_engines import ENGINES, Rules
 
         with Meter() as cost:
             ENGINES[self.engine]([Path(file) for file in self.files], Path(self.out), Rules(**self.rules))
@@ -68,10 +68,9 @@ class OtherStaging:
 
 @dataclass(frozen=True)
 class NextDays:
-    """Build a small and a large lake night by night, then time the nights after in both, in one warm session.
+    """Build a small and a large lake night by night, then time the following nights in both, in one warm session.
 
-    Both lakes end with the same day, so that the nights that are timed stage the very same files. Which lake goes
-    first changes from night to night.
+    Both lakes end with the same day, so the timed nights stage the same files. The lakes take turns to go first.
     """
 
     conf: str

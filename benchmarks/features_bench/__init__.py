@@ -1,0 +1,1 @@
+"""Parts of `benchmarks.features`: its measured runs, and the events that Spark generates for them."""

@@ -1,0 +1,1 @@
+"""Shared parts of the benchmarks: meters of time and memory, reports, measured processes, simulated feeds."""

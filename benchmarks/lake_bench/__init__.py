@@ -1,0 +1,1 @@
+"""Parts of `benchmarks.lake`: its measured runs, and staging in DuckDB and Polars."""

@@ -1,0 +1,1 @@
+"""Parts of `benchmarks.swaps`: the process that sends requests while bundles are swapped."""
