@@ -119,7 +119,7 @@ def models(settings: Settings, ds: date) -> Section:
         figures.by_segment(measured, "popularity", "recall", k),
         figures.by_segment(measured, "history_titles", "ndcg", k),
     ]
-    text = f"Measurement on the positives of the {settings.gate.split} days, means over users."
+    text = f"Measured on the positives of the {settings.gate.split} days, means over users."
     return Section(title, text, [Table("All users", ("metric", *names), shown)], plots)
 
 
