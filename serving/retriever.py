@@ -25,7 +25,7 @@ from lake.arrays import NO_TITLE, Floats, Ids
 from serving.response import attribution
 from serving.response.reasons import Reasons
 from serving.response.response import Basis, RetrieverResponse, Why
-from serving.response.response_builder import RankedTitles, ResponseBuilder
+from serving.response.response_builder import RankedTitles, ResponseBuilder, without_padding
 from serving.search import indexed_query, planner
 from serving.search.availability import Availability
 from serving.search.candidates import ByCosine, ByScore
@@ -226,8 +226,7 @@ class Retriever:
 
 def _only_list(basis: Basis, lists: RankedLists, dial: float | None) -> RankedTitles:
     """The only one of `lists`, without its padding."""
-    is_title = lists.rows[0] != NO_TITLE
-    return RankedTitles(basis, lists.rows[0][is_title], lists.scores[0][is_title], lists.plan.kind, dial)
+    return RankedTitles(basis, *without_padding(lists.rows[0], lists.scores[0]), lists.plan.kind, dial)
 
 
 def _unknown(query: IndexedQuery, spec: ListSpec) -> Ids:

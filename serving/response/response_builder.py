@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from indexing.bundle.bundle import Bundle
-from lake.arrays import Floats, Ids
+from lake.arrays import NO_TITLE, Floats, Ids
 from serving.response.response import Basis, Item, RetrieverResponse, Why
 
 _SHOWN = ("title_id", "title", "object_type", "release_date", "release_year")
@@ -73,3 +73,9 @@ def _column(values: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_integer(values.type) and values.null_count:  # NumPy integers have no null
         return np.array(values.to_pylist(), dtype=object)
     return values.to_numpy()
+
+
+def without_padding(rows: Ids, scores: Floats) -> tuple[Ids, Floats]:
+    """The rows and scores of one list without its padding."""
+    is_title = rows != NO_TITLE
+    return rows[is_title], scores[is_title]

@@ -1,4 +1,4 @@
-"""From rows to a list that a person reads: titles by name, ranks, what is unreleased, and what is missing."""
+"""From rows and scores to a response: names of titles, ranks, unreleased titles, and notes."""
 
 from datetime import date
 from types import SimpleNamespace
@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from lake.arrays import NO_TITLE
-from serving.response import presenter
-from serving.response.presenter import Listed, Presenter
-from serving.response.reasons import Reasons, Weighed
-from serving.response.response import Answer, Item, Reason, Why
+from serving.response.attribution import Attribution
+from serving.response.reasons import Reasons
+from serving.response.response import Item, Reason, RetrieverResponse, Why
+from serving.response.response_builder import RankedTitles, ResponseBuilder, without_padding
 
 NAMES = pa.list_(pa.string())
 TITLES = pa.table(
@@ -31,21 +31,21 @@ TITLES = pa.table(
 
 
 @pytest.fixture
-def shown() -> Presenter:
+def builder() -> ResponseBuilder:
     manifest = SimpleNamespace(model=SimpleNamespace(version=7), as_of=date(2024, 5, 14))
     opened: Any = SimpleNamespace(titles=TITLES, version="v1", manifest=manifest)
-    return Presenter(opened, Reasons(TITLES, most_titles=2, most_names=2))
+    return ResponseBuilder(opened)
 
 
-def listed(*rows: int) -> Listed:
+def ranked(*rows: int) -> RankedTitles:
     """Scores that fall by 0.5 from 2."""
-    scores = np.array([2 - 0.5 * place for place in range(len(rows))], dtype=np.float32)
-    return Listed("history", np.array(rows, dtype=np.int64), scores, "exact", 0.5)
+    scores = np.array([2 - 0.5 * n for n in range(len(rows))], dtype=np.float32)
+    return RankedTitles("history", np.array(rows, dtype=np.int64), scores, "exact", 0.5)
 
 
-def test_titles_are_named_in_order(shown: Presenter) -> None:
-    answer = shown.answer(listed(2, 1, 0, 3), np.array([9, 5, 9]), count=4)
-    assert answer == Answer(
+def test_titles_are_named_in_order(builder: ResponseBuilder) -> None:
+    response = builder.build(ranked(2, 1, 0, 3), np.array([9, 5, 9]), count=4)
+    assert response == RetrieverResponse(
         bundle_version="v1",
         model_version=7,
         basis="history",
@@ -63,22 +63,22 @@ def test_titles_are_named_in_order(shown: Presenter) -> None:
     )
 
 
-def test_short_list_says_so(shown: Presenter) -> None:
-    answer = shown.answer(listed(0), np.array([], dtype=np.int64), count=3, note="nobody knows them")
-    assert answer.note == "nobody knows them; no more than 1 titles may be recommended here"
-    assert shown.answer(listed(), np.array([], dtype=np.int64), count=0).items == ()
+def test_short_list_says_so(builder: ResponseBuilder) -> None:
+    response = builder.build(ranked(0), np.array([], dtype=np.int64), count=3, note="nobody knows them")
+    assert response.note == "nobody knows them; no more than 1 titles may be recommended here"
+    assert builder.build(ranked(), np.array([], dtype=np.int64), count=0).items == ()
 
 
-def test_reasons_stand_beside_their_titles(shown: Presenter) -> None:
+def test_reasons_are_given_with_their_titles(builder: ResponseBuilder) -> None:
     rows = np.array([1, 2])
-    # Heat speaks for Ronin alone; a negative contribution is no reason.
-    why = shown.explain(rows, Weighed(np.array([0]), np.array([[0.25, -1.0]])))
+    # Heat contributes only to Ronin; a negative contribution is no reason.
+    why = Reasons(TITLES, max_titles=2, max_names=2).explain(rows, Attribution(np.array([0]), np.array([[0.25, -1.0]])))
     expected = Why((Reason(101, "Heat", 0.25),), genres=("Crime",), themes=(), people=("De Niro",))
     assert why == [expected, None]
-    answer = shown.answer(listed(1, 2), np.array([], dtype=np.int64), 2, why)
-    assert [item.why for item in answer.items] == [expected, None]
+    response = builder.build(ranked(1, 2), np.array([], dtype=np.int64), 2, why)
+    assert [item.why for item in response.items] == [expected, None]
 
 
 def test_padding_is_left_out() -> None:
-    rows, scores = presenter.found(np.array([4, 2, NO_TITLE]), np.array([3.0, 1.0, -np.inf]))
+    rows, scores = without_padding(np.array([4, 2, NO_TITLE]), np.array([3.0, 1.0, -np.inf]))
     assert (rows.tolist(), scores.tolist()) == ([4, 2], [3.0, 1.0])
