@@ -184,7 +184,7 @@ def test_erased_person_leaves_the_table(
     tables.ensure(spark, lake, erasures.TABLE)
     spark.createDataFrame([("ann", MIDNIGHT)], "user_id string, requested_at timestamp").createOrReplaceTempView("due")
     erase._register(spark.table("due"), lake)
-    erased = erase._erase_person_rows(spark, lake, recommendations.TABLE)
+    erased = erase._erase_user_rows(spark, lake, recommendations.TABLE)
     assert erased.rows_removed == 1
     left = {user for (user,) in read_rows(lake, recommendations.TABLE, "user_id")}
     assert left == {"bob", "cut", "foe"}

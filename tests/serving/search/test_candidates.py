@@ -8,7 +8,7 @@ import pytest
 
 from indexing.bundle.bundle import Bundle
 from serving.search import candidates
-from serving.search.candidates import ByLikeness, ByScore
+from serving.search.candidates import ByCosine, ByScore
 
 TITLES = np.array([[3, 4], [0, 2], [1, 0], [9, 9]], dtype=np.float32)
 
@@ -35,12 +35,12 @@ def test_gathered_rows_are_multiplied_in_parts(opened: Any, monkeypatch: pytest.
 
 
 def test_likeness_is_the_cosine(opened: Any) -> None:
-    by_likeness = ByLikeness(opened, refetch=2.0)
+    by_cosine = ByCosine(opened, refetch=2.0)
     query = np.array([[1, 0]], dtype=np.float32)
     # Lengths are 5, 2 and 1.
-    assert by_likeness.lengths.tolist() == [5, 2, 1]
-    assert by_likeness.score(query, slice(0, 3)) == pytest.approx(np.array([[0.6, 0, 1]]))
-    assert by_likeness.score(query, np.array([2, 0])) == pytest.approx(np.array([[1, 0.6]]))
+    assert by_cosine.lengths.tolist() == [5, 2, 1]
+    assert by_cosine.score(query, slice(0, 3)) == pytest.approx(np.array([[0.6, 0, 1]]))
+    assert by_cosine.score(query, np.array([2, 0])) == pytest.approx(np.array([[1, 0.6]]))
 
 
 def test_no_length_is_zero() -> None:
@@ -58,11 +58,11 @@ def test_index_finds_the_best_scores(small_bundle: Bundle) -> None:
 
 def test_index_finds_the_most_alike(small_bundle: Bundle) -> None:
     # Every candidate is fetched, since the longest vectors are not those of the largest cosines.
-    by_likeness = ByLikeness(small_bundle, refetch=1000.0)
+    by_cosine = ByCosine(small_bundle, refetch=1000.0)
     seeds = np.asarray(small_bundle.embeddings[:3])
     directions = seeds / np.linalg.norm(seeds, axis=1, keepdims=True)
-    exact = by_likeness.score(directions, slice(0, len(by_likeness)))
-    rows, cosines = by_likeness.search(directions, 10)
+    exact = by_cosine.score(directions, slice(0, len(by_cosine)))
+    rows, cosines = by_cosine.search(directions, 10)
     assert rows.tolist() == np.argsort(-exact, axis=1)[:, :10].tolist()
     # A title is most like itself.
     assert rows[:, 0].tolist() == [0, 1, 2]
