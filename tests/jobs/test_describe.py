@@ -50,8 +50,10 @@ def test_lake_is_described_by_table(
 
 def test_tables_of_the_gate_and_lists_are_described(settings: Settings, spark: SparkSession) -> None:
     assert {table.name: table.grain for table in catalog.NIGHT_TABLES} == {
-        table.name: table.grain for table in (evaluations_table.TABLE, gate_results.TABLE)
+        "evaluations": "one row per night, model, model it is compared with, segment, metric and list length",
+        "gate_results": "one row per night, model and check, and one for the verdict",
     }
+    assert list(catalog.NIGHT_TABLES) == [evaluations_table.TABLE, gate_results.TABLE]
     check = Check(
         "segment", "popularity", "tail", "recall", 20, 0.1, 0.2, -0.1, -0.2, 0.0, 500, -0.05, False, True, "no"
     )
