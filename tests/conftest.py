@@ -1,7 +1,6 @@
 """What the tests share: one local Spark, settings whose folders are the test's own, feed files, tables as tuples."""
 
 import gzip
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -59,13 +58,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if config.getoption("--light") and (loaded := import_graph.HEAVY.intersection(sys.modules)):
+    if config.getoption("--light") and (loaded := import_graph.heavy_libraries_in_use()):
         terminalreporter.write_line(f"ERROR --light loaded {', '.join(sorted(loaded))}: see tests/import_graph.py")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run of light tests that has loaded Spark or TensorFlow after all."""
-    if session.config.getoption("--light") and import_graph.HEAVY.intersection(sys.modules):
+    """Fail a run of light tests that has started Spark or loaded TensorFlow after all."""
+    if session.config.getoption("--light") and import_graph.heavy_libraries_in_use():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

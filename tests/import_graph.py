@@ -1,6 +1,7 @@
 """The imports of this project's modules, read from their source without importing anything."""
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,15 @@ def heavy_imports(names: Iterable[str]) -> set[str]:
             seen.add(path)
             waiting.extend(direct_imports(path))
     return reached
+
+
+def heavy_libraries_in_use() -> set[str]:
+    """The heavy libraries that this process has loaded; PySpark only once its JVM runs, since MLflow imports it too."""
+    loaded = set(HEAVY.intersection(sys.modules))
+    context = sys.modules.get("pyspark.core.context")
+    if context is None or context.SparkContext._gateway is None:
+        loaded.discard("pyspark")
+    return loaded
 
 
 def is_heavy_test(path: Path) -> bool:
