@@ -3,16 +3,21 @@
 Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
 files of --truth, and a registered model in MLflow; writes ablation.csv to the folder --out, if there is one.
 
-A line per variant: without each field; of a field that some titles lack, with nothing left of it but whether a title
-has it, since a field that only known titles have gives their popularity away; with the plot's embedding of another lake
-(--plot-of), whose encoder may be another one. Nothing is trained anew: the model's towers, EASE and ALS are what they
-are, and what content says of titles is solved again.
+One line per variant:
 
-In two columns of figures:
+  all content             the model as it is
+  no FIELD                without the field
+  only whether FIELD      with the field's presence in place of its values, for fields that some titles lack: a field
+                          that only known titles have gives their popularity away
+  plot of the other lake  with the plot embeddings of --plot-of, whose encoder may differ
 
-  as served   titles that somebody liked have what was learnt of them, others what content says
-  no ids      every title has what content says, those that somebody liked as if they had been left out: content alone;
-              left out where no candidate is known, since it is the same then
+No variant is trained: towers, EASE and ALS stay as they are, and only the ridge from content is fitted again.
+
+Two ways to make the title vectors, each with its columns of figures:
+
+  as served   titles with likes have their learnt vectors, other titles vectors predicted from content
+  no ids      all titles have vectors predicted from content, those with likes as if left out of training; omitted where
+              no candidate has likes, since both ways are the same then
 
 Differences are to the model with all its content, with intervals over users.
 """
@@ -21,6 +26,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +45,11 @@ from models.data.content import Content
 from models.data.model_tables import EVALUATION_TABLES
 from models.data.positives import Positives, read_positives
 from models.errors import ModelError
-from models.evaluation import comparison, metrics
+from models.evaluation import comparison
 from models.evaluation.comparison import Difference, Estimate
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
+from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.linear import cold_ridge
 from models.linear.content_kernel import features
 from models.recommender import recommend_by
@@ -51,14 +58,11 @@ from models.tracking import registry
 
 WHOLE = "all content"
 SERVED, NO_IDS = ("as served", "no ids")
-_METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
-
-PerUser = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric of one variant in one way; None in place of the difference for the model with all its content."""
+    """One metric of one variant in one way; `difference` is None for the variant with all content."""
 
     variant: str
     way: str
@@ -69,14 +73,14 @@ class Figure:
 
 
 def variants(content: Content, other_plot: Content | None) -> Iterator[tuple[str, Content]]:
-    """Content by name of the variant; the first is all of it. `other_plot` is of the same titles."""
+    """Pairs of a variant's name and content; the first has all of `content`. `other_plot` is of the same titles."""
     yield WHOLE, content
     has = metadata_fields.presence(content)
     for field in has:
         if len(has) > 1:
             yield f"no {field}", metadata_fields.without_field(content, field)
-    for field, own in has.items():
-        if not own.all() and own.any():
+    for field, has_field in has.items():
+        if not has_field.all() and has_field.any():
             yield f"only whether {field}", metadata_fields.presence_alone(content, field)
     if other_plot is not None:
         blocks, present = {**content.blocks, **other_plot.blocks}, {**content.present, **other_plot.present}
@@ -92,7 +96,7 @@ def lists_of(
     k: int,
     max_titles: int,
 ) -> dict[str, Ids]:
-    """[users, k] by way, of the model in `folder` with `content` in place of the catalogue's."""
+    """Lists [users, k] by way, of the model in `folder` with `content` in place of the catalogue's."""
     model = TwoTower.load(folder)
     weights = {name: content.weights.get(name, 1.0) for name in content.blocks}
     model.card = replace(model.card, content_blocks=weights)
@@ -103,54 +107,53 @@ def lists_of(
     vectors = {SERVED: bound.vectors}
     if (counts[evaluation_set.candidates] > 0).any():
         vectors[NO_IDS] = content_vectors(model, described, counts, max_titles)
-    return {way: _recommend(queries, own, evaluation_set, k) for way, own in vectors.items()}
+    return {way: _recommend(queries, title_vectors, evaluation_set, k) for way, title_vectors in vectors.items()}
 
 
 def content_vectors(
     model: TwoTower, catalogue: Catalogue, counts: NDArray[np.int64], max_titles: int
 ) -> NDArray[np.float32]:
-    """[titles, dim]: the model's vectors, with those of known titles predicted as if nobody had liked them.
+    """[titles, dim]: the model's vectors, with those of known titles predicted as if they had no likes.
 
-    Of more known titles than `max_titles` the least liked have zeros: there is no prediction of them.
+    Where more than `max_titles` titles are known, the least liked ones have zeros, since they are not predicted.
     """
     rows, ridge = features(catalogue.content), model.card.cold
     known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
-    found = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
-    found[known] = ridge.scale * cold_ridge.shrink_by_slope(fitted, fitted.left_out())
-    return found
+    vectors = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
+    vectors[known] = ridge.scale * cold_ridge.shrink_by_slope(fitted, fitted.left_out())
+    return vectors
 
 
 def measure(
     lists: Mapping[str, Mapping[str, Ids]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
 ) -> list[Figure]:
-    """Figures of `lists` by variant and way; the first variant is what the others are compared with."""
+    """Figures of `lists` by variant and way; the first variant is the one that the others are compared with."""
     bootstrap = (options.resamples, options.confidence, seed)
-    whole, found = next(iter(lists)), []
-    for way in lists[whole]:
-        for metric, of_lists in _METRICS.items():
-            for k in options.k:
-                values = {variant: of_lists(own[way], evaluation_set.relevant, k) for variant, own in lists.items()}
-                for variant, own in values.items():
-                    against = None if variant == whole else comparison.compare_paired(own, values[whole], *bootstrap)
-                    found.append(Figure(variant, way, metric, k, comparison.estimate_mean(own, *bootstrap), against))
-    return found
+    whole, figures = next(iter(lists)), []
+    for way, (metric, of_lists), k in product(lists[whole], HEADLINE_METRICS.items(), options.k):
+        values = {variant: of_lists(by_way[way], evaluation_set.relevant, k) for variant, by_way in lists.items()}
+        for variant, user_values in values.items():
+            estimate = comparison.estimate_mean(user_values, *bootstrap)
+            difference = None if variant == whole else comparison.compare_paired(user_values, values[whole], *bootstrap)
+            figures.append(Figure(variant, way, metric, k, estimate, difference))
+    return figures
 
 
 def frame(figures: Sequence[Figure]) -> pd.DataFrame:
-    """A row per variant, way and metric."""
+    """One row per variant, way, metric and list length."""
     rows = pd.json_normalize([asdict(figure) for figure in figures], sep="_")
     return rows.drop(columns="difference", errors="ignore")
 
 
 def print_figures(figures: Sequence[Figure], k: int, title: str) -> None:
-    """A line per variant; ▲ and ▼ where the interval of the difference lies above or below 0."""
+    """Print one line per variant; ▲ and ▼ mark differences whose interval is above or below 0."""
     shown = RichTable(title=title)
-    columns = [(way, metric) for way in dict.fromkeys(own.way for own in figures) for metric in _METRICS]
+    columns = list(product(dict.fromkeys(figure.way for figure in figures), HEADLINE_METRICS))
     shown.add_column("content")
     for way, metric in columns:
         shown.add_column(f"{way}: {metric}@{k}", justify="right")
-    cells = {(own.variant, own.way, own.metric): _format_figure(own) for own in figures if own.k == k}
-    for variant in dict.fromkeys(own.variant for own in figures):
+    cells = {(row.variant, row.way, row.metric): _format_figure(row) for row in figures if row.k == k}
+    for variant in dict.fromkeys(figure.variant for figure in figures):
         shown.add_row(variant, *[cells[(variant, *column)] for column in columns])
     command_line.console().print(shown)
 
@@ -176,13 +179,14 @@ def _recommend(
 
 
 def read_plot(root: str, catalogue: Catalogue) -> Content:
-    """The plot's block of another lake, for the titles of this one; raises ModelError where that has none of them."""
+    """The plot block of the lake at `root`, for the titles of `catalogue`; ModelError if that lake has none of them."""
     other = read_catalogue(LakeSnapshot.pin(root, EVALUATION_TABLES), {"plot": 1.0})
-    places = other.rows(catalogue.title_ids)
-    if not (places >= 0).any():
-        raise ModelError(f"--plot-of {root}: has none of the {len(places)} titles of this lake")
-    block, present = other.content.blocks["plot"][places], other.content.present["plot"][places]
-    return Content({"plot": np.where((places >= 0)[:, None], block, 0)}, {"plot": present & (places >= 0)})
+    rows = other.rows(catalogue.title_ids)
+    is_shared = rows >= 0
+    if not is_shared.any():
+        raise ModelError(f"--plot-of {root}: has none of the {len(rows)} titles of this lake")
+    block, present = other.content.blocks["plot"][rows], other.content.present["plot"][rows]
+    return Content({"plot": np.where(is_shared[:, None], block, 0)}, {"plot": present & is_shared})
 
 
 def work(settings: Settings, arguments: Namespace) -> None:
@@ -195,15 +199,16 @@ def work(settings: Settings, arguments: Namespace) -> None:
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None
     k, max_titles = max(settings.evaluation.k), settings.readiness.max_titles
     lists = {
-        name: lists_of(folder, catalogue, own, train, evaluation_set, k, max_titles)
-        for name, own in variants(content, plot)
+        variant: lists_of(folder, catalogue, variant_content, train, evaluation_set, k, max_titles)
+        for variant, variant_content in variants(content, plot)
     }
     figures = measure(lists, evaluation_set, settings.evaluation, settings.seed)
-    new = np.count_nonzero(np.bincount(train.liked.indices, minlength=len(catalogue))[evaluation_set.candidates] == 0)
+    counts = np.bincount(train.liked.indices, minlength=len(catalogue))
+    count_new = np.count_nonzero(counts[evaluation_set.candidates] == 0)
     count_candidates = evaluation_set.candidates.sum()
     title = (
         f"{evaluation_set.name}: {len(evaluation_set.user_ids):,} users;"
-        f" {new:,} of {count_candidates:,} candidates are new"
+        f" {count_new:,} of {count_candidates:,} candidates are new"
     )
     print_figures(figures, settings.evaluation.k[0], title)
     if arguments.out:

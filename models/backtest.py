@@ -5,10 +5,10 @@
 Reads title_features, vocabularies, click_ranks, training_examples and training_users in <lake.root>, at their newest
 versions; writes to the folder --out, by default <report.root>/backtest, and to a run in MLflow:
 
-  backtest.csv   recall and NDCG by age of the title at the moment of the like, and by how many likes of it were
-                     known on the night, with intervals over users
-  ratios.csv         each of these as a share of the figure for known titles
-  nights.csv         figures per night
+  backtest.csv   recall and NDCG by age of the title at the moment of the like, and by the number of its likes known
+                 on the night, with intervals over users
+  ratios.csv     each of these as a share of the figure for known titles
+  nights.csv     figures per night
   backtest.json  the cold-to-warm ratio that the gate reads
   recall.png, ndcg.png
 
@@ -49,6 +49,7 @@ from models.errors import ModelError
 from models.evaluation import measurement, plots
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
+from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.recommender import recommend
 from models.studies import historical_nights, new_titles
 from models.studies.historical_nights import InteractionLog
@@ -105,11 +106,11 @@ def _lists(
     interactions: InteractionLog,
     known: Positives,
     evaluation_set: EvaluationSet,
-    ours: TwoTower,
+    trained: TwoTower,
 ) -> dict[str, Ids]:
     """[users, k] by model."""
     k = settings.evaluation.k[0]
-    lists = {OURS: CatalogueModel(ours, interactions.catalogue).recommend_for(evaluation_set, k)}
+    lists = {OURS: CatalogueModel(trained, interactions.catalogue).recommend_for(evaluation_set, k)}
     makers = baselines(settings.baselines, known, settings.seed)
     for name in names:
         model = makers[name]()
@@ -164,7 +165,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     values = replay_nights(settings, interactions, nights, arguments.models, horizon_days, arguments.warm_start)
     measurements, ratios = new_titles.measure_segments(values, settings), new_titles.compare(values, settings)
     k = settings.evaluation.k[0]
-    for metric in ("recall", "ndcg"):
+    for metric in HEADLINE_METRICS:
         print_measurements(measurements, f"{metric}@{k}")
     print_ratios(ratios, "recall")
     ratio = new_titles.cold_to_warm(ratios, OURS, settings.gate.min_users)
@@ -188,7 +189,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
         (out / file).write_text(text, encoding="utf-8")
-    for metric in ("recall", "ndcg"):
+    for metric in HEADLINE_METRICS:
         plots.by_segment(measurements, AGE, metric, k).savefig(out / f"{metric}.png", dpi=120)
     with runs.start_run(settings, None, "backtest"):
         mlflow.set_tags({"lake": settings.lake.root, "git_commit": provenance.git_commit()})
@@ -213,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--step-days", type=int, default=1, metavar="N", help="days between nights; default: 1")
     parser.add_argument("--horizon-days", type=int, metavar="N", help="days measured after a night")
     parser.add_argument(
-        "--models", nargs="*", default=[ALS_BASELINE, "als_ridge"], metavar="NAME", help="baselines beside ours"
+        "--models", nargs="*", default=[ALS_BASELINE, "als_ridge"], metavar="NAME", help="baselines to compare with"
     )
     parser.add_argument("--warm-start", action="store_true", help="start from the towers of the night before")
     parser.add_argument(

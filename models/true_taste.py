@@ -40,6 +40,7 @@ from models.evaluation import dial_curve, measurement
 from models.evaluation.dial_curve import ScoreUsers
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
+from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.recommender import Recommender, Scores
 from models.studies import simulated_tastes
 from models.studies.simulated_tastes import RELEASES
@@ -120,7 +121,7 @@ def worse_segments(rows: Sequence[Measurement], min_users: int) -> list[Measurem
     return [
         row
         for row in rows
-        if row.metric in ("recall", "ndcg")
+        if row.metric in HEADLINE_METRICS
         and row.difference
         and row.difference.high < 0
         and row.count_users >= min_users
@@ -189,13 +190,13 @@ def _format_comparison(name: str, model: str, reference: str, rows: Sequence[Mea
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--taste", type=Path, required=True, metavar="FOLDER", help="truth/ of the simulated feeds")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="as of models.evaluate")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="as for models.evaluate")
     parser.add_argument(
         "--against",
         nargs="+",
         default=[ALS_BASELINE, "popularity"],
         metavar="NAME",
-        help="the models that differences are to",
+        help="reference models that differences are to",
     )
     parser.add_argument(
         "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to measure beside 0"

@@ -41,6 +41,9 @@ ACCURACY: Mapping[str, AccuracyMetric] = {
     "mrr": metrics.mrr_at_k,
 }
 
+# The metrics of ACCURACY that decide the gate and that plots and studies show.
+HEADLINE_METRICS: Mapping[str, AccuracyMetric] = {name: ACCURACY[name] for name in ("recall", "ndcg")}
+
 # Of each user's list alone; measured over all users.
 LISTS: Mapping[str, ListMetric] = {
     "novelty": lambda lists, context, k: metrics.novelty_at_k(lists, context.positive_counts, context.count_users, k),

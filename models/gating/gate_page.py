@@ -16,9 +16,9 @@ _GROUPS = {
         "Segments",
         "No loss beyond the limit. A loss counts only if it is significant, with all segments tested together.",
     ),
-    "guardrail": ("Guardrails", "Figures that accuracy may not be bought with."),
+    "guardrail": ("Guardrails", "Accuracy must not be gained at the expense of these figures."),
     "data": ("Data of the night", "The training data must be complete."),
-    "bundle": ("Index", "The served index must give what was measured."),
+    "bundle": ("Index", "The served index must agree with the measured model."),
 }
 _HALF_WIDTH = 58  # of the drawn interval, pixels
 

@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from statistics import NormalDist, median
-from typing import Any
+from typing import Any, TypeAlias
 
 from conf.settings import Gate
 from lake.feed_days import FeedDay
 from models.evaluation.comparison import Difference
 from models.evaluation.measurement import AMONG_ALL, Measurement
+from models.evaluation.metric_registry import HEADLINE_METRICS
 
 OVERALL, SEGMENT, GUARDRAIL, DATA, BUNDLE = RULES = ("overall", "segment", "guardrail", "data", "bundle")
-ACCURACY = ("recall", "ndcg")
+
+Key: TypeAlias = tuple[str, str, str]  # dimension, segment, metric
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ def judge_models(
     `interval_confidence` is the confidence of the measured intervals. Raises ValueError where a figure that a rule
     needs was not measured or not compared.
     """
-    ours = {(row.dimension, row.segment, row.metric): row for row in challenger if row.k == k}
-    theirs = {(row.dimension, row.segment, row.metric): row for row in reference if row.k == k}
-    overall = [_judge_overall(_measurement(ours, ("all", "all", metric)), options) for metric in ACCURACY]
-    in_segments = [row for (dimension, _, metric), row in ours.items() if dimension != "all" and metric in ACCURACY]
+    rows = {_key(row): row for row in challenger if row.k == k}
+    reference_rows = {_key(row): row for row in reference if row.k == k}
+    overall = [_judge_overall(_measurement(rows, ("all", "all", metric)), options) for metric in HEADLINE_METRICS]
+    in_segments = [row for row in rows.values() if row.dimension != "all" and row.metric in HEADLINE_METRICS]
     segments = _judge_segments(in_segments, options, interval_confidence)
-    return [*overall, *segments, *_judge_guardrails(ours, theirs, options)]
+    return [*overall, *segments, *_judge_guardrails(rows, reference_rows, options)]
 
 
 def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
@@ -133,7 +135,11 @@ def failures(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.decides and not check.passed]
 
 
-def _measurement(rows: Mapping[tuple[str, str, str], Measurement], key: tuple[str, str, str]) -> Measurement:
+def _key(row: Measurement) -> Key:
+    return row.dimension, row.segment, row.metric
+
+
+def _measurement(rows: Mapping[Key, Measurement], key: Key) -> Measurement:
     if key not in rows:
         raise ValueError(f"{' '.join(key)} was not measured")
     return rows[key]
@@ -218,48 +224,49 @@ def _difference(row: Measurement) -> Difference:
 
 
 def _judge_guardrails(
-    ours: Mapping[tuple[str, str, str], Measurement], theirs: Mapping[tuple[str, str, str], Measurement], options: Gate
+    rows: Mapping[Key, Measurement], reference_rows: Mapping[Key, Measurement], options: Gate
 ) -> list[Check]:
     coverage, popularity = ("all", "all", "coverage"), ("all", "all", "mean_popularity")
     for key in (coverage, popularity):
-        if key not in ours or key not in theirs:
+        if key not in rows or key not in reference_rows:
             raise ValueError(f"{' '.join(key)} was not measured")
-    least = (1 - options.max_coverage_loss_share) * theirs[coverage].mean
-    most = (1 + options.max_popularity_gain_share) * theirs[popularity].mean
-    shown, liked = ours[coverage].mean, ours[popularity].mean
+    shown, liked = rows[coverage].mean, rows[popularity].mean
+    reference_shown, reference_liked = reference_rows[coverage].mean, reference_rows[popularity].mean
+    least = (1 - options.max_coverage_loss_share) * reference_shown
+    most = (1 + options.max_popularity_gain_share) * reference_liked
     return [
-        *_judge_unseen(ours, theirs, options),
+        *_judge_unseen(rows, reference_rows, options),
         _single(
             *(GUARDRAIL, "coverage", shown, least, shown >= least),
-            f"{shown:.1%} of titles are recommended to at least one user, {theirs[coverage].mean:.1%} by the reference",
-            theirs[coverage].mean,
-            ours[coverage].k,
+            f"{shown:.1%} of titles are recommended to at least one user, {reference_shown:.1%} by the reference",
+            reference_shown,
+            rows[coverage].k,
         ),
         _single(
             *(GUARDRAIL, "mean_popularity", liked, most, liked <= most),
-            f"recommended titles have {liked:,.1f} likes on average, {theirs[popularity].mean:,.1f} by the reference",
-            theirs[popularity].mean,
-            ours[popularity].k,
+            f"recommended titles have {liked:,.1f} likes on average, {reference_liked:,.1f} by the reference",
+            reference_liked,
+            rows[popularity].k,
         ),
     ]
 
 
 def _judge_unseen(
-    ours: Mapping[tuple[str, str, str], Measurement], theirs: Mapping[tuple[str, str, str], Measurement], options: Gate
+    rows: Mapping[Key, Measurement], reference_rows: Mapping[Key, Measurement], options: Gate
 ) -> list[Check]:
-    """Checks of unseen titles, which judged accuracy leaves out: their share of list entries, and what they cost."""
+    """Checks of unseen titles, which judged accuracy leaves out: their share of list entries, accuracy with them."""
     key = ("all", "all", "unmet_share")
-    share, most = _measurement(ours, key), options.max_unseen_share
+    share, most = _measurement(rows, key), options.max_unseen_share
     checks = [
         _single(
             *(GUARDRAIL, "unmet_share", share.mean, most, share.mean <= most),
             f"{share.mean:.1%} of the list entries are unseen titles, which held-out likes cannot credit",
-            _measurement(theirs, key).mean,
+            _measurement(reference_rows, key).mean,
             share.k,
         )
     ]
-    for metric in ACCURACY:
-        check = _of_difference(GUARDRAIL, _measurement(ours, ("all", "all", f"{metric}{AMONG_ALL}")), 0.0)
+    for metric in HEADLINE_METRICS:
+        check = _of_difference(GUARDRAIL, _measurement(rows, ("all", "all", f"{metric}{AMONG_ALL}")), 0.0)
         checks.append(replace(check, decides=False, reason="with unseen titles counted as misses"))
     return checks
 

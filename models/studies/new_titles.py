@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from conf.settings import Settings
 from lake.arrays import Ids
 from models.data.positives import Positives
-from models.evaluation import metrics, ratios, segments
+from models.evaluation import ratios, segments
 from models.evaluation.comparison import Estimate
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.measurement import Measurement
+from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
 FILE = "backtest.json"  # the output of `summary`, in a backtest's folder
-_METRICS = {"recall": metrics.recall_at_k, "ndcg": metrics.ndcg_at_k}
 
 # One row per night, model, segment, metric and user: `value`.
 Values: TypeAlias = pd.DataFrame
@@ -61,7 +61,7 @@ def values_of_night(
     user_ids = np.array(evaluation_set.user_ids, dtype=object)
     for part in _segments(settings, evaluation_set, known, is_new):
         for model, of_model in lists.items():
-            for metric, of_lists in _METRICS.items():
+            for metric, of_lists in HEADLINE_METRICS.items():
                 values = of_lists(of_model[part.users], part.relevant, k)
                 labels = dict(zip(_KEYS, (model, part.dimension, part.name, metric), strict=True))
                 tables.append(pd.DataFrame({"user_id": user_ids[part.users], "value": values}).assign(**labels))
@@ -83,7 +83,7 @@ def _segments(
 
 
 def measure_segments(values: Values, settings: Settings) -> dict[str, list[Measurement]]:
-    """By model, the mean of every segment over all nights with its interval over users."""
+    """The mean of every segment over all nights with its interval over users, by model."""
     options = settings.evaluation
     user_rows = _user_rows(values)
     measurements: dict[str, list[Measurement]] = {model: [] for model in values["model"].unique()}
