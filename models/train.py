@@ -8,7 +8,7 @@ The same training is not repeated: if a version was trained with the same settin
 A training that was killed resumes after its last epoch when it is started again.
 
 With training.strategy=multi_worker the same command is started on several machines, and TF_CONFIG tells each its
-place in the cluster. They need the same lake, MLflow and training.checkpoints. The first one registers.
+index in the cluster. They need the same lake, MLflow and training.checkpoints. The first one registers.
 """
 
 import json
@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import mlflow
 from mlflow.exceptions import MlflowException
 from rich.progress import Progress
 
@@ -65,7 +64,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
         version = registry.register(settings, uri, run.info.run_id, snapshot.versions, key)
     registry.point(settings, registry.CHALLENGER, version)
     shutil.rmtree(checkpoints)
-    log.info("version %d is that of run %s", version, run.info.run_id)
+    log.info("version %d was trained in run %s", version, run.info.run_id)
 
 
 def _train(settings: Settings, inputs: Inputs, checkpoints: Path, champion: registry.Registered | None) -> str:
@@ -81,12 +80,12 @@ def _train(settings: Settings, inputs: Inputs, checkpoints: Path, champion: regi
 
         model = training.train_model(settings, inputs, checkpoints, on_epoch, warm_start)
     if results:
-        mlflow.log_figure(runs.plot_curves(results), "curves.png")
+        runs.log_curves(results)
     return runs.log_model(model, write_card(settings, inputs, model, results))
 
 
 def _unfinished_run(checkpoints: Path) -> str | None:
-    """The run of a training that was killed, so that its curves go on where they ended."""
+    """Id of the run of a killed training, which goes on in the same run; None for a new training."""
     file = checkpoints / _RUN
     return json.loads(file.read_text(encoding="utf-8"))["run_id"] if file.exists() else None
 
@@ -95,21 +94,21 @@ def _unfinished_run(checkpoints: Path) -> str | None:
 def _progress(count_epochs: int) -> Iterator[Callable[[EpochResult], None]]:
     """Yields a function that shows an epoch's result: as a bar in a terminal, as a log line elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda result: log.info("epoch %d of %d: %s", result.epoch + 1, count_epochs, _told(result))
+        yield lambda result: log.info("epoch %d of %d: %s", result.epoch + 1, count_epochs, _format_result(result))
         return
     with Progress() as bar:
         task = bar.add_task("training", total=count_epochs)
-        yield lambda result: bar.update(task, completed=result.epoch + 1, description=_told(result))
+        yield lambda result: bar.update(task, completed=result.epoch + 1, description=_format_result(result))
 
 
-def _told(result: EpochResult) -> str:
+def _format_result(result: EpochResult) -> str:
     measured = "" if result.validation is None else f", NDCG@20 {result.validation:.4f}"
     return f"loss {result.loss:.4f}{measured}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--name", default="train", metavar="NAME", help="of the run in MLflow")
+    parser.add_argument("--name", default="train", metavar="NAME", help="name of the run in MLflow; default: train")
     return command_line.run(parser, work, argv, (MlflowException,))
 
 

@@ -1,4 +1,4 @@
-"""Plots of measurements, as figures for MLflow runs and pages; none of them uses pyplot's global state."""
+"""Plots of measurements and of training, as figures for MLflow runs and pages, without pyplot's global state."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -102,6 +102,21 @@ def dial_front(curves: Mapping[str, Sequence[DialPoint]], chosen: Mapping[str, D
     for axes, traded in zip(grid[1], _TRADED, strict=True):
         axes.set_xlabel(f"{traded.replace('_', ' ')}@{k}")
     grid[0][0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def training_curves(epochs: Sequence[int], losses: Sequence[float], validations: Sequence[float | None]) -> Figure:
+    """Loss and validation figure by epoch; None for an epoch without validation."""
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    axes.plot(epochs, losses, color="tab:blue", label="loss")
+    axes.set(xlabel="epoch", ylabel="loss")
+    validated = [(epoch, value) for epoch, value in zip(epochs, validations, strict=True) if value is not None]
+    if validated:
+        right_axes = axes.twinx()
+        right_axes.plot(*zip(*validated, strict=True), color="tab:orange", label="validation")
+        right_axes.set_ylabel("NDCG@20 on validation")
+    figure.legend(loc="upper right")
     return figure
 
 

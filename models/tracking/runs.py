@@ -19,15 +19,15 @@ from lake import provenance
 from models.blend.two_tower import TwoTower
 from models.evaluation import measurement, plots
 from models.evaluation.measurement import Measurement
+from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.fit.epochs import EpochResult
 from models.tracking import registry
 
 log = logging.getLogger("marquee")
 
 EXPERIMENT = "marquee"
-# Dimensions that an evaluation is plotted by.
+# Dimensions of the segments that an evaluation plots.
 DIMENSIONS = ("popularity", "title_age_days", "history_titles")
-_PLOTTED = ("recall", "ndcg")
 _CODE = Path(__file__).parent / "logged_model.py"
 # Sections of the settings that a model depends on.
 _SECTIONS = ("seed", "model", "training", "content", "examples")
@@ -61,6 +61,13 @@ def log_epoch(result: EpochResult) -> None:
         mlflow.log_metric("validation_ndcg_20", result.validation, step=result.epoch + 1)
 
 
+def log_curves(results: Sequence[EpochResult]) -> None:
+    """Log the training curves of the epochs as a plot."""
+    epochs = [result.epoch + 1 for result in results]
+    losses, validations = [result.loss for result in results], [result.validation for result in results]
+    mlflow.log_figure(plots.training_curves(epochs, losses, validations), "curves.png")
+
+
 def log_model(model: TwoTower, card: str) -> str:
     """Log the model with its card and signature; returns the address to register it by."""
     mlflow.log_text(card, "model_card.md")
@@ -82,33 +89,40 @@ def log_model(model: TwoTower, card: str) -> str:
 
 
 def log_measurements(
-    settings: Settings, model: str, name: str, found: Mapping[str, Sequence[Measurement]], against: str, shown: str = ""
+    settings: Settings,
+    model: str,
+    name: str,
+    by_model: Mapping[str, Sequence[Measurement]],
+    against: str,
+    model_key: str = "",
 ) -> None:
     """Write measurements to the run of a registered `model`, under evaluation/`name`.
 
-    That is: all of `found` as measured.csv, the models side by side by popularity, age of the title and length of the
-    history, and, where it isn't `against` itself, the model's differences to that one by segment. Its figures over
-    all users become metrics of the run: `name`.recall_20. `shown` is the model's name in `found`, if not `model`.
+    All of `by_model` go to measured.csv and to plots of the models side by side: by popularity, age of the title and
+    length of the history. Another plot has the model's differences to `against` by segment, if there are any. The
+    model's figures over all users become metrics of the run, such as `name`.recall_20. `model_key` is the model's key
+    in `by_model`, if not `model`.
     """
     run_id = registry.run_of(settings, model)
     if run_id is None:
         log.info("%s was registered without a run: its figures are not kept in MLflow", model)
         return
     client, folder = registry.client(settings), f"evaluation/{name}"
-    measurements = found[shown or model]
-    client.log_text(run_id, measurement.to_frame(found).to_csv(index=False), f"{folder}/measured.csv")
+    model_key = model_key or model
+    measurements = by_model[model_key]
+    client.log_text(run_id, measurement.to_frame(by_model).to_csv(index=False), f"{folder}/measured.csv")
     for row in measurements:
         if row.dimension == "all":
             client.log_metric(run_id, f"{name}.{row.metric}_{row.k}", row.mean)
     k = settings.evaluation.k[0]
-    for metric in _PLOTTED:
+    for metric in HEADLINE_METRICS:
         for dimension in DIMENSIONS:
-            figure = plots.by_segment(found, dimension, metric, k)
+            figure = plots.by_segment(by_model, dimension, metric, k)
             client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_by_{dimension}.png")
         if any(row.difference for row in measurements):
-            figure = plots.differences(measurements, metric, k, f"{shown or model} less {against}, {name}")
+            figure = plots.differences(measurements, metric, k, f"{model_key} less {against}, {name}")
             client.log_figure(run_id, figure, f"{folder}/{metric}_{k}_against_{against}.png")
-    log.info("figures of %s on %s are in MLflow, run %s", shown or model, name, run_id)
+    log.info("figures of %s on %s are in MLflow, run %s", model_key, name, run_id)
 
 
 def log_plot(settings: Settings, model: str, file: str, figure: Figure) -> None:
@@ -116,22 +130,6 @@ def log_plot(settings: Settings, model: str, file: str, figure: Figure) -> None:
     run_id = registry.run_of(settings, model)
     if run_id is not None:
         registry.client(settings).log_figure(run_id, figure, file)
-
-
-def plot_curves(results: Sequence[EpochResult]) -> Figure:
-    """Loss and validation figure by epoch."""
-    figure = Figure(figsize=(7, 4))
-    axes = figure.subplots()
-    epochs = [result.epoch + 1 for result in results]
-    axes.plot(epochs, [result.loss for result in results], color="tab:blue", label="loss")
-    axes.set(xlabel="epoch", ylabel="loss")
-    validations = [(result.epoch + 1, result.validation) for result in results if result.validation is not None]
-    if validations:
-        beside = axes.twinx()
-        beside.plot(*zip(*validations, strict=True), color="tab:orange", label="validation")
-        beside.set_ylabel("NDCG@20 on validation")
-    figure.legend(loc="upper right")
-    return figure
 
 
 def training_key(settings: Settings, versions: Mapping[str, int], data_hash: str, warm_start: int | None) -> str:

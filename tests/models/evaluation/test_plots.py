@@ -111,3 +111,12 @@ def test_every_plot_can_be_drawn(tmp_path: Any) -> None:
     for number, figure in enumerate(drawn):
         figure.savefig(tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_have_gaps_where_nothing_was_validated() -> None:
+    # A resumed training begins with a later epoch.
+    figure = plots.training_curves([3, 4, 5], [0.5, 0.4, 0.3], [0.1, None, 0.2])
+    loss, validation = (axes.get_lines()[0] for axes in figure.axes)
+    assert loss.get_xydata().tolist() == [[3, 0.5], [4, 0.4], [5, 0.3]]
+    assert validation.get_xydata().tolist() == [[3, 0.1], [5, 0.2]]
+    assert len(plots.training_curves([1], [0.5], [None]).axes) == 1
