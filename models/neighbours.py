@@ -2,19 +2,18 @@
 
     python -m models.neighbours "Toy Story" "Heat (1995)"
 
-Reads title_features, vocabularies, training_examples and stg_titles in <lake.root>, at their newest versions, and a
-registered model in MLflow; writes nothing. ALS, fitted on the training split, goes by the cosine of its factors. What
-is near to ours is told in one of three ways (--by):
+Reads title_features, vocabularies, training_examples, training_users and stg_titles in <lake.root>, at their newest
+versions, the files of --truth, and a registered model in MLflow; writes nothing. ALS, fitted on the training split,
+compares titles by the cosine of their factors, the registered model in one of three ways (--by):
 
-  tastes  whose scores go up and down together, over people: the covariance of the scores of two titles, divided by the
-          deviation of the first and the root of that of the other, so that what nobody knows much of does not come
-          before what is known well
-  query   what somebody is recommended who liked this title alone
-  cosine  of title vectors, whatever directions matter to people
+  tastes  the covariance over users of the two titles' scores, divided by the standard deviation of the first title's
+          and by the square root of that of the other's, so that little-known titles don't come before well-known ones
+  query   the other title's score for a history of the first title alone
+  cosine  the cosine of title vectors
 
-With --measure the titles that held-out users liked together say how good each way is: for every title that a user liked
-there, the share of the others that are among its neighbours, and how many times more that is than if those titles were
-liked by chance (lift), so that what everybody likes anyway is no merit.
+With --measure, each way is measured on held-out users, over all pairs of a user and a title that the user liked:
+recall is the share of the user's other titles among the title's neighbours; lift is the number of these hits over that
+expected if titles were liked by chance, so that popular neighbours are no merit.
 """
 
 import sys
@@ -50,55 +49,55 @@ from models.recommender import Recommender
 from models.tracking import registry
 
 WAYS = (TASTES, QUERY, COSINE) = ("tastes", "query", "cosine")
-_MAX_PEOPLE = 2000  # whose scores say which titles go together
+_MAX_USERS = 2000  # of the sample whose scores `near_by_tastes` compares
 
-Near: TypeAlias = Callable[[int, int], Ids]  # position of a title, count -> positions, nearest first
+Near: TypeAlias = Callable[[int, int], Ids]  # row of a title, count -> rows, nearest first
 
 
 @dataclass(frozen=True)
 class CoLiked:
-    """How well neighbours say what held-out users liked together, over titles of one group of popularity."""
+    """Neighbours measured on titles that held-out users liked together, from titles of one popularity group."""
 
     group: str
     count_pairs: int  # of a user and a title to start from
     recall: float
-    lift: float  # NaN where no list has a title that anybody liked
+    lift: float  # NaN where no neighbour has held-out likes
 
 
-def near_by_tastes(bound: CatalogueModel, people: PaddedHistories, candidates: NDArray[np.bool_]) -> Near:
-    """By the scores that `people` give; see `tastes` at the top."""
-    queries = bound.queries(people).astype(np.float64)
+def near_by_tastes(bound: CatalogueModel, histories: PaddedHistories, candidates: NDArray[np.bool_]) -> Near:
+    """Nearest candidates by covariance of scores over the users of `histories`; `tastes` in the module docstring."""
+    queries = bound.queries(histories).astype(np.float64)
     deviations = queries - queries.mean(axis=0)
     covariance = deviations.T @ deviations / len(queries)
     vectors = bound.vectors.astype(np.float64)
-    weighed = vectors @ covariance  # [titles, dims]
-    spreads = np.sqrt(np.maximum(np.einsum("td,td->t", weighed, vectors), 0))
+    weighted = vectors @ covariance  # [titles, dims]
+    spreads = np.sqrt(np.maximum(np.einsum("td,td->t", weighted, vectors), 0))
 
-    def near(position: int, count: int) -> Ids:
-        # The deviation of the first is the same for all.
-        likeness = np.full(len(vectors), -np.inf)
-        np.divide(vectors @ weighed[position], np.sqrt(spreads), out=likeness, where=spreads > 0)
-        return nearest_titles(np.where(candidates, likeness, -np.inf), position, count)
+    def near(row: int, count: int) -> Ids:
+        # Not divided by the deviation of the title at `row`, which is the same for all.
+        similarities = np.full(len(vectors), -np.inf)
+        np.divide(vectors @ weighted[row], np.sqrt(spreads), out=similarities, where=spreads > 0)
+        return nearest_titles(np.where(candidates, similarities, -np.inf), row, count)
 
     return near
 
 
 def near_by_query(bound: CatalogueModel, candidates: NDArray[np.bool_]) -> Near:
-    """What somebody is recommended who liked one title alone, just now, somewhere."""
+    """Candidates with the highest scores for a history of one title, of age 0, the country not known."""
 
-    def near(position: int, count: int) -> Ids:
-        history = sparse.csr_matrix(([1.0], ([0], [position])), shape=(1, len(candidates)), dtype=np.float32)
-        return nearest_titles(np.where(candidates, bound.score(history)[0], -np.inf), position, count)
+    def near(row: int, count: int) -> Ids:
+        history = sparse.csr_matrix(([1.0], ([0], [row])), shape=(1, len(candidates)), dtype=np.float32)
+        return nearest_titles(np.where(candidates, bound.score(history)[0], -np.inf), row, count)
 
     return near
 
 
-def near_by(model: Recommender, candidates: NDArray[np.bool_]) -> Near:
-    """By a model's own measure of likeness, without what is no candidate."""
+def near_by_model(model: Recommender, candidates: NDArray[np.bool_]) -> Near:
+    """Nearest candidates by the model's `similar_titles`."""
 
-    def near(position: int, count: int) -> Ids:
-        found = model.similar_titles(position, len(candidates))
-        kept = found[(found != NO_TITLE) & candidates[found]][:count]
+    def near(row: int, count: int) -> Ids:
+        nearest = model.similar_titles(row, len(candidates))
+        kept = nearest[(nearest != NO_TITLE) & candidates[nearest]][:count]
         return np.concatenate([kept, np.full(count - len(kept), NO_TITLE)])
 
     return near
@@ -106,7 +105,7 @@ def near_by(model: Recommender, candidates: NDArray[np.bool_]) -> Near:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """The ALS baseline and a registered model over one catalogue; `near` is by name of the way."""
+    """The ALS baseline and a registered model over one catalogue; `near` is by column of the output."""
 
     near: Mapping[str, Near]
     names: TitleNames
@@ -116,7 +115,7 @@ class SideBySide:
 
 
 def read_side_by_side(settings: Settings, model: str, ways: Sequence[str]) -> SideBySide:
-    """ALS, and the registered model in each of `ways`."""
+    """The ALS baseline, and the registered model in each of `ways`."""
     snapshot = LakeSnapshot.pin(settings.lake.root, (*EVALUATION_TABLES, "stg_titles"))
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     train = read_positives(snapshot, "train", catalogue)
@@ -124,71 +123,71 @@ def read_side_by_side(settings: Settings, model: str, ways: Sequence[str]) -> Si
     als.fit(train.liked, catalogue.content)
     trained = TwoTower.load(registry.fetch(settings, model).folder)
     bound = CatalogueModel(trained, catalogue)
-    people = pad_newest_first(_some(train.liked, settings.seed), None, None, trained.history_length)
-    may_be = catalogue.is_listed
-    ours: dict[str, Callable[[], Near]] = {
-        TASTES: lambda: near_by_tastes(bound, people, may_be),
-        QUERY: lambda: near_by_query(bound, may_be),
-        COSINE: lambda: near_by(bound, may_be),
+    histories = pad_newest_first(_sample_users(train.liked, settings.seed), None, None, trained.history_length)
+    candidates = catalogue.is_listed
+    makers: dict[str, Callable[[], Near]] = {
+        TASTES: lambda: near_by_tastes(bound, histories, candidates),
+        QUERY: lambda: near_by_query(bound, candidates),
+        COSINE: lambda: near_by_model(bound, candidates),
     }
-    near = {ALS_BASELINE: near_by(als, may_be), **{f"{model}, {way}": ours[way]() for way in ways}}
+    near = {ALS_BASELINE: near_by_model(als, candidates), **{f"{model}, {way}": makers[way]() for way in ways}}
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     return SideBySide(near, read_names(snapshot, catalogue, counts), catalogue, train, snapshot)
 
 
 def co_liked(near: Near, evaluation_set: EvaluationSet, groups: NDArray[np.str_], k: int) -> list[CoLiked]:
-    """A row per group of `groups` [titles] that a held-out title is of, then one of `all`.
+    """One row per popularity group in `groups` [titles] with held-out positives, then one over all of them, `all`.
 
-    Pairs are of a user with two held-out positives or more, and one of these.
+    A pair is a user with two or more held-out positives, and one of these as the title to start from.
     """
     liked = evaluation_set.relevant[np.flatnonzero(np.diff(evaluation_set.relevant.indptr) > 1)].astype(np.float64)
     starts = np.unique(liked.indices)
     lists = {start: near(start, k) for start in starts.tolist()}
-    pairs = [(start, title) for start, own in lists.items() for title in own.tolist() if title != NO_TITLE]
-    rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+    pairs = [(start, title) for start, nearest in lists.items() for title in nearest.tolist() if title != NO_TITLE]
+    start_rows, neighbour_rows = zip(*pairs, strict=True) if pairs else ((), ())
     width = liked.shape[1]
-    neighbours = sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=(width, width))
-    # [users, titles]: of a title that the user liked, how many of its neighbours the user liked besides.
+    neighbours = sparse.csr_matrix((np.ones(len(pairs)), (start_rows, neighbour_rows)), shape=(width, width))
+    # [users, titles]: for each title that the user liked, the number of its neighbours that the user liked too.
     hits = (liked @ neighbours.T).multiply(liked)
     others = np.diff(liked.indptr) - 1
     shares = sparse.diags(1 / np.maximum(others, 1)) @ hits
     chance = np.asarray(neighbours @ np.asarray(liked.mean(axis=0)).ravel())  # [titles], hits of a list by chance
     counts = np.bincount(liked.indices, minlength=width)
-    by_title = [np.asarray(values.sum(axis=0)).ravel() for values in (hits, shares)]
-    found = []
+    title_hits, title_shares = (np.asarray(values.sum(axis=0)).ravel() for values in (hits, shares))
+    rows = []
     for group in (*segments.POPULARITY_GROUPS, "all"):
-        own = starts[(groups[starts] == group) | (group == "all")]
-        count = int(counts[own].sum())
+        group_starts = starts[(groups[starts] == group) | (group == "all")]
+        count = int(counts[group_starts].sum())
         if count:
-            expected = float((counts[own] * chance[own]).sum())
-            lift = float(by_title[0][own].sum() / expected) if expected > 0 else float("nan")
-            found.append(CoLiked(group, count, float(by_title[1][own].sum() / count), lift))
-    return found
+            expected = float((counts[group_starts] * chance[group_starts]).sum())
+            lift = float(title_hits[group_starts].sum() / expected) if expected > 0 else float("nan")
+            rows.append(CoLiked(group, count, float(title_shares[group_starts].sum() / count), lift))
+    return rows
 
 
-def print_neighbours(near: Mapping[str, Near], names: TitleNames, position: int, count: int) -> None:
-    """A column per way, a line per rank; how many users liked each title is beside it."""
-    shown = RichTable(title=f"more like {names.label(position)}, liked by {names.counts[position]:,}")
+def print_neighbours(near: Mapping[str, Near], names: TitleNames, row: int, count: int) -> None:
+    """Print one column per way and one line per rank, with the likes of each title beside it."""
+    shown = RichTable(title=f"more like {names.label(row)}, liked by {names.counts[row]:,}")
     shown.add_column("", justify="right")
-    columns = {way: own(position, count) for way, own in near.items()}
-    for way in columns:
+    lists = {way: near_by_way(row, count) for way, near_by_way in near.items()}
+    for way in lists:
         shown.add_column(way)
         shown.add_column("liked by", justify="right")
-    for rank in range(count):
+    for index in range(count):
         cells = []
-        for own in columns.values():
-            title = int(own[rank])
+        for nearest in lists.values():
+            title = int(nearest[index])
             cells += ["", ""] if title == NO_TITLE else [names.label(title), f"{names.counts[title]:,}"]
-        shown.add_row(str(rank + 1), *cells)
+        shown.add_row(str(index + 1), *cells)
     command_line.console().print(shown)
 
 
-def print_co_liked(found: Mapping[str, Sequence[CoLiked]], title: str) -> None:
-    """A line per way and group of titles to start from."""
+def print_co_liked(co_liked_by_way: Mapping[str, Sequence[CoLiked]], title: str) -> None:
+    """Print one line per way and popularity group."""
     shown = RichTable(title=title)
-    for name in ("by", "from titles of the", "pairs", "share of what was liked besides", "lift"):
-        shown.add_column(name, justify="left" if name in ("by", "from titles of the") else "right")
-    for way, rows in found.items():
+    for name in ("way", "popularity", "pairs", "recall", "lift"):
+        shown.add_column(name, justify="left" if name in ("way", "popularity") else "right")
+    for way, rows in co_liked_by_way.items():
         for row in rows:
             shown.add_row(way, row.group, f"{row.count_pairs:,}", f"{row.recall:.4f}", f"{row.lift:.2f}")
     command_line.console().print(shown)
@@ -197,7 +196,8 @@ def print_co_liked(found: Mapping[str, Sequence[CoLiked]], title: str) -> None:
 def work(settings: Settings, arguments: Namespace) -> None:
     models = read_side_by_side(settings, arguments.model, WAYS if arguments.measure else [arguments.by])
     names = models.names
-    for match in [names.find(wanted) for wanted in arguments.titles]:  # all of them, before anything is shown
+    matches = [names.find(name) for name in arguments.titles]  # an unknown name fails before any output
+    for match in matches:
         if match.note:
             print(match.note)
         print_neighbours(models.near, names, match.row, arguments.count)
@@ -205,21 +205,21 @@ def work(settings: Settings, arguments: Namespace) -> None:
         evaluation_set = read_evaluation_set(models.snapshot, arguments, models.train, models.catalogue)
         options, k = settings.evaluation, settings.evaluation.k[0]
         groups = segments.popularity_groups(names.counts, options.head_share, options.head_and_mid_share)
-        found = {way: co_liked(near, evaluation_set, groups, k) for way, near in models.near.items()}
-        print_co_liked(found, f"{evaluation_set.name}: what was liked together, among {k} neighbours")
+        co_liked_by_way = {way: co_liked(near, evaluation_set, groups, k) for way, near in models.near.items()}
+        print_co_liked(co_liked_by_way, f"{evaluation_set.name}: titles liked together, among {k} neighbours")
 
 
-def _some(histories: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
-    if histories.shape[0] <= _MAX_PEOPLE:
+def _sample_users(histories: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
+    if histories.shape[0] <= _MAX_USERS:
         return histories
-    return histories[np.sort(np.random.default_rng(seed).choice(histories.shape[0], _MAX_PEOPLE, replace=False))]
+    return histories[np.sort(np.random.default_rng(seed).choice(histories.shape[0], _MAX_USERS, replace=False))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = command_line.parser(__doc__)
-    parser.add_argument("titles", nargs="*", metavar="TITLE", help="names, whole or how they begin; Heat (1995) works")
+    parser.add_argument("titles", nargs="*", metavar="TITLE", help="name or its beginning; Heat (1995) works")
     parser.add_argument("--model", default=registry.CHALLENGER, metavar="NAME", help="champion, challenger, a version")
-    parser.add_argument("--by", choices=WAYS, default=TASTES, help="what is near to ours; default: tastes")
+    parser.add_argument("--by", choices=WAYS, default=TASTES, help="how the registered model compares; default: tastes")
     parser.add_argument("--count", type=int, default=10, metavar="N", help="titles to show; default: 10")
     parser.add_argument("--measure", action="store_true", help="measure each way on held-out positives, too")
     add_evaluation_arguments(parser)

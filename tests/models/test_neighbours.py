@@ -75,10 +75,10 @@ def test_as_loops_over_users_find() -> None:
 def test_likeness_by_tastes_is_the_covariance_of_scores(trained: Any) -> None:
     catalogue, model = trained.inputs.catalogue, trained.model
     bound = CatalogueModel(model, catalogue)
-    people = pad_newest_first(trained.inputs.train.liked, None, None, model.history_length)
+    histories = pad_newest_first(trained.inputs.train.liked, None, None, model.history_length)
     candidates = np.arange(len(catalogue)) != 4
-    near = neighbours.near_by_tastes(bound, people, candidates)
-    scores = bound.queries(people).astype(float) @ bound.vectors.T.astype(float)
+    near = neighbours.near_by_tastes(bound, histories, candidates)
+    scores = bound.queries(histories).astype(float) @ bound.vectors.T.astype(float)
     for position in (0, 17):
         slow = np.array(
             [np.cov(scores[:, position], scores[:, n])[0, 1] / scores[:, n].std() ** 0.5 for n in range(18)]
@@ -91,9 +91,10 @@ def test_likeness_by_tastes_is_the_covariance_of_scores(trained: Any) -> None:
 def test_a_new_title_is_near_to_those_of_its_taste(trained: Any, way: str) -> None:
     catalogue, model = trained.inputs.catalogue, trained.model
     bound = CatalogueModel(model, catalogue)
-    people = pad_newest_first(trained.inputs.train.liked, None, None, model.history_length)
+    histories = pad_newest_first(trained.inputs.train.liked, None, None, model.history_length)
     every = np.ones(18, dtype=np.bool_)
-    ways = {"tastes": neighbours.near_by_tastes(bound, people, every), "query": neighbours.near_by_query(bound, every)}
+    by_tastes, by_query = neighbours.near_by_tastes(bound, histories, every), neighbours.near_by_query(bound, every)
+    ways = {"tastes": by_tastes, "query": by_query}
     for position in (16, 17):  # nobody liked these
         found = ways[way](position, 8)
         assert position not in found
