@@ -15,8 +15,8 @@ Block: TypeAlias = NDArray[np.float32] | sparse.csr_matrix
 class Content:
     """Blocks [titles, width of the block] by name: plot and poster embeddings, genres, people, release year, …
 
-    A title that lacks what a block is made of has a row of zeros there, and `present` [titles] by block says so.
-    `weights` say how much a block counts beside the others, where they are not all to count alike.
+    `present` [titles], by block, is False for titles that lack its data; their rows of the block are zeros. `weights`
+    are the relative weights of blocks.
     """
 
     blocks: Mapping[str, Block]
@@ -24,14 +24,14 @@ class Content:
     weights: Mapping[str, float] = field(default_factory=dict)  # 1 where a block is not named
 
     def only(self, weights: Mapping[str, float]) -> "Content":
-        """The blocks that `weights` name, counting as they say. Raises KeyError for one that is not there."""
+        """The blocks that `weights` name, with these weights. Raises KeyError for a block that is missing."""
         blocks = {name: self.blocks[name] for name in weights}
         return Content(blocks, {name: self.present[name] for name in weights}, weights)
 
-    def take(self, positions: NDArray[np.int64]) -> "Content":
-        """The titles at `positions`, in that order."""
-        blocks = {name: block[positions] for name, block in self.blocks.items()}
-        return Content(blocks, {name: own[positions] for name, own in self.present.items()}, self.weights)
+    def take(self, rows: NDArray[np.int64]) -> "Content":
+        """The titles of `rows`, in that order."""
+        blocks = {name: block[rows] for name, block in self.blocks.items()}
+        return Content(blocks, {name: is_present[rows] for name, is_present in self.present.items()}, self.weights)
 
     @property
     def count_titles(self) -> int:

@@ -1,4 +1,4 @@
-"""Blocks of content: what title_features says of titles, one matrix per kind of content."""
+"""Blocks of content: one matrix per kind of metadata in title_features."""
 
 from collections.abc import Mapping
 
@@ -18,14 +18,22 @@ _YEARS = (1900, 2041)
 def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
     """The blocks of title_features that `weights` name.
 
-    Ids are multi-hot: genres, genre_pairs (two genres that a title has both, or its only one), themes, language, cast,
-    directors, people (either), credits (each in its part, a title's all together as long as any other's), lead (the
-    first of the cast), month and weekday of release. Fame is how many parts in the catalogue its people have. A year
-    is in bins of 10, 5 or 3 years: year, year_5, year_3. The title, the plot and the poster are embeddings. People of a
-    single title are left out, but for fame: nothing is shared with them.
+    Multi-hot:
+
+      genres, themes, language, cast, directors
+      genre_pairs     pairs of the title's genres, a genre with itself among them
+      people          cast and directors, as one kind of id
+      credits         cast and directors, as two kinds; each title's row has length 1
+      lead            the first of the cast
+      month, weekday  of the release date
+
+    Numbers: fame (credits of the title's people in the catalogue), and the release year in bins of 10, 5 or 3 years
+    (year, year_5, year_3). Embeddings: title, plot, poster.
+
+    Cast and directors of a single title are left out, except in fame, since they connect no titles.
     Raises ModelError for a name that is no block.
     """
-    known = {
+    makers = {
         "genres": lambda: _id_block(rows, "genre_ids"),
         "themes": lambda: _id_block(rows, "theme_ids"),
         "genre_pairs": lambda: _pair_block(_id_block(rows, "genre_ids")[0]),
@@ -45,12 +53,12 @@ def content_blocks(rows: pa.Table, weights: Mapping[str, float]) -> Content:
         "plot": lambda: _embedding_block(rows["plot_embedding"]),
         "poster": lambda: _embedding_block(rows["poster_embedding"]),
     }
-    unknown = [name for name in weights if name not in known]
+    unknown = [name for name in weights if name not in makers]
     if unknown:
-        raise ModelError(f"content.blocks: no block {unknown[0]!r}; there are {', '.join(known)}")
-    made = {name: known[name]() for name in weights}
-    blocks = {name: block for name, (block, _) in made.items()}
-    return Content(blocks, {name: present for name, (_, present) in made.items()}, weights)
+        raise ModelError(f"content.blocks: no block {unknown[0]!r}; there are {', '.join(makers)}")
+    built = {name: makers[name]() for name in weights}
+    blocks = {name: block for name, (block, _) in built.items()}
+    return Content(blocks, {name: present for name, (_, present) in built.items()}, weights)
 
 
 def multi_hot(column: pa.ChunkedArray, first_id: int, width: int) -> sparse.csr_matrix:
@@ -60,16 +68,16 @@ def multi_hot(column: pa.ChunkedArray, first_id: int, width: int) -> sparse.csr_
         counts, values = np.diff(ids.offsets.to_numpy()), ids.flatten().to_numpy()
     else:
         counts, values = np.ones(len(ids), dtype=np.int64), ids.to_numpy()
-    owners, places = np.repeat(np.arange(len(ids)), counts), values - first_id
-    kept = (values != PADDING_ID) & (places >= 0) & (places < width)
+    rows, columns = np.repeat(np.arange(len(ids)), counts), values - first_id
+    kept = (values != PADDING_ID) & (columns >= 0) & (columns < width)
     ones = np.ones(kept.sum(), dtype=np.float32)
-    found = sparse.csr_matrix((ones, (owners[kept], places[kept])), shape=(len(ids), width))
-    found.data[:] = 1  # an id twice in a list counts once
-    return found
+    matrix = sparse.csr_matrix((ones, (rows[kept], columns[kept])), shape=(len(ids), width))
+    matrix.data[:] = 1  # an id twice in a list counts once
+    return matrix
 
 
 def _id_block(rows: pa.Table, *columns: str) -> tuple[Block, NDArray[np.bool_]]:
-    """Multi-hot over the ids of all `columns` together; unknown ones say nothing."""
+    """Multi-hot over the ids of all `columns` together, without unknown ids."""
     width = max((_largest(rows[column]) for column in columns), default=0) + 1
     summed = sum(multi_hot(rows[column], 0, width) for column in columns)
     ids = sparse.csr_matrix(summed)[:, FIRST_ID:]
@@ -78,7 +86,7 @@ def _id_block(rows: pa.Table, *columns: str) -> tuple[Block, NDArray[np.bool_]]:
 
 
 def _shared(ids: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
-    """Those columns of multi-hot `ids` that two titles or more have, and which titles have any column at all."""
+    """The columns of multi-hot `ids` that two or more titles have, and a mask of the titles with any id [titles]."""
     return ids[:, np.bincount(ids.indices, minlength=ids.shape[1]) > 1], np.diff(ids.indptr) > 0
 
 
@@ -92,19 +100,19 @@ def _pair_block(ids: sparse.csr_matrix) -> tuple[Block, NDArray[np.bool_]]:
     """Multi-hot over pairs of the ids that a title has, an id with itself among them."""
     width = ids.shape[1]
     counts = np.diff(ids.indptr)
-    owners = np.repeat(np.arange(ids.shape[0]), counts)
+    title_rows = np.repeat(np.arange(ids.shape[0]), counts)
     # Each entry beside each of its title's entries.
-    firsts = np.repeat(ids.indices, counts[owners])
+    firsts = np.repeat(ids.indices, counts[title_rows])
     tiled = [np.tile(ids[n].indices, counts[n]) for n in range(ids.shape[0])]
     seconds = np.concatenate([np.empty(0, dtype=np.int64), *tiled])
     kept = firsts <= seconds
-    entries = (np.repeat(owners, counts[owners])[kept], firsts[kept].astype(np.int64) * width + seconds[kept])
+    entries = (np.repeat(title_rows, counts[title_rows])[kept], firsts[kept].astype(np.int64) * width + seconds[kept])
     ones = np.ones(kept.sum(), dtype=np.float32)
     return sparse.csr_matrix((ones, entries), shape=(ids.shape[0], width * width)), counts > 0
 
 
 def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
-    """Cast and directors side by side, a title's row of length 1: a name says more where few are named."""
+    """Cast and directors as columns side by side, each row of length 1: a name weighs more where few are named."""
     ids = sparse.hstack([_id_block(rows, "cast_ids")[0], _id_block(rows, "director_ids")[0]], format="csr")
     both, present = _shared(ids)
     counts = np.diff(both.indptr)
@@ -113,26 +121,27 @@ def _credits_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
 
 
 def _lead_ids(rows: pa.Table) -> sparse.csr_matrix:
-    """One-hot over who comes first in the cast."""
+    """One-hot over the first of the cast."""
     first = pa.chunked_array([pc.list_element(rows["cast_ids"].combine_chunks(), 0)])
     return multi_hot(first, 0, _largest(first) + 1)[:, FIRST_ID:]
 
 
 def _fame_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
-    """[titles, 5]: how known a title's people are, by the parts that each has in the catalogue; nobody's likes.
+    """[titles, 5]: how well known a title's cast and directors are, by credits in the catalogue instead of likes.
 
-    ln(1 + count) of the parts of the cast together, of the most of one of them, of the directors' and of the lead's,
-    and the number of genres; each at mean 0 and standard deviation 1. A title that names nobody has nobody known: where
-    only known titles name people that tells their popularity, which `models.ablation` shows.
+    ln(1 + credits) of the cast together, of its member with the most, of the directors and of the lead, and the number
+    of genres; each at mean 0 and standard deviation 1. A title that names no people has 0 credits: where only known
+    titles name them, this gives their popularity away, which `models.ablation` measures.
     """
-    people = ("cast_ids", "director_ids")
-    width = max(_largest(rows[column]) for column in people) + 1
-    cast, directors = (multi_hot(rows[column], 0, width)[:, FIRST_ID:] for column in people)
+    id_columns = ("cast_ids", "director_ids")
+    width = max(_largest(rows[column]) for column in id_columns) + 1
+    cast, directors = (multi_hot(rows[column], 0, width)[:, FIRST_ID:] for column in id_columns)
     lead = _lead_ids(rows)
-    parts = np.asarray((cast + directors).sum(axis=0)).ravel()
-    most = (cast @ sparse.diags(parts)).max(axis=1).toarray().ravel()
+    count_credits = np.asarray((cast + directors).sum(axis=0)).ravel()
+    most = (cast @ sparse.diags(count_credits)).max(axis=1).toarray().ravel()
     genres = np.asarray(_id_block(rows, "genre_ids")[0].sum(axis=1)).ravel()
-    counts = np.column_stack([cast @ parts, most, directors @ parts, lead @ parts[: lead.shape[1]]])
+    lead_credits = lead @ count_credits[: lead.shape[1]]
+    counts = np.column_stack([cast @ count_credits, most, directors @ count_credits, lead_credits])
     block = np.column_stack([np.log1p(counts), genres]).astype(np.float64)
     block = (block - block.mean(axis=0)) / np.maximum(block.std(axis=0), 1e-9)
     return block.astype(np.float32), np.ones(len(rows), dtype=np.bool_)
@@ -151,10 +160,10 @@ def _month_block(rows: pa.Table) -> tuple[Block, NDArray[np.bool_]]:
 
 
 def _year_block(rows: pa.Table, years_between_bins: int) -> tuple[Block, NDArray[np.bool_]]:
-    """[titles, bins]: how near a year is to each of some years so far apart.
+    """[titles, bins]: nearness of the release year to the centre of each bin.
 
-    One number would make the oldest and the newest titles the most unlike of all; in bins of decades, what is two
-    decades apart is as unlike as what is eight.
+    As one number, the year would make the oldest and the newest titles the most unlike; in bins of ten years, titles
+    two decades apart are as unlike as titles eight decades apart.
     """
     years = np.array([np.nan if year is None else year for year in rows["release_year"].to_pylist()])
     present = ~np.isnan(years)

@@ -46,8 +46,8 @@ _TENSOR_TYPES = {
 class Shuffle:
     """A random order, the same for the same seed, epoch and count of reader threads.
 
-    Row groups in random order fill a buffer of `buffer_rows` rows or somewhat more, of which batches are drawn till it
-    is used up. Memory holds two buffers, since the next is read meanwhile.
+    Row groups in random order fill a buffer of `buffer_rows` rows or somewhat more, from which batches are drawn until
+    it is empty. Memory holds two buffers, since the next one is read meanwhile.
     """
 
     seed: int
@@ -92,7 +92,7 @@ class BatchReader:
 
     @property
     def count_common_batches(self) -> int:
-        """Full batches that every shard has: workers that train together stop there, or the last waits for ever."""
+        """Full batches that every shard has: workers that train together stop there, or the last one waits forever."""
         return min(self._rows_of(shard) for shard in range(self.shard_count)) // self.batch_size
 
     def dataset(self, epoch: int) -> tf.data.Dataset:
@@ -102,10 +102,12 @@ class BatchReader:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         # There is nothing to tune, and the end of an epoch may wait for the tuner's thread, which sleeps for seconds.
         options.autotune.enabled = False
-        several = max(_ROWS_AT_ONCE // self.batch_size, 1)
-        rows = tf.data.Dataset.from_generator(lambda: self._batches(epoch, several), output_signature=self._signature())
+        batches_at_once = max(_ROWS_AT_ONCE // self.batch_size, 1)
+        rows = tf.data.Dataset.from_generator(
+            lambda: self._batches(epoch, batches_at_once), output_signature=self._signature()
+        )
         batches = rows.rebatch(self.batch_size, drop_remainder=self.drop_remainder)
-        # Declares the length of an epoch, and fails where it is another.
+        # Declares the length of an epoch; reading fails where it differs.
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.count_batches))
         return counted.with_options(options).prefetch(_BATCHES_AHEAD)
 
@@ -119,8 +121,8 @@ class BatchReader:
             if _count(batch) == self.batch_size or not self.drop_remainder:
                 yield batch
 
-    def _batches(self, epoch: int, several: int) -> Iterator[Rows]:
-        """Rows of `several` batches at a time, in the order of batches; the last time of those that are left."""
+    def _batches(self, epoch: int, batches_at_once: int) -> Iterator[Rows]:
+        """Rows of `batches_at_once` batches at a time, in the order of batches; fewer at the end."""
         if self.shuffle is None:
             batches = _in_order(self._row_groups(None), self.batch_size)
         else:
@@ -128,18 +130,18 @@ class BatchReader:
             # Petastorm takes 0 for no seed.
             groups = self._row_groups(1 + int(for_groups.generate_state(1)[0]))
             batches = _mixed(groups, self.batch_size, self.shuffle.buffer_rows, np.random.default_rng(for_rows))
-        while taken := list(islice(batches, several)):
+        while taken := list(islice(batches, batches_at_once)):
             yield _concatenated(list(chain.from_iterable(taken)))
 
     def _row_groups(self, seed: int | None) -> Iterator[Rows]:
-        """The row groups of this shard, they and the rows of each in an order by `seed` or as they lie in the files."""
+        """Row groups of this shard: groups and their rows shuffled by `seed`, or in the order of the files for None."""
         with self.open_reader(seed) as reader:
             for group in reader:
                 yield _numbers(group._asdict())
 
     @contextmanager
     def open_reader(self, seed: int | None) -> Iterator[Any]:
-        """Petastorm's reader of this shard; row groups as they lie in the files for None."""
+        """Petastorm's reader of this shard, in an order by `seed`, or in the order of the files for None."""
         reader = self._make_reader(seed)
         try:
             yield reader
@@ -202,7 +204,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def _list_length(files: DeltaFiles, column: str) -> int:
-    """Length of a column's lists, which all must share: values by rows, from the footers."""
+    """The one length of a column's lists: values per row, from the footers."""
     lengths = set()
     for footer in files.footers.values():
         leaves = [footer.schema.column(leaf).path.split(".")[0] for leaf in range(footer.num_columns)]
@@ -225,7 +227,7 @@ def _number(moments: NDArray[Any]) -> NDArray[Any]:
 
 
 def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[list[Rows]]:
-    """Batches of the rows of `groups`, each in parts, the last one what is left."""
+    """Batches of the rows of `groups`, each in parts; the last batch has the remaining rows."""
     parts: list[Rows] = []
     missing = batch_size
     for group in groups:
@@ -245,10 +247,10 @@ def _in_order(groups: Iterator[Rows], batch_size: int) -> Iterator[list[Rows]]:
 def _mixed(
     groups: Iterator[Rows], batch_size: int, buffer_rows: int, generator: np.random.Generator
 ) -> Iterator[list[Rows]]:
-    """Batches of the rows of `groups`, in parts, the last one what is left: drawn from a buffer, till it is used up.
+    """Batches drawn from a buffer of `groups`, each in parts; the last batch has the remaining rows.
 
-    The rows of each group are in random order already. So a draw from the rows of all of them is a draw of how many
-    come from each, and these are the next ones, copied as they lie in memory.
+    The rows of each group are in random order already, so a draw decides only how many rows come from each group.
+    These are its next ones, copied as they lie in memory.
     """
     left: list[Rows] = []
     while taken := _take(groups, buffer_rows):
@@ -294,7 +296,7 @@ def _concatenated(parts: Sequence[Rows]) -> Rows:
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """`arrays` one after the other in memory of Arrow's, which TensorFlow need not copy, aligned as it is."""
+    """`arrays` one after the other, in memory of Arrow: it is aligned, so TensorFlow need not copy it."""
     first = arrays[0]
     if first.dtype.hasobject:
         return np.concatenate(arrays)

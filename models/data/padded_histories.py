@@ -21,12 +21,12 @@ class PaddedHistories:
         return len(self.rows)
 
     def batches(self, size: int) -> Iterator["PaddedHistories"]:
-        """The same in parts of `size` users, the last one what is left."""
+        """Parts of `size` users; the last one may be smaller."""
         for start in range(0, len(self), size):
             yield self.part(slice(start, start + size))
 
     def part(self, users: slice) -> "PaddedHistories":
-        """Those of some users."""
+        """The histories of `users`."""
         return PaddedHistories(self.rows[users], self.weights[users], self.ages_days[users], self.countries[users])
 
 
@@ -36,23 +36,23 @@ def pad_newest_first(
     countries: NDArray[np.int64] | None,
     length: int,
 ) -> PaddedHistories:
-    """`weights` [users, titles] as padded histories; what is older than the newest `length` titles is cut.
+    """`weights` [users, titles] as padded histories, each cut to its newest `length` titles.
 
-    `ages_days` follows the order of `weights.indices`; without it all are of age 0, in the order of their columns.
+    `ages_days` follows the order of `weights.indices`; without it all titles have age 0, in the order of columns.
     """
     count_users = weights.shape[0]
-    owners = np.repeat(np.arange(count_users), np.diff(weights.indptr))
+    users = np.repeat(np.arange(count_users), np.diff(weights.indptr))
     ages = np.zeros(weights.nnz) if ages_days is None else ages_days
-    order = np.lexsort((weights.indices, ages, owners))
-    places = np.arange(weights.nnz) - weights.indptr[owners]  # owners are sorted already, so place n is the n-th newest
-    kept = places < length
-    where = (owners[kept], places[kept])
-    chosen = order[kept]
+    order = np.lexsort((weights.indices, ages, users))
+    columns = np.arange(weights.nnz) - weights.indptr[users]  # users are sorted already, so column n is the n-th newest
+    kept = columns < length
+    cells = (users[kept], columns[kept])
+    entries = order[kept]
     rows = np.zeros((count_users, length), dtype=np.int64)
-    values = np.zeros((count_users, length), dtype=np.float32)
-    since = np.zeros((count_users, length), dtype=np.float32)
-    rows[where] = weights.indices[chosen] + 1
-    values[where] = weights.data[chosen]
-    since[where] = ages[chosen]
-    known = np.zeros(count_users, dtype=np.int64) if countries is None else countries
-    return PaddedHistories(rows, values, since, known)
+    padded_weights = np.zeros((count_users, length), dtype=np.float32)
+    padded_ages = np.zeros((count_users, length), dtype=np.float32)
+    rows[cells] = weights.indices[entries] + 1
+    padded_weights[cells] = weights.data[entries]
+    padded_ages[cells] = ages[entries]
+    country_ids = np.zeros(count_users, dtype=np.int64) if countries is None else countries
+    return PaddedHistories(rows, padded_weights, padded_ages, country_ids)

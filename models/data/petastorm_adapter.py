@@ -1,9 +1,9 @@
 """Petastorm 0.13.1's batch reader on today's pyarrow and numpy.
 
-Petastorm is dormant and written for pyarrow 14 and numpy 1. This module has stand-ins for what it uses of theirs
-that is gone, and for three parts of Petastorm that a seeded pass over all rows can't rely on: how it hands out row
-groups, ends its threads and makes arrays. They are put into Petastorm's own modules, where nothing else sees them, and
-raise ModelError for uses that they don't cover.
+Petastorm is dormant and written for pyarrow 14 and numpy 1. This module replaces the parts of these that Petastorm uses
+and that no longer exist, and three parts of Petastorm that a seeded pass over all rows can't rely on: how it hands
+out row groups, ends its threads and makes arrays. The stand-ins are put into Petastorm's own modules, where nothing
+else sees them, and raise ModelError for uses that they don't cover.
 
 `make_batch_reader` is Petastorm's own; it takes a list of paths and, as `filesystem`, ParquetFiles.
 """
@@ -28,7 +28,7 @@ from models.errors import ModelError
 
 @contextmanager
 def _gone_modules() -> Iterator[None]:
-    """Modules that Petastorm imports classes from, which it doesn't use for named files."""
+    """Empty stand-ins for modules whose classes Petastorm imports, but does not use for named files."""
     gone = {"pyarrow.filesystem": "LocalFileSystem", "pyarrow.hdfs": "HadoopFileSystem"}
     for module, name in gone.items():
         sys.modules[module] = ModuleType(module)
@@ -104,7 +104,7 @@ class _Dataset:
 def _filesystem_and_paths(
     paths: str | list[str], _hdfs_driver: str, storage_options: Any = None, filesystem: Any = None
 ) -> tuple[ParquetFiles, str | list[str]]:
-    """The arguments as they came, where Petastorm would resolve URLs by pyarrow's old filesystems."""
+    """The arguments unchanged; Petastorm's own function resolves URLs by pyarrow's old filesystems."""
     if not isinstance(filesystem, ParquetFiles) or storage_options is not None:
         raise ModelError(f"Petastorm takes filesystem=ParquetFiles(...) here, not HDFS or other URLs; found {paths}")
     return filesystem, paths
