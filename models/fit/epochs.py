@@ -61,12 +61,12 @@ def fit(
 
     After every epoch a checkpoint is written to `folder`; a run that finds one there goes on after it. An epoch's
     random draws depend on its number alone, so such a run ends as one without a break. `steps` of an epoch are needed
-    where the length of `epoch_data` is not known. Raises ModelError for a loss that is no finite number.
+    where the length of `epoch_data` is not known. Raises ModelError for a loss that is not finite.
 
-    Of several workers the chief validates and keeps checkpoints; all resume from those.
+    Of several workers the chief validates and keeps checkpoints; all workers resume from these.
     """
-    runs_on = network.distribute_strategy
-    is_chief = runs_on.extended.should_checkpoint
+    strategy = network.distribute_strategy
+    is_chief = strategy.extended.should_checkpoint
     done = tf.Variable(0, dtype=tf.int64)
     best = tf.Variable(-math.inf, dtype=tf.float64)
     best_epoch = tf.Variable(0, dtype=tf.int64)
@@ -84,9 +84,9 @@ def fit(
         if validate and epoch - int(best_epoch) > options.patience_epochs:
             log.info("stopped early: no better since epoch %d", int(best_epoch) + 1)
             break
-        with workers.lost_workers_told(runs_on):
+        with workers.clear_worker_errors(strategy):
             loss = _run_epoch(network, epoch_data(epoch), epoch, steps)
-            figure = workers.agreed(runs_on, validate() if is_chief else 0.0) if validate else None
+            figure = workers.chief_figure(strategy, validate() if is_chief else 0.0) if validate else None
         result = EpochResult(epoch, loss, figure)
         results.append(result)
         on_epoch(result)
@@ -109,7 +109,7 @@ def _run_epoch(network: TwoTowerNetwork, data: tf.data.Dataset, epoch: int, step
     loss = network.epoch_loss()
     if not math.isfinite(loss):
         raise ModelError(
-            f"epoch {epoch + 1}: the loss is {loss}; lower training.learning_rate, and look for features that are no"
-            " finite numbers"
+            f"epoch {epoch + 1}: the loss is {loss}; lower training.learning_rate, and look for features that are"
+            " not finite"
         )
     return loss

@@ -93,9 +93,9 @@ def _linear_matrices(settings: Settings, inputs: Inputs) -> Iterator[tuple[Float
         yield _fit_ease(settings, inputs), weights.ease
     if not weights.content:
         return
-    most = settings.model.cold_start.max_titles
-    if not 2 <= len(inputs.warm) <= most:
-        log.info("content gets no weight in scores of %d titles: it needs 2 to %d", len(inputs.warm), most)
+    max_titles = settings.model.cold_start.max_titles
+    if not 2 <= len(inputs.warm) <= max_titles:
+        log.info("content gets no weight in scores of %d titles: it needs 2 to %d", len(inputs.warm), max_titles)
         return
     rows = select(features(inputs.catalogue.content.only(settings.content.blocks)), inputs.warm)
     yield linear_part.content_weights(rows, inputs.positive_counts, _cold_ridge(settings)), weights.content

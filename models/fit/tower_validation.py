@@ -22,8 +22,8 @@ _BATCH_USERS = 256
 class TowerValidation:
     """NDCG@20 over the titles that the towers know, of at most `training.validation_users` users.
 
-    Called after an epoch. Titles without positives in training have no embedding and are left out, as are users
-    without another positive held back.
+    Called after an epoch. Titles without positives in training have no embedding and are left out, and so are users
+    whose held-back positives are all of such titles.
     """
 
     def __init__(
@@ -35,18 +35,20 @@ class TowerValidation:
             generator = np.random.default_rng(settings.seed)
             users = np.sort(generator.choice(users, settings.training.validation_users, replace=False))
         self._relevant = relevant[users]
-        known = held_back.histories.copy()
-        known.data = held_back.history_ages_days + 1  # so that an age of 0 is no empty entry
-        known = known[users][:, warm].tocsr()
-        self._met = sparse.csr_matrix((np.ones(known.nnz, np.float32), known.indices, known.indptr), shape=known.shape)
-        self._histories = pad_newest_first(self._met, known.data - 1, None, settings.examples.user_history_titles)
+        ages = held_back.histories.copy()
+        ages.data = held_back.history_ages_days + 1  # so that an age of 0 is no empty entry
+        ages = ages[users][:, warm].tocsr()
+        ones = np.ones(ages.nnz, np.float32)
+        self._is_in_history = sparse.csr_matrix((ones, ages.indices, ages.indptr), shape=ages.shape)
+        length = settings.examples.user_history_titles
+        self._histories = pad_newest_first(self._is_in_history, ages.data - 1, None, length)
         self._network = network
 
     def __call__(self) -> float:
         if not self._relevant.shape[0]:
             return 0.0
         scores = np.concatenate([self._network.scores(history).numpy()[:, 1:] for history in _batches(self._histories)])
-        scores[self._met.nonzero()] = -np.inf
+        scores[self._is_in_history.nonzero()] = -np.inf
         lists = top_titles(scores, _MEASURED_AT)
         return float(metrics.ndcg_at_k(lists, self._relevant, _MEASURED_AT).mean())
 

@@ -1,4 +1,4 @@
-"""Training of the two towers on pinned tables, alone or with several workers; `train_model` is where to start."""
+"""Training of the two towers on pinned tables, alone or with several workers; start with `train_model`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,13 +46,13 @@ def _train_towers(
     on_epoch: Callable[[EpochResult], None],
     warm_start: TwoTower | None,
 ) -> TwoTowerNetwork:
-    runs_on = workers.strategy(settings.training)
+    strategy = workers.strategy(settings.training)
     keras.utils.set_random_seed(settings.seed)
     loss = loss_for(settings, len(inputs.warm))
     epochs.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
-    reader = SharedReader(reader_for(settings, inputs.snapshot, loss), maker.dataset, runs_on)
-    with runs_on.scope():
+    reader = SharedReader(reader_for(settings, inputs.snapshot, loss), maker.dataset, strategy)
+    with strategy.scope():
         network = make_network(settings, inputs, loss)
         if warm_start:
             warm_start.give_towers_to(network, inputs.title_ids)

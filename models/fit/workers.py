@@ -1,8 +1,8 @@
 """Distribution of training: one machine, all of its GPUs, or several workers that train one network together.
 
-Workers find each other by TF_CONFIG, as TensorFlow has it: the same command is started on each, with its own index, and
-`training.checkpoints` in a folder that all of them see. The first one is the chief: it alone measures, writes
-checkpoints and registers the model.
+Workers find each other by TensorFlow's variable TF_CONFIG. The same command is started on each, with the worker's
+index, and `training.checkpoints` is a folder that all of them see. The first worker is the chief: it alone measures,
+writes checkpoints and registers the model.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
     cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if not cluster.cluster_spec().as_dict() or cluster.task_type is None:
         raise ModelError(
-            "training.strategy is multi_worker, but TF_CONFIG says no cluster: set it to the addresses of all workers"
+            "training.strategy is multi_worker, but TF_CONFIG names no cluster: set it to the addresses of all workers"
             " and the task of this one, or take another strategy"
         )
     return cluster
@@ -55,9 +55,9 @@ def _cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
 
 @dataclass(frozen=True)
 class SharedReader:
-    """The reader of a training; several workers have a shard each, and their batches together are one of `reader`.
+    """The reader of a training; of several workers each reads a shard, and their batches make one of `reader`.
 
-    Raises ModelError where the batch can't be shared out, or a shard has not a single batch.
+    Raises ModelError where the batch can't be divided evenly, or a shard is smaller than one batch.
     """
 
     reader: BatchReader
@@ -106,19 +106,19 @@ class SharedReader:
         return _count_workers(self.strategy)
 
 
-def _count_workers(own: tf.distribute.Strategy) -> int:
-    resolver = own.cluster_resolver
+def _count_workers(strategy: tf.distribute.Strategy) -> int:
+    resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver else {}
     return sum(len(cluster.get(name, [])) for name in ("chief", "worker"))
 
 
 @contextmanager
-def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
+def clear_worker_errors(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Raise ModelError where another worker no longer responds."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
-        if not _count_workers(own):
+        if not _count_workers(strategy):
             raise
         raise ModelError(
             "another worker is gone or can't be reached; start all of them again, and training goes on from its last"
@@ -126,16 +126,16 @@ def lost_workers_told(own: tf.distribute.Strategy) -> Iterator[None]:
         ) from error
 
 
-def agreed(own: tf.distribute.Strategy, figure: float) -> float:
+def chief_figure(strategy: tf.distribute.Strategy, figure: float) -> float:
     """The chief's figure, on every worker, so that all of them decide alike."""
-    if not _count_workers(own):
+    if not _count_workers(strategy):
         return figure
-    mine = figure if own.extended.should_checkpoint else 0.0
-    count_local = len(own.extended.worker_devices)  # each of which adds it
-    return float(_summed(own, tf.constant(mine, tf.float64))) / count_local
+    summand = figure if strategy.extended.should_checkpoint else 0.0
+    count_local = len(strategy.extended.worker_devices)  # each device adds the summand
+    return float(_summed(strategy, tf.constant(summand, tf.float64))) / count_local
 
 
 @tf.function
-def _summed(own: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
+def _summed(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
     """The sum over all replicas of all workers."""
-    return own.reduce(tf.distribute.ReduceOp.SUM, own.run(tf.identity, args=(value,)), axis=None)
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(value,)), axis=None)

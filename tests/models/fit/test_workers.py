@@ -128,21 +128,21 @@ def test_workers_without_a_cluster_are_told(
     monkeypatch.delenv("TF_CONFIG", raising=False)
     together = tiny_settings(trained.lake.root, tmp_path, **{"training.strategy": "multi_worker"}).training
     for ask in (workers.is_chief, workers.strategy):
-        with pytest.raises(ModelError, match="TF_CONFIG says no cluster"):
+        with pytest.raises(ModelError, match="TF_CONFIG names no cluster"):
             ask(together)
 
 
 def test_a_worker_that_is_gone_is_told_and_other_failures_are_left_alone() -> None:
     gone = tf.errors.UnavailableError(None, None, "The following tasks are unhealthy")
     several, alone = Replicas({"worker": ["a:1", "b:1"]}, 2), tf.distribute.get_strategy()
-    with pytest.raises(ModelError, match="another worker is gone"), workers.lost_workers_told(several):
+    with pytest.raises(ModelError, match="another worker is gone"), workers.clear_worker_errors(several):
         raise gone
-    with pytest.raises(tf.errors.UnavailableError), workers.lost_workers_told(alone):
+    with pytest.raises(tf.errors.UnavailableError), workers.clear_worker_errors(alone):
         raise gone
-    with pytest.raises(ZeroDivisionError), workers.lost_workers_told(several):
+    with pytest.raises(ZeroDivisionError), workers.clear_worker_errors(several):
         raise ZeroDivisionError
 
 
 def test_one_machine_agrees_with_itself() -> None:
-    assert workers.agreed(tf.distribute.get_strategy(), 0.25) == 0.25
-    assert np.isnan(workers.agreed(tf.distribute.get_strategy(), float("nan")))
+    assert workers.chief_figure(tf.distribute.get_strategy(), 0.25) == 0.25
+    assert np.isnan(workers.chief_figure(tf.distribute.get_strategy(), float("nan")))
