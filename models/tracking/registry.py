@@ -36,19 +36,19 @@ class Registered:
 
 
 def fetch(settings: Settings, model: str) -> Registered:
-    """The version that `model` names, an alias as `champion` or a number. Raises ModelError where there is none."""
-    return _fetched(settings, _find(client(settings), model))
+    """The version that `model` names, a number or an alias. Raises ModelError where there is none."""
+    return _fetched(settings, _find_version(client(settings), model))
 
 
 def run_of(settings: Settings, model: str) -> str | None:
     """The run of a version, named as for `fetch`; None for one that was registered by hand."""
-    return _find(client(settings), model).run_id or None
+    return _find_version(client(settings), model).run_id or None
 
 
 def champion_or_none(settings: Settings) -> Registered | None:
     """The champion, or None before the first one."""
     mlflow_client = client(settings)
-    version = _aliased(mlflow_client, CHAMPION)
+    version = _version_by_alias(mlflow_client, CHAMPION)
     return None if version is None else _fetched(settings, version)
 
 
@@ -113,25 +113,26 @@ def client(settings: Settings) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _find(asked: MlflowClient, model: str) -> mlflow.entities.model_registry.ModelVersion:
+def _find_version(mlflow_client: MlflowClient, model: str) -> mlflow.entities.model_registry.ModelVersion:
     if not model.isdigit():
-        version = _aliased(asked, model)
+        version = _version_by_alias(mlflow_client, model)
         if version is None:
             raise ModelError(
-                f"no {model} is registered as {REGISTERED_MODEL!r} at {asked.tracking_uri}; run models.train first"
+                f"no {model} is registered as {REGISTERED_MODEL!r} at {mlflow_client.tracking_uri};"
+                " run models.train first"
             )
         return version
     try:
-        return asked.get_model_version(REGISTERED_MODEL, model)
+        return mlflow_client.get_model_version(REGISTERED_MODEL, model)
     except MlflowException as error:
         raise ModelError(
-            f"{REGISTERED_MODEL!r} has no version {model} at {asked.tracking_uri}: {error.message}"
+            f"{REGISTERED_MODEL!r} has no version {model} at {mlflow_client.tracking_uri}: {error.message}"
         ) from error
 
 
-def _aliased(asked: MlflowClient, alias: str) -> mlflow.entities.model_registry.ModelVersion | None:
+def _version_by_alias(mlflow_client: MlflowClient, alias: str) -> mlflow.entities.model_registry.ModelVersion | None:
     try:
-        return asked.get_model_version_by_alias(REGISTERED_MODEL, alias)
+        return mlflow_client.get_model_version_by_alias(REGISTERED_MODEL, alias)
     except MlflowException:
         return None
 

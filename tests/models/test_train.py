@@ -113,7 +113,7 @@ def test_mlflow_keeps_what_the_run_was_made_of_and_came_to(home: Home, trained: 
     assert mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/settings.json")["model"]["dim"] == 8
     card = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/model_card.md")
     # 48 users liked five titles each, of 16; two more are new.
-    assert "240 likes by 48 people of 16 titles, out of\n18 in the catalogue" in card
+    assert "240 likes by 48 users of 16 titles, out of\n18 in the catalogue" in card
     assert f"`{trained.inputs.data_hash}`" in card
 
 
