@@ -44,7 +44,7 @@ from models.evaluation.evaluation_set_arguments import add_evaluation_arguments,
 from models.evaluation.popularity_calibration import Calibration
 from models.tracking import registry, runs
 
-# Of users, those who like the most popular titles most, and as many who like them least (Abdollahpouri et al. 2019).
+# Share of users in the group with the most head titles, and in the one with the fewest (Abdollahpouri et al. 2019).
 USER_GROUP_SHARE = 0.2
 
 
@@ -148,10 +148,10 @@ def print_settings(points: Sequence[DialPoint], chosen: Mapping[str, DialPoint],
     best = max(point.recall for point in points)
     middle = min(points, key=lambda point: abs(point.dial))
     for name, point in chosen.items():
-        of_tail = point.tail_recall / middle.tail_recall if middle.tail_recall > 0 else float("nan")
+        tail_gain = point.tail_recall / middle.tail_recall if middle.tail_recall > 0 else float("nan")
         print(
             f"{name:9} {point.dial:+.2f}: recall {point.recall / best - 1:+.1%} of the best, coverage"
-            f" {point.coverage:.3f}, tail recall {of_tail:.1f} times that at {middle.dial:g}"
+            f" {point.coverage:.3f}, tail recall {tail_gain:.1f} times that at {middle.dial:g}"
         )
     low, median, high = np.quantile(spreads, [0.05, 0.5, 0.95])
     print(f"deviation of a user's scores: median {median:.4g}, 90 % of users between {low:.4g} and {high:.4g}")

@@ -1,8 +1,8 @@
 """Measure recommenders side by side, per segment: baselines fitted on the lake's training split, registered models.
 
-Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, and
-the files of --truth, and registered models; writes to the folder --out, and the figures of a registered model with
-their plots to the run in MLflow that it came of.
+Reads title_features, vocabularies, training_examples and training_users in <lake.root>, at their newest versions, the
+files of --truth, and registered models; writes to the folder --out, and the figures and plots of a registered model to
+its run in MLflow.
 
 Without --truth, models are measured against the positives of a split of the lake. Differences are to the model
 --against, with bootstrap intervals over users. A user without recommendations counts as a miss. No model recommends

@@ -2,8 +2,8 @@
 
 Reads `evaluations` of --ds (made by models.evaluate_night), feed_loads, the registry and what models.backtest last
 wrote to <report.root>/backtest; writes the verdict and every check to `gate_results`, and the page
-<report.root>/DATE/gate.html. It promotes nothing itself: indexing.promote promotes what
-the gate has passed.
+<report.root>/DATE/gate.html. It promotes nothing itself: indexing.promote promotes what the gate
+has passed.
 
 The exit code is 0 for a pass and 3 for a refusal. The rules are in models/gating/gate_rules.py, their tolerances in the
 section `gate` of the settings. --override passes the challenger in spite of failed checks; the reason is kept in the

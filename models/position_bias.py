@@ -1,4 +1,4 @@
-"""Clicks by rank, in random order and in other lists, beside the fitted chance of a look.
+"""Show clicks by rank, in random order and in other lists, beside the fitted chance of a look.
 
     python -m models.position_bias --truth data/feeds/truth/position_bias.json
 

@@ -1,4 +1,4 @@
-"""The baselines by name, as the settings have them."""
+"""The baselines by name, with the parameters of the settings."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ from models.linear.ease import Ease
 from models.recommender import Recommender
 
 RECENT_DAYS = 28
-# EASE, MARec and the ridges are quadratic in titles in memory: of more, the most liked are used.
+# EASE, MARec and the ridges are quadratic in titles in memory: of more titles, the most liked are used.
 MAX_TITLES = 20_000
 # The ridge from content, tuned on the simulated guide. Noise is that of a title of mean popularity, where the kernel of
 # a title with itself is 1, and grows as popularity falls; two titles are some sqrt(2) apart.

@@ -23,7 +23,7 @@ class ContentNeighbours:
         check_same_titles(positives, content)
         rows = features(content)
         lengths = np.sqrt(squared_lengths(rows))
-        # Rounding leaves a trace in rows that are at the mean of everything; the mean square length is 1.
+        # Rounding leaves a trace in rows at the mean of all blocks; the mean square length is 1.
         self._has_content = lengths > 1e-6
         inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=self._has_content)
         self._titles: Features = combine(sparse.diags(inverse, format="csr"), rows)
@@ -36,7 +36,7 @@ class ContentNeighbours:
         return serve_cold_users(scores, histories, self._has_content, self._cold_user_scores)
 
     def similar_titles(self, row: int, count: int) -> Ids:
-        """By the cosine of all content; none for a title without content, nor one without content for any."""
+        """By the cosine of all content; a title without content is near nothing."""
         similarities = np.full(self._titles.count, -np.inf)
         if self._has_content[row]:
             cosines = inner_products(select(self._titles, np.array([row])), self._titles)[0]

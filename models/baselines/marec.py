@@ -91,14 +91,14 @@ class Marec:
         return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
     def similar_titles(self, row: int, count: int) -> Ids:
-        """By the cosine of columns: titles that the same likes speak for."""
+        """By the cosine of columns: titles recommended for the same likes."""
         return nearest_by_cosine(self._columns.T, row, count)
 
-    def _similarities(self, own: sparse.csr_matrix, content: Content) -> Weights:
+    def _similarities(self, used_positives: sparse.csr_matrix, content: Content) -> Weights:
         """Σ_k mu_k G_k [titles used, titles]."""
         # The regression needs all blocks at once, but only titles used; all titles are computed block by block.
         warm = [cosines[:, self._used].astype(np.float32) for cosines in self._similarities_by_block(content)]
-        weights = block_weights(own, warm, self._unliked_weight)
+        weights = block_weights(used_positives, warm, self._unliked_weight)
         summed = np.zeros((len(self._used), content.count_titles))
         for weight, similarities in zip(weights, self._similarities_by_block(content), strict=True):
             summed += weight * similarities
@@ -129,11 +129,11 @@ def block_weights(
     products, sums = np.zeros((count, count)), np.zeros(count)
     for start in range(0, likes.shape[0], _BATCH_USERS):
         batch = likes[start : start + _BATCH_USERS]
-        wanted = batch.toarray().ravel()
-        predictors = np.stack([*((batch @ matrix).ravel() for matrix in similarities), np.ones_like(wanted)])
-        weighted = predictors * np.where(wanted > 0, 1, unliked_weight)
+        targets = batch.toarray().ravel()
+        predictors = np.stack([*((batch @ matrix).ravel() for matrix in similarities), np.ones_like(targets)])
+        weighted = predictors * np.where(targets > 0, 1, unliked_weight)
         products += weighted @ predictors.T
-        sums += weighted @ wanted
+        sums += weighted @ targets
     return linalg.lstsq(products, sums)[0][:-1]
 
 

@@ -29,7 +29,7 @@ class ContentRidge:
     max_titles: int  # the most liked of the titles with a vector are fitted on
     length_scale: float = 1.0  # of the kernel; the root mean square distance of two titles is some √2
     noise_power: float = 0.0  # how much noisier titles with few positives are
-    # A prediction is shorter than what it predicts, the more so the less is known: cold titles fall behind warm ones.
+    # Predicted vectors are shorter than learnt ones, so that cold titles fall behind warm ones.
     cold_lengths: Literal["raw", "mean_of_warm"] = "raw"  # as predicted, or all as long as warm ones are in the mean
     cold_scale: float = 1.0  # and longer by this factor
 
@@ -54,7 +54,7 @@ class ContentRidge:
 class AlsRidge:
     """ALS, with factors of cold titles predicted from content. Scores are inner products, as those of Als.
 
-    A cold title that came into a history since is folded in by its predicted factors. A user with an empty history gets
+    A cold title in a later history is folded in by its predicted factors. A user with an empty history gets
     the mean of the training users' factors, as from Als.
     """
 
@@ -106,5 +106,5 @@ class EaseRidge:
         return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
     def similar_titles(self, row: int, count: int) -> Ids:
-        """By the cosine of columns, learnt or predicted: titles that the same likes speak for."""
+        """By the cosine of columns, learnt or predicted: titles recommended for the same likes."""
         return nearest_by_cosine(self._columns, row, count)

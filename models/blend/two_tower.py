@@ -31,7 +31,7 @@ from models.towers.networks import TwoTowerNetwork
 from models.towers.query_module import QueryModule, QueryParameters, QueryTables
 
 SCHEMA_VERSION = 4
-_STORED_NAMES = {"cold_user_query": "nobody"}  # names in the file of fields that are called otherwise here
+_STORED_NAMES = {"cold_user_query": "nobody"}  # fields whose names in the file differ
 _BATCH_USERS = 128
 
 
@@ -102,7 +102,7 @@ class TwoTower:
         return QueryModule(self._embed(catalogue).tables, self._query)
 
     def country_ids(self, countries: Sequence[str | None]) -> NDArray[np.int64]:
-        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for one that training did not see."""
+        """Vocabulary ids as the query tower takes them: 0 where not known, 1 for a country that training lacks."""
         ids = {country: n for n, country in enumerate(self.card.countries, start=2)}
         return np.array([0 if country is None else ids.get(country, 1) for country in countries], dtype=np.int64)
 
@@ -147,15 +147,15 @@ class TwoTower:
 
     def _embed_anew(self, catalogue: Catalogue) -> Embedded:
         titles, cold = self._titles, self.card.cold
-        every, counts = self._learnt(catalogue)
+        learnt, counts = self._learnt(catalogue)
         widths = np.cumsum([part.shape[1] for part in (titles.vectors, titles.tower, titles.linear)])
-        parts = vectors, tower, linear, factors = np.split(every, widths, axis=1)  # views of `every`
+        parts = vectors, tower, linear, factors = np.split(learnt, widths, axis=1)  # views of `learnt`
         liked, missing = np.flatnonzero(counts), np.flatnonzero(counts == 0)
         if len(missing) or cold.prior_likes > 0:
             rows = features(_blocks(catalogue.content, self.card.content_blocks))
-            known, fitted = cold_ridge.fit(every, counts, rows, cold)
+            known, fitted = cold_ridge.fit(learnt, counts, rows, cold)
             if len(missing):
-                every[missing] = cold_ridge.predict_new(fitted, select(rows, missing))
+                learnt[missing] = cold_ridge.predict_new(fitted, select(rows, missing))
                 vectors[missing] = cold_ridge.rescaled(vectors[missing], cold.scale, cold.length_power)
                 lengths = np.linalg.norm(tower[missing], axis=1, keepdims=True)
                 tower[missing] /= np.maximum(lengths, 1e-12)  # of length 1, as other titles'
@@ -173,11 +173,11 @@ class TwoTower:
         if not is_present.any():
             raise ModelError(f"the catalogue has none of the {len(rows)} titles that the model was trained on")
         learnt = np.hstack([titles.vectors, titles.tower, titles.linear, titles.factors])
-        every = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
-        every[rows[is_present]] = learnt[is_present]
+        by_row = np.zeros((len(catalogue), learnt.shape[1]), dtype=np.float32)
+        by_row[rows[is_present]] = learnt[is_present]
         counts = np.zeros(len(catalogue), dtype=np.int64)
         counts[rows[is_present]] = titles.counts[is_present]
-        return every, counts
+        return by_row, counts
 
     def recommend_learnt(self, title_ids: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         """[batch, count]: ids of learnt titles for histories of `title_ids` [batch, length], of which -1 is padding.
@@ -243,7 +243,7 @@ class CatalogueModel:
         self._query = model.query_tower(catalogue)
 
     def fit(self, positives: sparse.csr_matrix, content: Content) -> None:
-        """Raises ValueError: it comes trained."""
+        """Raises ValueError: the model is trained already."""
         raise ValueError("a registered model is trained by models.train, not here")
 
     def score(self, histories: sparse.csr_matrix) -> Scores:

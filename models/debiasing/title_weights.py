@@ -71,7 +71,7 @@ def debiased_popularity(
 
 
 def _reliable_examination(click_ranks: ClickRanks, options: PositionBias) -> Examination | None:
-    """None for fewer clicks than `options.min_clicks`."""
+    """The fitted examination; None for fewer clicks than `options.min_clicks`."""
     examination = fit_examination(click_ranks)
     return None if examination is None or examination.count_clicks < options.min_clicks else examination
 

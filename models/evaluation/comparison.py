@@ -85,7 +85,7 @@ def _check(values: NDArray[np.float64], name: str) -> None:
     count_missing = int(np.sum(~np.isfinite(values)))
     if count_missing:
         raise ValueError(
-            f"{name}: {count_missing} of {len(values)} users have no finite value; leave them out and say so"
+            f"{name}: {count_missing} of {len(values)} users have no finite value; leave them out and count them"
         )
 
 

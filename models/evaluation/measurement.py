@@ -93,7 +93,7 @@ def measure_unseen(
     options: Evaluation,
     seed: int,
 ) -> dict[str, list[Measurement]]:
-    """Measurements by model, over all users, of what unseen titles take and cost.
+    """Measurements by model, over all users, of the effect of unseen titles.
 
     `recommended` [users, k_max] are lists among all titles, `is_seen` [titles] marks titles with history entries in
     training. Held-out positives cannot credit the other titles: `unmet_share` is the share of list entries that they

@@ -174,7 +174,7 @@ def _count_positives(relevant: sparse.csr_matrix) -> NDArray[np.int64]:
 
 
 def _hits(recommended: Ids, relevant: sparse.csr_matrix, k: int) -> NDArray[np.bool_]:
-    """[users, k]: whether the title at a rank is a positive of the user."""
+    """[users, k]: True where the title at a rank is a positive of the user."""
     _check_rows(recommended, relevant, "relevant")
     check_positives(relevant)
     top = _top(recommended, k, relevant.shape[1])

@@ -1,4 +1,4 @@
-"""Segments of an evaluation set that are measured apart: by properties of the user, or of the positive.
+"""Segments of an evaluation set, each measured on its own: by properties of the user, or of the positive.
 
 A segment restricts the held-out positives and leaves the recommendations unchanged. In a segment of users all positives
 of its users count. In a segment of positives, pairs of a user and a title, only its pairs are relevant: recall and NDCG

@@ -76,7 +76,7 @@ class AlsGrid:
 
 @dataclass(frozen=True)
 class Trial:
-    """One point that was tried: the objective there, greater is better, and why it was tried."""
+    """One point that was tried, its objective (greater is better), and the stage that tried it."""
 
     parameters: AlsParameters
     objective: float

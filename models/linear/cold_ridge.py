@@ -93,10 +93,10 @@ def blend_with_prior(learned: Floats, predicted: Floats, positive_counts: Ids, p
 
 
 def rescaled(vectors: Floats, scale: float, power: float) -> Floats:
-    """`vectors` [titles, dim], `scale` times as long overall and more alike in length, the higher `power`.
+    """`vectors` [titles, dim] times `scale`, with lengths drawn to their mean by `power`.
 
-    The length of a predicted vector is the popularity that content promises. Where a title has been available, its lack
-    of positives speaks against the promise: power 0 keeps the lengths, 1 makes all of them equal.
+    The length of a predicted vector is the popularity predicted from content. A title that has been available without
+    positives is less popular than that: power 0 keeps the lengths, 1 makes all of them equal.
     """
     lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _LEAST)
     return np.asarray(vectors * (scale * (lengths.mean() / lengths) ** power), dtype=np.float32)

@@ -182,7 +182,7 @@ def _centred_and_scaled(block: Block, present: NDArray[np.bool_], length: float)
         # Takes no more memory; a mean far from 0 would cancel digits if it were taken off products later.
         values, mean = values - presence[:, None] * mean, np.zeros_like(mean)
     squares = _row_sums_of_squares(values).sum() / count - mean @ mean
-    # Rounding leaves a trace of what all titles have alike; scaled up it would drown everything else.
+    # Where all titles are equal, rounding leaves a trace, which must not be scaled up.
     scale = length / np.sqrt(squares) if squares > 1e-12 * (1 + mean @ mean) else 0.0
     return _FeatureBlock(values * scale, presence, mean * scale, length**2 if scale else 0.0)
 

@@ -69,7 +69,7 @@ class Ease:
         return serve_cold_users(scores, histories, self._is_used, self._cold_user_scores)
 
     def similar_titles(self, row: int, count: int) -> Ids:
-        """By what a positive of the title adds to the others' scores; none for a title left out."""
+        """The titles to whose scores a like of this title adds most; none for a title left out."""
         similarities = np.full(len(self._is_used), -np.inf)
         if self._is_used[row]:
             similarities[self.titles] = self.weights[np.searchsorted(self.titles, row)]

@@ -28,7 +28,7 @@ class LeaveOneOut:
         return KernelRidge(self.known, self.length_scale, self.mean, self._coefficients, self.alone_share).predict(rows)
 
     def left_out(self) -> Doubles:
-        """[titles, width]: `predict` of the known titles by all their content, without a kernel of them.
+        """[titles, width]: `predict` for the known titles with all their content, without computing a kernel.
 
         With C the inverse and A = C (Y - mean) it is Y - (A + C 1 (Y - mean) / (n - 1)) / C_nn: equation 5.12 of
         the source of `predict`, with the mean of the other titles. Two titles at least.
@@ -73,7 +73,7 @@ class LeaveOneOut:
 def fit_leave_one_out(
     known: Features, targets: Doubles, noise: Doubles, length_scale: float, alone_share: float = 0.0
 ) -> LeaveOneOut:
-    """For `targets` [known titles, width] and `noise` [known titles] > 0; two titles at least, to leave one out."""
+    """The fit to `targets` [known titles, width], `noise` [known titles] > 0; two titles at least, to leave one out."""
     kernel = additive_kernel(known, known, length_scale, alone_share)
     kernel[np.diag_indices_from(kernel)] += noise
     inverse = linalg.inv(kernel, overwrite_a=True, assume_a="pos")

@@ -1,8 +1,8 @@
 """The part of the model that is linear in likes: EASE and a kernel ridge on content.
 
-Each is a matrix of weights [titles, titles]: row i is what a like of title i adds to the scores of others. Content's
-are the weights by which a kernel ridge predicts each title from all others. EASE knows which titles the same users
-liked, content what titles have in common.
+Each is a matrix of weights [titles, titles]: row i is what a like of title i adds to the scores of others. Those
+of content are the weights by which a kernel ridge predicts each title from all others. EASE learns which titles the
+same users like, content shows what titles have in common.
 """
 
 from collections.abc import Sequence

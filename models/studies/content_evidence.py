@@ -82,11 +82,11 @@ class Evidence:
 
     def known(self, fields: Collection[str]) -> PredictedTitles:
         """The known titles, each predicted from all others by those of `fields` that it has."""
-        wanted = frozenset(fields)
-        if wanted not in self._predicted:
-            rows = metadata_fields.leave_out(self._fitted.known, self._content, self.fields - wanted)
-            self._predicted[wanted] = PredictedTitles(rows, *self._scores(self._fitted.predict(rows)))
-        return self._predicted[wanted]
+        field_set = frozenset(fields)
+        if field_set not in self._predicted:
+            rows = metadata_fields.leave_out(self._fitted.known, self._content, self.fields - field_set)
+            self._predicted[field_set] = PredictedTitles(rows, *self._scores(self._fitted.predict(rows)))
+        return self._predicted[field_set]
 
     def new(self, rows: Features, without: Collection[str] = ()) -> PredictedTitles:
         """New titles with features `rows`, as if they lacked the fields `without`."""

@@ -51,8 +51,7 @@ class InteractionLog:
         return positives_of(self.rows.filter(pc.less_equal(self.rows["known_ds"], pa.scalar(night))), self.catalogue)
 
     def evaluation_set_after(self, night: date, horizon_days: int, known: Positives) -> EvaluationSet | None:
-        """The positives of `horizon_days` after a night, with its end as the moment of the query; None without
-        positives.
+        """The positives of the `horizon_days` after a night, queried at its end; None without positives.
 
         Candidates are titles released by the last of these days, or without a known date. Positives of other titles and
         pairs among `known` are left out.

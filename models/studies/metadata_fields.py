@@ -44,10 +44,9 @@ def without_field(content: Content, field: str) -> Content:
 
 
 def presence_alone(content: Content, field: str) -> Content:
-    """`content` with the blocks of a field replaced by one column: True where a title has it, at the blocks' total
-    weight.
+    """`content` with a field's blocks replaced by one column, 1 where a title has the field, of the same total weight.
 
-    Where only known titles have a field, this column gives away which titles are known; a gain from it is a leak.
+    Where only known titles have a field, this column gives away which titles are known: a gain from it is a leak.
     """
     rest, names = without_field(content, field), fields_of(content)[field]
     block: Block = presence(content)[field].astype(np.float32)[:, None]

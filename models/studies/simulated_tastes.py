@@ -76,14 +76,14 @@ def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> d
     has_likes = np.bincount(train.liked.indices, minlength=len(catalogue)) > 0
     released = is_simulated & ~has_likes & (catalogue.release_days >= moment)
     least = np.quantile(tastes.enjoyment[:, is_simulated], 1 - _TOP_SHARE, axis=1)[:, None]
-    wanted = {
+    relevant_and_candidates = {
         TASTE: (sparse.csr_matrix(_is_among_best(enjoyment, BEST)), is_simulated),
         GEMS: (tastes.gems.multiply(is_open).tocsr(), is_simulated),
         RELEASES: (sparse.csr_matrix((enjoyment >= least) & released), released),
     }
     return {
         name: _evaluation_set(name, tastes, relevant.astype(np.float32), days, moment, candidates, catalogue)
-        for name, (relevant, candidates) in wanted.items()
+        for name, (relevant, candidates) in relevant_and_candidates.items()
         if relevant.nnz
     }
 

@@ -84,7 +84,7 @@ def query_vectors(
     recency: tf.Tensor | None = None,
     by_title: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """[batch, dim] of QueryTower, from its weights: what training, evaluation and serving all compute.
+    """[batch, dim] of QueryTower, from its weights: the computation that training, evaluation and serving share.
 
     Titles of weight 0 or less, which the user did not like, are left out. `recency` [batch, length] multiplies the
     attention to each title; `by_title` is the result of `attention_by_title`, where that is kept.
@@ -95,7 +95,7 @@ def query_vectors(
     if recency is not None:
         attention *= recency
         attention /= tf.maximum(tf.reduce_sum(attention, axis=1, keepdims=True), _LEAST_SQUARE)
-    # 1 / Σ a² titles count as one: with equal attention that is how many there are.
+    # 1 / Σ a² is the effective number of titles: their count where attention is equal.
     squares = tf.reduce_sum(tf.square(attention), axis=1, keepdims=True)
     spread = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE)) * tf.cast(squares > 0, attention.dtype)
     pooled = weighted_rows(history.rows, attention * spread, table)
@@ -125,7 +125,7 @@ def attend(history: HistoryTensors, by_title: tf.Tensor, weights: dict[str, tf.T
 def weighted_rows(rows: tf.Tensor, weights: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """[batch, width]: Σ over `rows` [batch, length] of `weights` [batch, length] times rows of `table`.
 
-    Through a dense matrix of weights where titles are few beside what would be gathered.
+    Computed by a dense matrix of weights where `table` is small beside the rows that would be gathered.
     """
     if table.shape[0] is not None and rows.shape[1] is not None and table.shape[0] <= 8 * rows.shape[1]:
         return tf.matmul(scattered(rows, weights, table.shape[0]), table)

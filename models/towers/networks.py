@@ -131,7 +131,7 @@ def _mean_over_users(logits: tf.Tensor, targets: tf.Tensor, title_weights: tf.Te
 
 
 class SampledSoftmax(TwoTowerNetwork):
-    """For each example the liked title against the batch's other titles and some drawn evenly from the catalogue.
+    """Softmax per example: the liked title against the batch's others and some drawn evenly from the catalogue.
 
     Logits are corrected by the log of how often a title comes as a negative, so that the softmax is that over all
     titles; a negative that is the example's own title, or in its history, is left out. Sources: Yi et al. 2019,
@@ -145,7 +145,7 @@ class SampledSoftmax(TwoTowerNetwork):
         uniform_negatives: int,
         correct_sampling: bool,
     ) -> None:
-        """`popularity` [titles] is each title's share of all positives: how often a drawn one comes in batches."""
+        """`popularity` [titles] is each title's share of all positives, and so of the titles in batches."""
         super().__init__(options)
         self._count_titles = options.count_titles
         self._popularity = tf.constant(np.append(np.float32(0), popularity))
@@ -168,9 +168,9 @@ class SampledSoftmax(TwoTowerNetwork):
         losses = self.task(
             query / self._temperature,
             tf.cast(tf.gather(table, columns), tf.float32),
-            candidate_sampling_probability=self._met_as_candidate(inputs, drawn) if self._correct_sampling else None,
+            candidate_sampling_probability=self._candidate_shares(inputs, drawn) if self._correct_sampling else None,
             candidate_ids=candidates,
-            score_mask=_may_stand_against(rows, columns, tf.shape(table)[0]),
+            score_mask=_score_mask(rows, columns, tf.shape(table)[0]),
             compute_metrics=False,
         )
         return tf.reduce_mean(losses * tf.gather(self._title_weights, title_rows))
@@ -191,7 +191,7 @@ class SampledSoftmax(TwoTowerNetwork):
             table_rows[1 + count :],
         )
 
-    def _met_as_candidate(self, inputs: Mapping[str, tf.Tensor], drawn: tf.Tensor) -> tf.Tensor:
+    def _candidate_shares(self, inputs: Mapping[str, tf.Tensor], drawn: tf.Tensor) -> tf.Tensor:
         """[batch + drawn]: the share that each title has of all candidates, expected over batches and draws."""
         share = tf.concat([inputs["sampling_probability"], tf.gather(self._popularity, drawn)], axis=0)
         count = tf.cast(tf.shape(inputs["sampling_probability"])[0], tf.float32)
@@ -199,7 +199,7 @@ class SampledSoftmax(TwoTowerNetwork):
         return (count * share + self._uniform_negatives / self._count_titles) / total
 
 
-def _may_stand_against(rows: tf.Tensor, columns: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def _score_mask(rows: tf.Tensor, columns: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """bool [batch, candidates]: False for candidates in the example's history, other than its own liked title."""
     batch, count = tf.shape(rows)[0], tf.shape(columns)[0]
     # By number of the candidate, not by title: a matrix of all titles would be the largest of the step.

@@ -31,8 +31,8 @@ class QueryParameters:
     alpha: float  # weight of a like in the fold-in
     cold_user_query: Floats  # [dims]: where no title of a history weighs more than 0
     positive_min_weight: float  # from here on an interaction is a like
-    recency_half_life: float = 0.0  # newer likes after which one counts half of what it can lose; 0: all count alike
-    recency_floor: float = 1.0  # what the oldest like still counts
+    recency_half_life: float = 0.0  # newer likes that halve a like's weight above the floor; 0: all weigh 1
+    recency_floor: float = 1.0  # weight that the oldest likes keep
 
 
 class QueryModule(tf.Module):
@@ -45,7 +45,7 @@ class QueryModule(tf.Module):
             return tf.Variable(values, dtype=tf.float32, trainable=False)
 
         def padded(values: Floats) -> tf.Variable:
-            # Of no fixed length: what was loaded takes the tables of a catalogue of another size.
+            # Of no fixed length: a loaded module takes the tables of a catalogue of another size.
             table = np.pad(values, ((1, 0), (0, 0)))
             return tf.Variable(table, dtype=tf.float32, trainable=False, shape=[None, table.shape[1]])
 
@@ -109,8 +109,8 @@ class QueryModule(tf.Module):
         self, history_rows: tf.Tensor, history_weights: tf.Tensor, history_ages_days: tf.Tensor, country: tf.Tensor
     ) -> tf.Tensor:
         """[batch, dims] for histories [batch, length]: rows of the catalogue + 1, the newest first, 0 padding."""
-        # Most histories are far shorter than the longest: what no history of the batch reaches is not computed. Not by
-        # how many titles they have, since a title that is not known leaves a gap.
+        # Most histories are far shorter than the longest, so columns that no history of the batch reaches are cut off.
+        # The number of titles would not do as a length, since an unknown title leaves a gap.
         is_reached = tf.reduce_any(history_rows > 0, axis=0)
         cut = tf.reduce_max(tf.where(is_reached, tf.range(1, tf.shape(history_rows)[1] + 1), 1))
         history = HistoryTensors(history_rows[:, :cut], history_weights[:, :cut], history_ages_days[:, :cut], country)
