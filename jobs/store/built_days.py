@@ -1,4 +1,4 @@
-"""built_days: one row per derived table and day that was built, with hashes of what went in and of what came out.
+"""built_days: one row per derived table and day that was built, with hashes of its inputs and of its rows.
 
 The ledger answers three questions: which days are built, since a day without activity leaves no row in its table;
 which days are stale, since an input or a setting changed after they were built; and, for a table that builds each day

@@ -149,7 +149,7 @@ def test_unknown_titles_are_reported_and_passed_over(retriever: Retriever) -> No
     [
         ([], "no history"),
         ([5], "no title of the history is known here"),
-        ([(1002, -1.0, 3.0)], "nothing in the history speaks for anything"),
+        ([(1002, -1.0, 3.0)], "the history holds no likes"),
     ],
 )
 def test_without_a_history_it_is_what_is_popular_there(
@@ -230,7 +230,7 @@ def test_similar_to_nothing_known_is_what_is_popular(retriever: Retriever) -> No
     answer = retriever.similar([5], country="DE", k=2)
     assert pairs(answer) == pairs(retriever.recommend(country="DE", k=2))
     assert answer.basis == "popular"
-    assert answer.note == "no known title was asked with: this is what is popular among what is on offer in DE"
+    assert answer.note == "none of the titles is known here: this is what is popular among what is on offer in DE"
     assert answer.unknown_title_ids == (5,)
 
 

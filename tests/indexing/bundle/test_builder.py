@@ -38,7 +38,7 @@ def test_bundle_says_what_it_is_of(small_bundle: Bundle) -> None:
     )
     assert manifest.as_of == date(2024, 5, 14)
     assert manifest.index.kind == "brute_force"
-    assert manifest.forms.queries_source == "histories of people, drawn from user_histories version 0"
+    assert manifest.forms.queries_source == "histories of users, drawn from user_histories version 0"
     assert manifest.settings["freshness_decay_days"] == 180
     assert len(manifest.git_commit.removesuffix("-dirty")) in (40, len("unknown"))
 
