@@ -26,8 +26,8 @@ def pinned_versions(tracking_uri: str) -> dict[str, int]:
             oldest[table] = min(version, oldest.get(table, version))
     except MlflowException as error:
         raise JobError(
-            f"mlflow.tracking_uri {tracking_uri}: the registry can't be read, so the table versions that models need are "
-            f"unknown; bring MLflow back or correct the address, then run this again ({' '.join(str(error).split())})"
+            f"mlflow.tracking_uri {tracking_uri}: the registry can't be read, so the table versions that models need "
+            f"are unknown; start MLflow or correct the address, then run this again ({' '.join(str(error).split())})"
         ) from error
     return oldest
 

@@ -1,4 +1,4 @@
-"""Titles by name, as a person types them."""
+"""Titles by name, as a user types it."""
 
 import numpy as np
 import pytest

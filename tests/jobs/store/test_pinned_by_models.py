@@ -20,7 +20,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_unreachable_registry_is_named_with_what_to_do(unreachable: str) -> None:
-    with pytest.raises(JobError, match=rf"^mlflow.tracking_uri {unreachable}: .*; bring MLflow back or correct"):
+    with pytest.raises(JobError, match=rf"^mlflow.tracking_uri {unreachable}: .*; start MLflow or correct"):
         pinned_versions(unreachable)
 
 
