@@ -2,8 +2,8 @@
 
 import os
 
-# For a few rows: no compilation of queries, and none of methods beyond the first stage. The tests' Spark has them in its
-# settings; a process gets them by its environment, so that its command line stays as users type it.
+# For a few rows: no compilation of queries, and none of methods beyond the first stage. The tests' Spark has them in
+# its settings; a process gets them by its environment, so that its command line stays as users type it.
 _JAVA = (
     "-XX:TieredStopAtLevel=1",
     "-XX:ReservedCodeCacheSize=240m",

@@ -10,7 +10,7 @@ from conf import document
 from conf.loader import ConfigError, load_settings
 from conf.settings import Index, Settings, moved
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLD_KEYS = sorted(moved.KEYS)
 
 
