@@ -22,7 +22,7 @@ NAMES = TitleNames(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "row"),
+    ("name", "row"),
     [
         ("heathers", 2),
         ("HEAT (1995)", 0),
@@ -32,8 +32,8 @@ NAMES = TitleNames(
         ("les misérables", 7),
     ],
 )
-def test_a_name_means_its_title_without_further_words(wanted: str, row: int) -> None:
-    match = NAMES.find(wanted)
+def test_a_name_means_its_title_without_further_words(name: str, row: int) -> None:
+    match = NAMES.find(name)
     assert (match.row, match.note) == (row, "")
 
 

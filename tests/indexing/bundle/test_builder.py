@@ -57,20 +57,20 @@ def test_vector_is_popularity_then_freshness_then_embedding(
     assert np.array_equal(small_bundle.embeddings, small_bundle.vectors[:, 2:])
     counts = titles["count_positives"].to_numpy()
     logs = np.log1p(counts[:300])
-    wanted = (np.log1p(counts) - logs.mean()) / logs.std()
-    assert np.allclose(small_bundle.vectors[:, 0], wanted * layout.popularity.scale, atol=1e-5)
-    assert np.allclose(titles["popularity"].to_numpy(), wanted, atol=1e-5)
+    expected = (np.log1p(counts) - logs.mean()) / logs.std()
+    assert np.allclose(small_bundle.vectors[:, 0], expected * layout.popularity.scale, atol=1e-5)
+    assert np.allclose(titles["popularity"].to_numpy(), expected, atol=1e-5)
     days = [(date(2024, 5, 14) - released).days for released in titles["release_date"].to_pylist()]
     fresh = np.exp(-np.maximum(days, 0) / 180)
-    wanted = (fresh - fresh[:300].mean()) / fresh[:300].std()
-    assert np.allclose(small_bundle.vectors[:, 1], wanted * layout.freshness.scale, atol=1e-4)
+    expected = (fresh - fresh[:300].mean()) / fresh[:300].std()
+    assert np.allclose(small_bundle.vectors[:, 1], expected * layout.freshness.scale, atol=1e-4)
 
 
 def test_popularity_may_be_a_rank(small_model: Any, make_spec: Callable[..., BundleSpec], tmp_path: Path) -> None:
     ranked = builder.build(small_model, make_spec(popularity_scale="rank"), tmp_path, "20240514T000000Z-m7")
     ranks = rankdata(ranked.titles["count_positives"].to_numpy()[:300])
-    wanted = (ranks - ranks.mean()) / ranks.std()
-    np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], wanted, atol=1e-5)
+    expected = (ranks - ranks.mean()) / ranks.std()
+    np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], expected, atol=1e-5)
     assert ranked.manifest.vectors.popularity.value.startswith("share of titles with fewer positives,")
 
 
@@ -82,10 +82,10 @@ def test_dial_is_searched_exactly(small_bundle: Bundle, small_model: Any, small_
     popularity = small_bundle.titles["popularity"].to_numpy()[:300]
     plain = learnt[0] @ small_model.title_vectors(catalogue)[:300].T
     for dial in (small_bundle.manifest.dial.settings["gems"], 0.0, small_bundle.manifest.dial.maximum):
-        wanted = plain + dial * popularity
+        expected = plain + dial * popularity
         rows, scores = small_bundle.search(small_bundle.queries(queries, dial), 20)
-        assert rows[0].tolist() == np.argsort(-wanted)[:20].tolist()
-        assert np.allclose(scores[0], np.sort(wanted)[::-1][:20], atol=1e-4)
+        assert rows[0].tolist() == np.argsort(-expected)[:20].tolist()
+        assert np.allclose(scores[0], np.sort(expected)[::-1][:20], atol=1e-4)
 
 
 def test_popular_titles_come_up_as_the_dial_is_turned(small_bundle: Bundle) -> None:

@@ -98,8 +98,8 @@ def test_manifest_that_lacks_something_is_refused(copy: Path) -> None:
 
 def test_rows_of_titles(small_bundle: Bundle) -> None:
     # Title 1015 left the guide: it is the first after the 300 candidates.
-    wanted = {1000: 0, 1015: 300, 1016: 15, 999: -1, 10**12: -1}
-    assert small_bundle.rows(np.array(list(wanted))).tolist() == list(wanted.values())
+    row_by_id = {1000: 0, 1015: 300, 1016: 15, 999: -1, 10**12: -1}
+    assert small_bundle.rows(np.array(list(row_by_id))).tolist() == list(row_by_id.values())
 
 
 def test_list_longer_than_the_corpus_is_padded(small_bundle: Bundle) -> None:

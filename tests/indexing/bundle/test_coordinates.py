@@ -59,13 +59,13 @@ def test_scale_changes_no_score() -> None:
     random = np.random.default_rng(0)
     titles, queries = random.normal(size=(20, 3)).astype("f"), random.normal(size=(2, 3)).astype("f")
     popularity, freshness = random.normal(size=(2, 20)).astype("f")
-    wanted = queries @ titles.T + 0.7 * popularity - 0.2 * freshness
+    expected = queries @ titles.T + 0.7 * popularity - 0.2 * freshness
     for scale in (0.01, 1, 30):
         coordinate = Coordinate(value="test", mean=0, std=1, scale=scale)
         layout = Vectors(embedding_dim=3, popularity=coordinate, freshness=coordinate, freshness_decay_days=1)
         vectors = np.hstack([(popularity * scale)[:, None], (freshness * scale)[:, None], titles])
         scores = coordinates.query_vectors(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
-        assert np.allclose(scores, wanted, atol=1e-4)
+        assert np.allclose(scores, expected, atol=1e-4)
 
 
 def test_settings_beyond_the_range_are_refused() -> None:

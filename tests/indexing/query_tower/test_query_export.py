@@ -56,9 +56,9 @@ def test_answers_are_exact_and_without_titles_of_the_history(
     small_bundle: Bundle, oracle: Any, dial: float, fresh: float
 ) -> None:
     titles, scores = ask(small_bundle, [SEEN], "DE", dial, fresh)
-    wanted_titles, wanted_scores = oracle(SEEN, 2, dial, fresh, 10)
-    assert titles[0].tolist() == wanted_titles
-    assert np.allclose(scores[0], wanted_scores, atol=1e-4)
+    expected_titles, expected_scores = oracle(SEEN, 2, dial, fresh, 10)
+    assert titles[0].tolist() == expected_titles
+    assert np.allclose(scores[0], expected_scores, atol=1e-4)
 
 
 def test_unknown_titles_and_padding_are_ignored(small_bundle: Bundle) -> None:
