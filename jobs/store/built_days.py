@@ -159,13 +159,13 @@ def days_to_build(
     built = read(settings, table)
     known = {ds for ds in inputs if ds in built}
     stale = {ds for ds in known if built[ds].inputs_hash != inputs[ds]}
-    wanted = stale | {ds for ds in days if not (skip_complete and ds in known)}
-    if not wanted:
+    to_build = stale | {ds for ds in days if not (skip_complete and ds in known)}
+    if not to_build:
         return []
-    first, last = min(wanted), max(wanted)
+    first, last = min(to_build), max(to_build)
     through = [ds for ds in inputs if first <= ds <= last]
     before = first - timedelta(days=1)
-    gaps = [ds for ds in [before, *through] if ds in inputs and ds not in known and ds not in wanted]
+    gaps = [ds for ds in [before, *through] if ds in inputs and ds not in known and ds not in to_build]
     if gaps:
         raise JobError(
             f"{table.name} for ds={last} goes on from the days before it, and ds={gaps[0]} is not built; run python -m "
