@@ -106,7 +106,7 @@ def _logged_paths(name: str, table: DeltaTable, split: str | None) -> list[str]:
 
 def _splits(name: str, table: DeltaTable) -> list[str]:
     if "split" not in (partitioned_by := table.metadata().partition_columns):
-        raise LakeError(f"{name}: expected a table partitioned by 'split', found it by {partitioned_by}")
+        raise LakeError(f"{name}: expected a table partitioned by 'split', found partitions by {partitioned_by}")
     return sorted({partition["split"] for partition in table.partitions()})
 
 

@@ -59,7 +59,7 @@ def test_reproduction_that_differs_fails_by_name(
     # The same version number, but another model, with other vectors.
     monkeypatch.setattr(reproduce.TwoTower, "load", lambda _folder: type(small_model)(seed=9))
     assert run(reproduce, folder.name) == 1
-    assert capsys.readouterr().err.strip().endswith("what was built again differs: vectors.npy has other vectors")
+    assert capsys.readouterr().err.strip().endswith("the rebuilt bundle differs: vectors.npy has other vectors")
 
 
 def test_verify_needs_only_a_folder(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

@@ -288,7 +288,7 @@ def test_files_and_folders_are_checked(
         (("--titles", tmp_path / "ids.csv"), "ids.csv: expected a column 'title_id'; found ['id']"),
         (("--titles", tmp_path / "words.csv"), "words.csv: column 'title_id': invalid literal"),
         (("--users", tmp_path / "missing.csv"), "missing.csv"),
-        (("--out", tmp_path / "full"), "there is something in this folder already, and it would be lost"),
+        (("--out", tmp_path / "full"), "the folder holds something else, which would be lost"),
     ):
         assert run(*arguments) == 1
         assert message in capsys.readouterr().err.splitlines()[-1]

@@ -79,7 +79,7 @@ def test_splits_are_those_that_have_rows(location: str) -> None:
 def test_a_table_without_splits_has_none(location: str) -> None:
     write_deltalake(location, titles(1))
 
-    with pytest.raises(LakeError, match=r"expected a table partitioned by 'split', found it by \[\]"):
+    with pytest.raises(LakeError, match=r"expected a table partitioned by 'split', found partitions by \[\]"):
         open_version(location, 0, "train")
 
 

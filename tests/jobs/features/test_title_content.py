@@ -80,8 +80,8 @@ def test_a_name_of_several_titles_means_the_most_liked_unless_the_year_is_given(
     assert _label(titles, "Thief") == "Thief"
 
 
-def test_unknown_name_is_refused_with_names_that_are_near(lake: Settings) -> None:
-    with pytest.raises(UnknownTitleError, match=r"^no title is called 'Rohin'; near are Ronin \(1998\)"):
+def test_unknown_name_is_refused_with_similar_names(lake: Settings) -> None:
+    with pytest.raises(UnknownTitleError, match=r"^no title is called 'Rohin'; similar names: Ronin \(1998\)"):
         describe.print_neighbours(lake, ["Rohin"], 1)
 
 
