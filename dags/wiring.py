@@ -1,6 +1,6 @@
 """Shared parts of the DAGs: tasks that run a job or a command as a process, their arguments, and alerts.
 
-Imports only Airflow and the settings; the work is done in the processes that tasks start.
+Imports only Airflow and conf/; the work is done in the processes that tasks start.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from spark_provider import SparkSubmitHook, SparkSubmitOperator
 
+from conf import night_folder
 from conf.loader import DEFAULT_CONF, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def arguments(*fixed: str, chosen: Callable[[Mapping[str, Any]], Sequence[str]] 
     """A template of a command's arguments, rendered when the task runs.
 
     They are the `fixed` ones with `{ds}` replaced, those that `chosen` makes from the run's parameters, and the run's
-    settings. They are a list, never a shell's command line, since whoever starts a run sets its parameters.
+    settings. They are a list, never a shell's command line, since the user who starts a run sets its parameters.
     """
 
     def render(context: Context, jinja_env: Any) -> list[str]:
@@ -226,7 +227,7 @@ def note_stage(state: str) -> Callable[[Context], None]:
             "reason": str(context.get("exception") or ""),
         }
         run_settings = load_settings(context["params"]["conf"], context["params"]["overrides"])
-        folder = Path(run_settings.report.root) / day_of(context) / "stages"
+        folder = night_folder.stages(run_settings, date.fromisoformat(day_of(context)))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{task.task_id}.json").write_text(json.dumps(stage), encoding="utf-8")
 

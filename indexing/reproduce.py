@@ -40,7 +40,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         again = builder.build(TwoTower.load(registered.folder), spec, Path(folder), original.version)
         if differences := compare(original, again):
-            raise BundleError(f"{original.version}: what was built again differs: {'; '.join(differences)}")
+            raise BundleError(f"{original.version}: the rebuilt bundle differs: {'; '.join(differences)}")
     print(f"{original.version} was built again: the same titles, offers and vectors, and golden users get the same")
 
 

@@ -24,7 +24,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     print(
         f"{opened.version} is good: {len(manifest.files)} files of {size / 1e6:,.1f} MB, {counts.titles:,} titles, "
         f"{counts.candidates:,} of them candidates; model {model.name} version {model.version}; "
-        f"golden users' top 20 are {parity.min_top_20_overlap:.4f} the same, their scores within "
+        f"golden users get {parity.min_top_20_overlap:.4f} of the top 20 titles of the build, with scores within "
         f"{parity.max_score_difference:.2g} standard deviations"
     )
 

@@ -121,10 +121,10 @@ def _run_derived(
             newest = max(built_days.read(settings, interactions.TABLE), default=days[-1])
             steps = [partial(job.run, spark, settings, newest)]
         else:
-            wanted = job.plan(settings, days, skip_complete)
-            log.info("%s: %d days to build", job.table.name, len(wanted))
+            days_to_build = job.plan(settings, days, skip_complete)
+            log.info("%s: %d days to build", job.table.name, len(days_to_build))
             size_bytes, limits = feed_loads.size_bytes(settings, "events"), settings.backfill
-            parts = chunks(wanted, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
+            parts = chunks(days_to_build, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
             steps = [partial(job.run, spark, settings, part) for part in parts]
         report.show(0, len(steps))
         for done, step in enumerate(steps, start=1):
@@ -185,13 +185,13 @@ def _steps(
         return [_Step(f"{name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
     feeds.require_days(spark, settings.feeds.root, days)
     files = feeds.list_events(spark, settings.feeds.root, days)
-    wanted = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
-    log.info("%s: %d of %d days to load", name, len(wanted), len(days))
+    days_to_load = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
+    log.info("%s: %d of %d days to load", name, len(days_to_load), len(days))
     limits = settings.backfill
     size_bytes = {
-        day: sum(file.size_bytes for file in day_files) for day, day_files in feeds.by_day(files, wanted).items()
+        day: sum(file.size_bytes for file in day_files) for day, day_files in feeds.by_day(files, days_to_load).items()
     }
-    parts = chunks(wanted, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
+    parts = chunks(days_to_load, size_bytes, limits.max_chunk_bytes, limits.max_chunk_days)
     return [_Step(f"{name} {part[0]} to {part[-1]}", partial(job.run, spark, settings, part)) for part in parts]
 
 

@@ -67,9 +67,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
         print(newest_day(settings.feeds.root))
         return
     settled = timedelta(seconds=settings.airflow.feeds_settled_seconds)
-    lacking = missing(settings, arguments.ds, settled, datetime.now(UTC))
-    if lacking:
-        raise JobError(f"feeds for ds={arguments.ds} are not complete: {'; '.join(lacking)}")
+    reasons = missing(settings, arguments.ds, settled, datetime.now(UTC))
+    if reasons:
+        raise JobError(f"feeds for ds={arguments.ds} are not complete: {'; '.join(reasons)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

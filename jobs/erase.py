@@ -1,4 +1,4 @@
-"""Erase users: remove everyone in the `erasures` feed from every table and from the files of older versions.
+"""Erase users: remove the users of the `erasures` feed from every table and from the files of older versions.
 
 Reads <feeds.root>/erasures/*.jsonl[.gz], requests made up to the end of --ds; writes `erasures` (a hash of each id,
 which keeps the user out of all later loads), every table that names users, rejected_rows, feed_loads and the lists of
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             done = run(spark, settings, arguments.ds)
             count = tables.read(spark, settings, erasures.TABLE).count()
         shown = RichTable(
-            "table", "rows removed", "files rewritten", "old files removed", title=f"{count:,} people erased"
+            "table", "rows removed", "files rewritten", "old files removed", title=f"{count:,} users erased"
         )
         for entry in done:
             numbers = (entry.rows_removed, entry.files_rewritten, entry.old_files_removed)

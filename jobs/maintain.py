@@ -3,7 +3,7 @@
 Reads and writes the files of every table in <lake.root>, those of the gate too; no row changes. Files are kept for
 `maintain.retention_hours` after the last version that needed them, and as long as a pinned version needs them: one
 that a registered model was trained on (MLflow registry at `mlflow.tracking_uri`), or that a bundle in <bundles.root>
-was built from (its manifest).
+was built from (its manifest). Where either can't be read, the command fails and changes nothing.
 """
 
 import logging
@@ -85,7 +85,7 @@ def _written_at(path: str, version: int) -> datetime | None:
 def oldest_pinned_versions(settings: Settings) -> dict[str, int]:
     """The oldest version per table that a registered model or a bundle pins.
 
-    Raises BundleError where a bundle's manifest can't be read, and mlflow.MlflowException where the registry can't.
+    Raises BundleError where a bundle's manifest can't be read, and JobError where the registry can't.
     """
     by_bundles = pinned_by_bundles.oldest_versions(open_store(settings.bundles.root, settings.bundles.copies))
     by_models = pinned_versions(settings.mlflow.tracking_uri)

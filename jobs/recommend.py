@@ -121,10 +121,12 @@ def refuse_foreign(spark: SparkSession, out: str) -> None:
     if not filesystem.exists(path):
         return
     if not filesystem.getFileStatus(path).isDirectory():
-        raise JobError(f"--out {out}: expected a folder, or nothing there yet; this is a file")
+        raise JobError(
+            f"--out {out}: expected a folder that is new or holds an earlier output, found a file; give another"
+        )
     names = {status.getPath().getName() for status in filesystem.listStatus(path)}
     if names and "_SUCCESS" not in names:
-        raise JobError(f"--out {out}: there is something in this folder already, and it would be lost: give another")
+        raise JobError(f"--out {out}: the folder holds something else, which would be lost; give another")
 
 
 def _dial(text: str) -> float | str:

@@ -201,7 +201,7 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
             commit = tables.replace(keep_first(events, copies), settings, TABLE, where, expected_version=version)
         feed_staging.check_rows_written(spec, loaded, commit.rows)
         if erasures.version(settings) != erasures_version:
-            raise tables.ConcurrentWriteError("someone was erased while their events were loaded")
+            raise tables.ConcurrentWriteError("a user was erased while events were loaded")
         feed_staging.record_loads(spark, settings, spec, feeds.by_day(files, loadable), loaded)
     feed_staging.raise_refused(refused)
     return set()

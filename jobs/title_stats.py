@@ -59,7 +59,7 @@ def daily_counts(rows: DataFrame, positive_min_weight: float) -> DataFrame:
 
 
 def changes(daily: DataFrame, first: date, last: date) -> DataFrame:
-    """By how much each count changes, per key and day from `first` to `last` on which one does.
+    """The change of each count, per key and day from `first` to `last` on which one changed.
 
     A positive adds to every count of positives on its day, and leaves a window of n days n days later.
     """
@@ -115,7 +115,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     tables.ensure(spark, settings, TABLE)
     expected = inputs(settings)
     first = days[0]
-    # Of the days before the first only those are read whose positives leave a window on one of `days`.
+    # Days before the first are read only where their positives leave a window on one of `days`.
     leaving = [first - timedelta(days=n) for n in range(1, max(WINDOWS.values()) + 1)]
     if len(days) == 1:
         leaving = [first - timedelta(days=n) for n in WINDOWS.values()]

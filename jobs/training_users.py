@@ -61,7 +61,7 @@ def build_users(users: DataFrame, moment: Column, ds: date, length: int, held_ou
 def entries_before_cut(interacted: DataFrame, examples: DataFrame) -> DataFrame:
     """Users with their `entries` up to `cut_time`, the moment of their first positive that is not in train.
 
-    Some users rate whole lists in one second. What of such a list is in train is known at the cut.
+    Some users rate whole lists in one second: the part of such a list that is in train is known at the cut.
     """
     kept_back = examples.where(F.col("split").isin("validation", "test"))
     cuts = kept_back.groupBy("user_id").agg(F.min("event_time").alias("cut_time"))

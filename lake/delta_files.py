@@ -38,8 +38,8 @@ class DeltaFiles:
         if unknown := [column for column in columns if column not in self.schema.names]:
             raise LakeError(f"{self.table}: no columns {unknown} in its files; they have {self.schema.names}")
         for path, footer in self.footers.items():
-            if lacking := sorted(set(columns) - set(footer.schema.to_arrow_schema().names)):
-                raise LakeError(f"{self.table}: {path} is older than columns {lacking}: build the table anew")
+            if missing_columns := sorted(set(columns) - set(footer.schema.to_arrow_schema().names)):
+                raise LakeError(f"{self.table}: {path} is older than columns {missing_columns}: build the table anew")
         return pa.schema([self.schema.field(column) for column in columns])
 
 
@@ -68,7 +68,7 @@ def open_version(location: str, version: int, split: str | None = None) -> Delta
 def read_table(location: str, version: int, columns: Sequence[str], split: str | None = None) -> pa.Table:
     """Columns of a whole small table, or of its rows of one split, always in the same order for a version.
 
-    Raises LakeError where `open_version` does, and where a column is lacking.
+    Raises LakeError where `open_version` does, and where a column is missing.
     """
     files = open_version(location, version, split)
     schema = files.schema_of(columns)
@@ -106,7 +106,7 @@ def _logged_paths(name: str, table: DeltaTable, split: str | None) -> list[str]:
 
 def _splits(name: str, table: DeltaTable) -> list[str]:
     if "split" not in (partitioned_by := table.metadata().partition_columns):
-        raise LakeError(f"{name}: expected a table partitioned by 'split', found it by {partitioned_by}")
+        raise LakeError(f"{name}: expected a table partitioned by 'split', found partitions by {partitioned_by}")
     return sorted({partition["split"] for partition in table.partitions()})
 
 

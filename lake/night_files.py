@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from conf.night_folder import night_folder
 from conf.settings import Settings
-
-
-def folder(settings: Settings, ds: date) -> Path:
-    """The folder of a night's files."""
-    return Path(settings.report.root) / ds.isoformat()
 
 
 def lists(settings: Settings, ds: date) -> Path:
     """The folder of each model's recommendations, a Parquet file per model."""
-    return folder(settings, ds) / "lists"
+    return night_folder(settings, ds) / "lists"
 
 
 def all_lists(settings: Settings) -> list[Path]:
@@ -43,24 +39,19 @@ def erase_users(file: Path, user_ids: Collection[str]) -> int:
 
 def dial(settings: Settings, ds: date) -> Path:
     """The dial's curve, a CSV file."""
-    return folder(settings, ds) / "dial.csv"
+    return night_folder(settings, ds) / "dial.csv"
 
 
 def gate(settings: Settings, ds: date) -> Path:
     """The gate's page."""
-    return folder(settings, ds) / "gate.html"
+    return night_folder(settings, ds) / "gate.html"
 
 
 def report(settings: Settings, ds: date) -> Path:
     """The report."""
-    return folder(settings, ds) / "report.html"
+    return night_folder(settings, ds) / "report.html"
 
 
 def backtest(settings: Settings) -> Path:
     """The folder of the last replay of historical nights."""
     return Path(settings.report.root) / "backtest"
-
-
-def stages(settings: Settings, ds: date) -> Path:
-    """The folder of the tasks' outcomes, a JSON file per task; see `note_stage` in dags/wiring.py."""
-    return folder(settings, ds) / "stages"

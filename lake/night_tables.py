@@ -33,7 +33,7 @@ class NightTable:
 
 
 def replace(root: str, table: NightTable, rows: Sequence[Mapping[str, object]], where: str) -> int:
-    """Put `rows` in place of those that fulfil `where`, in one commit; returns the table's version.
+    """Replace the rows that fulfil `where` by `rows`, in one commit; returns the table's version.
 
     Raises ValueError for two rows of one key, and LakeError where other writers came first every time.
     """

@@ -11,18 +11,18 @@ from lake.arrays import Ids
 _WITH_YEAR = re.compile(r"(.*\S)\s*\((\d{4})\)")
 _ARTICLE_LAST = re.compile(r"(.*\S), (the|a|an|le|la|les|l'|il|lo|gli|der|die|das|el|los|las)")
 _MAX_LISTED = 5  # titles that a message lists
-_MIN_SIMILARITY = 0.6  # of a name that is listed as near, by difflib
-_EXACT, _BEGINNING = "called so", "whose name begins so"
+_MIN_SIMILARITY = 0.6  # of a name that is listed as similar, by difflib
+_EXACT, _BEGINNING = "with this name", "whose name begins so"
 _COMPARISONS: tuple[tuple[Callable[[str, str], bool], str], ...] = ((str.__eq__, _EXACT), (str.startswith, _BEGINNING))
 
 
 class UnknownTitleError(ActionableError):
-    """No title has the name; the message lists names that are near."""
+    """No title has the name; the message lists similar names."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """The row of the title that was meant; `note` lists other candidates, empty where there are none."""
+    """The row of the chosen title; `note` lists other matches, empty where there are none."""
 
     row: int
     note: str = ""
@@ -34,7 +34,7 @@ class TitleNames:
 
     names: Sequence[str | None]
     years: Sequence[int | None]
-    counts: Ids  # [titles], positives of each: of several matches the most liked is meant
+    counts: Ids  # [titles], positives of each: of several matches the most liked is chosen
 
     def label(self, row: int) -> str:
         """The name as it is shown: Heat (1995)."""
@@ -45,7 +45,7 @@ class TitleNames:
         """The title whose name is `text`, ignoring case; if there is none, one whose name begins with it.
 
         `Heat (1995)` means one of that year; `The Matrix` and `Matrix, The` are one name. Of several matches the most
-        liked is taken. Raises UnknownTitleError where no name matches, listing names that are near.
+        liked is chosen. Raises UnknownTitleError where no name matches, listing similar names.
         """
         whole = text.strip().casefold()
         name, year = _split_year(whole)
@@ -59,27 +59,28 @@ class TitleNames:
                 ]
                 if rows:
                     return self._most_liked(rows, text, how)
-        raise UnknownTitleError(f"no title is called {text!r}{self._near(name)}")
+        raise UnknownTitleError(f"no title is called {text!r}{self._similar(name)}")
 
     def _most_liked(self, rows: Sequence[int], text: str, how: str) -> Match:
         best = max(rows, key=lambda row: (self.counts[row], -row))
         if len(rows) == 1:
-            return Match(best, "" if how == _EXACT else f"{text!r}: {self.label(best)} is the only title {how}")
+            return Match(best, "" if how == _EXACT else f"{text!r}: chose {self.label(best)}, the only title {how}")
         rest = sorted((row for row in rows if row != best), key=lambda row: -self.counts[row])
         listed = ", ".join(self.label(row) for row in rest[:_MAX_LISTED])
         more = f" and {len(rest) - _MAX_LISTED} more" if len(rest) > _MAX_LISTED else ""
         return Match(
             best,
-            f"{text!r}: of {len(rows)} titles {how} {self.label(best)} is liked most; {listed}{more} are others",
+            f"{text!r}: chose {self.label(best)}, the most liked of {len(rows)} titles {how}; "
+            f"the others: {listed}{more}",
         )
 
-    def _near(self, name: str) -> str:
+    def _similar(self, name: str) -> str:
         row_of_form = {form: row for row, title_name in enumerate(self.names) for form in _forms(title_name)}
         containing = [form for form in row_of_form if name in form]
         containing.sort(key=lambda form: -self.counts[row_of_form[form]])
         similar = difflib.get_close_matches(name, row_of_form, _MAX_LISTED, _MIN_SIMILARITY)
         rows = list(dict.fromkeys(row_of_form[form] for form in [*containing, *similar]))[:_MAX_LISTED]
-        return f"; near are {', '.join(self.label(row) for row in rows)}" if rows else ""
+        return f"; similar names: {', '.join(self.label(row) for row in rows)}" if rows else ""
 
 
 def _forms(name: str | None) -> list[str]:

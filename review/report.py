@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from conf import command_line
+from conf import command_line, night_folder
 from conf.settings import Settings
 from lake import night_files
 from lake.errors import LakeError
@@ -40,7 +40,7 @@ def _section(part: night.Part, settings: Settings, ds: date) -> Section:
 
 def render(settings: Settings, ds: date) -> str:
     """The report as HTML."""
-    stages = night.read_stages(night_files.stages(settings, ds))
+    stages = night.read_stages(night_folder.stages(settings, ds))
     outcome = night.outcome(stages, gate_results.read(settings.lake.root, ds))
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True

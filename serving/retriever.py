@@ -138,7 +138,7 @@ class Retriever:
         )
         seeds = query.history.rows
         if not len(seeds):
-            return self._popular_response(query, country, spec, "no known title was asked with")
+            return self._popular_response(query, country, spec, "none of the titles is known here")
         embeddings = self.bundle.embeddings[seeds]
         directions = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32(1e-12))
         mean_direction = directions.mean(axis=0, keepdims=True)
@@ -240,4 +240,4 @@ def _why_popular(history: UserHistory, query: IndexedQuery) -> str:
         return "no history"
     if not len(query.history.rows):
         return "no title of the history is known here"
-    return "nothing in the history speaks for anything"
+    return "the history holds no likes"

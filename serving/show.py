@@ -1,4 +1,4 @@
-"""Show what a night made: one user's recommendations at three settings of the dial, and where the outputs are.
+"""Show a night's outputs: one user's recommendations at three settings of the dial, and where its pages are.
 
 Reads the live bundle in <bundles.root> and training_users in <lake.root>, and looks for pages in <report.root>/DATE;
 writes nothing. The user is --user, or one whose history has the median length.

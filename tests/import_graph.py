@@ -53,7 +53,7 @@ def direct_imports(path: Path) -> tuple[str, ...]:
 
 
 def heavy_imports(names: Iterable[str]) -> set[str]:
-    """The heavy libraries that importing `names` reaches, through whatever modules of this project."""
+    """The heavy libraries that importing `names` loads, directly or through modules of this project."""
     reached: set[str] = set()
     seen: set[Path] = set()
     waiting = list(names)
@@ -81,7 +81,7 @@ def heavy_libraries_in_use() -> set[str]:
 
 
 def is_heavy_test(path: Path) -> bool:
-    """Importing a file of tests, or running its tests, reaches a heavy library.
+    """True where importing a file of tests, or running its tests, loads a heavy library.
 
     A file that starts processes, or imports modules by name, counts as heavy: its source does not say what it loads.
     """
@@ -90,9 +90,9 @@ def is_heavy_test(path: Path) -> bool:
 
 
 def heavy_fixtures(paths: Iterable[Path]) -> set[str]:
-    """Fixtures of these files that reach a heavy library, themselves or through the fixtures that they ask for.
+    """Fixtures of these files that load a heavy library, themselves or through their fixtures.
 
-    A file that reaches one at its top makes all its fixtures heavy; an import within a fixture makes that one heavy.
+    A file that imports one at its top makes all its fixtures heavy; an import within a fixture makes that one heavy.
     """
     asks: dict[str, set[str]] = {}
     heavy: set[str] = set()

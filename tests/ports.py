@@ -1,10 +1,10 @@
-"""Ports for what a test starts as a process of its own."""
+"""Ports for processes that tests start."""
 
 import socket
 
 
 def free_port() -> int:
-    """One that nobody on loopback listens at just now."""
+    """A port of loopback that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -2,8 +2,8 @@
 
 import os
 
-# For a few rows: no compilation of queries, and none of methods beyond the first stage. What the tests' own Spark has
-# in its settings, as a process gets it whose command line is to stay as users type it.
+# For a few rows: no compilation of queries, and none of methods beyond the first stage. The tests' Spark has them in
+# its settings; a process gets them by its environment, so that its command line stays as users type it.
 _JAVA = (
     "-XX:TieredStopAtLevel=1",
     "-XX:ReservedCodeCacheSize=240m",
@@ -14,5 +14,5 @@ _JAVA = (
 
 
 def with_small_java() -> dict[str, str]:
-    """This process's environment, and what makes a JVM with Spark in it start and end sooner."""
+    """This process's environment, with options that make a JVM with Spark start and end sooner."""
     return {**os.environ, "JAVA_TOOL_OPTIONS": " ".join(_JAVA)}

@@ -1,4 +1,4 @@
-"""Every file that a document names is there, and every link leads somewhere."""
+"""Every file that a document names exists, and so does the target of every link."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "dags" / "README.md"])
 FOLDERS = ("benchmarks", "conf", "dags", "docs", "indexing", "jobs", "lake", "models", "review", "serving", "tests")
-OF_THE_PAST = "CHANGELOG.md"  # names what is no longer there
+OF_THE_PAST = "CHANGELOG.md"  # names files that are gone
 
 
 def name_of(document: Path) -> str:
@@ -22,7 +22,7 @@ def anchors(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.name != OF_THE_PAST], ids=name_of)
-def test_files_are_there(document: Path) -> None:
+def test_named_files_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./]*)`", text)
     missing = [path for path in named if not (ROOT / path).exists()]
@@ -30,7 +30,7 @@ def test_files_are_there(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_link_targets_exist(document: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")

@@ -1,4 +1,4 @@
-"""Imports go to a lower floor and never in a circle, and heavy libraries stay in the rooms that need them."""
+"""Imports go to a lower floor and never in a circle; only the rooms that need heavy libraries import them."""
 
 from collections import Counter
 from graphlib import TopologicalSorter
@@ -7,7 +7,7 @@ import pytest
 
 from tests.import_graph import MODULES, PACKAGES, ROOT, direct_imports, imports_of
 
-# From the ground up; packages of one floor may import one another only where `SAME_FLOOR` has them.
+# From the ground up; packages of one floor don't import one another.
 FLOORS = (
     ("conf",),
     ("lake",),
@@ -24,7 +24,7 @@ TENSORFLOW = ("tensorflow", "tf_keras", "tensorflow_recommenders")
 MAX_MODULES = 15
 # One module per section of the settings file.
 FULLER = {"conf/settings": 16, "lake": 16}
-# Commands stay flat, because people type their names.
+# Commands stay flat, because users type their names.
 FLAT = ("jobs", "models", "benchmarks")
 
 
@@ -85,7 +85,7 @@ def test_no_module_imports_a_higher_floor() -> None:
     assert upward == set()
 
 
-def test_dags_import_settings_and_nothing_else() -> None:
+def test_dags_import_conf_and_nothing_else() -> None:
     wiring = {target for name, targets in ARROWS.items() if package_of(name) == "dags" for target in targets}
     assert {package_of(target) for target in wiring} <= {"conf", "dags"}
 

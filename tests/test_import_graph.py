@@ -1,4 +1,4 @@
-"""Tests that start neither Spark nor TensorFlow are told from the others by their source."""
+"""Heavy tests, which start Spark or TensorFlow, are recognised by their source."""
 
 from pathlib import Path
 
@@ -38,11 +38,11 @@ def test_imports_are_followed_through_modules(name: str, reached: set[str]) -> N
         ("dags/test_night.py", True),  # starts processes
     ],
 )
-def test_files_of_tests_are_told_apart(file: str, is_heavy: bool) -> None:
+def test_heavy_test_files_are_recognised(file: str, is_heavy: bool) -> None:
     assert import_graph.is_heavy_test(TESTS / file) is is_heavy
 
 
-def test_fixture_is_heavy_by_its_import_or_by_what_it_asks_for(tmp_path: Path) -> None:
+def test_fixture_is_heavy_by_its_imports_or_by_its_fixtures(tmp_path: Path) -> None:
     light = tmp_path / "light.py"
     light.write_text(
         "import pytest\n"
@@ -55,7 +55,7 @@ def test_fixture_is_heavy_by_its_import_or_by_what_it_asks_for(tmp_path: Path) -
     assert import_graph.heavy_fixtures([light, heavy]) == {"session", "rows", "tower"}
 
 
-def test_shared_fixtures_are_told_apart() -> None:
+def test_heavy_shared_fixtures_are_recognised() -> None:
     heavy = import_graph.heavy_fixtures([TESTS / "conftest.py", *(TESTS / "fixtures").glob("*.py")])
     assert heavy >= {"spark", "read_rows", "judge", "small_bundle", "trained", "registered", "tiny_command"}
     assert heavy.isdisjoint({"settings", "settings_in", "write_feed", "tiny_lake", "tiny_settings", "catalogue"})

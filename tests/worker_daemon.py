@@ -1,4 +1,4 @@
-"""The parent of Spark's Python workers, as pyspark.daemon, but with the encoders' libraries imported once.
+"""The parent of Spark's Python workers: pyspark.daemon with the encoders' libraries imported once.
 
 Workers are forked from it. Spark ends those that are idle for a minute, and a new one would spend seconds on imports.
 """

@@ -103,8 +103,8 @@ def _is_apart(pid: int, facts: Mapping[int, tuple[int, list[str], Any]], apart: 
 
 
 def _processor_seconds() -> float:
-    this = psutil.Process()
-    return sum(_times(process) for process in [this, *this.children(recursive=True)])
+    benchmark = psutil.Process()
+    return sum(_times(process) for process in [benchmark, *benchmark.children(recursive=True)])
 
 
 def _times(process: psutil.Process) -> float:

@@ -142,4 +142,4 @@ def query_histories(source: Bundle, settings: Settings, count: int) -> tuple[Pad
         return np.where(rows < source.count_candidates, rows, -1)
 
     known = sample_histories.sample(snapshot, candidates, source.countries, count, longest, settings.seed)
-    return known, "histories of people"
+    return known, "histories of users"

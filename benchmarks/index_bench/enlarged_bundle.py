@@ -118,7 +118,11 @@ def _tuned(catalogue: BenchmarkCatalogue, scann: Path, options: Index, source: B
     search = scann_index.search_pybind(load_searcher(scann))
     index = scann_index.parameters(len(catalogue.vectors), options, 0)
     answers = tuning.exact_results(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))
-    wanted = {10: options.min_recall_at_10, parity.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
-    tuned = tuning.tune(search, catalogue.vectors, index, answers, wanted)
+    required_recall = {
+        10: options.min_recall_at_10,
+        parity.COUNT: (1 + options.min_overlap) / 2,
+        100: options.min_recall_at_100,
+    }
+    tuned = tuning.tune(search, catalogue.vectors, index, answers, required_recall)
     form = source.manifest.forms.pybind
     return form.model_copy(update={"leaves_to_search": tuned.leaves_to_search, "reorder": tuned.reorder})

@@ -28,11 +28,11 @@ def add_engine(report: Report, name: str, measured: Sequence[Mapping[str, Any]],
         report.add("stored bytes", configuration["built"]["bytes"], "bytes", **how)
         if configuration.get("most_recall") is not None:
             report.add("recall@10 with the most effort tried", configuration["most_recall"], "share", **how)
-    for wanted in sorted({recall for configuration in measured for recall in configuration["asked"]}):
+    for wanted in sorted({recall for configuration in measured for recall in configuration["by_recall"]}):
         fastest = best(measured, wanted)
         if fastest is None:
             continue
-        search = fastest["asked"][wanted]
+        search = fastest["by_recall"][wanted]
         how = {"index": name, "titles": titles, "recall_at_10": wanted, "config": _short(fastest["config"])}
         how |= {
             "measured_recall": round(search["recall"], 4),
@@ -46,8 +46,8 @@ def add_engine(report: Report, name: str, measured: Sequence[Mapping[str, Any]],
 
 def best(measured: Sequence[Mapping[str, Any]], wanted: str) -> Mapping[str, Any] | None:
     """The configuration that reaches a recall with the least processor time; None where none does."""
-    reached = [configuration for configuration in measured if wanted in configuration["asked"]]
-    return min(reached, key=lambda configuration: configuration["asked"][wanted]["processor_s"], default=None)
+    reached = [configuration for configuration in measured if wanted in configuration["by_recall"]]
+    return min(reached, key=lambda configuration: configuration["by_recall"][wanted]["processor_s"], default=None)
 
 
 def add_calls(report: Report, measured: Mapping[str, Any], titles: int, price_per_hour: float) -> None:
@@ -91,7 +91,7 @@ def add_ratios(
         for name, measured in engines.items():
             fastest = best(measured, wanted)
             if fastest is not None:
-                times[name] = fastest["asked"][wanted]["processor_s"]
+                times[name] = fastest["by_recall"][wanted]["processor_s"]
         other_times = {name: seconds for name, seconds in times.items() if name != OURS}
         if OURS in times and other_times:
             other = min(other_times, key=lambda name: other_times[name])

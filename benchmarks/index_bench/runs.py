@@ -146,7 +146,7 @@ class SearchIndex:
         outer, inner = tested.knobs(self.config)
         missed = len(reached) < len(self.wanted)
         most = search.recall((outer[-1], inner[-1]), "measuring") if missed else None
-        return {"asked": reached, "most_recall": most}
+        return {"by_recall": reached, "most_recall": most}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _NO_SEPARATOR = "\x01"  # for the CSV reader: no text holds it, so each line is 
 _SHOWN_CHARACTERS = 80
 
 _NOT_STAGED = (
-    "no commit, no table constraints, no search for copies of events loaded earlier, no erased persons, no refusal of "
+    "no commit, no table constraints, no search for copies of events loaded earlier, no erased users, no refusal of "
     "bad days, no account per day, no list of unknown fields"
 )
 LEAVES_OUT: Mapping[str, str] = {

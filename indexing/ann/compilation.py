@@ -66,10 +66,14 @@ def compile_both(folder: Path, inputs: SearchInputs, index: IndexParameters, opt
         for start in (0, 1)
     )
     # Two lists with this share of the exact list each have at least `min_overlap` in common.
-    wanted = {10: options.min_recall_at_10, parity.COUNT: (1 + options.min_overlap) / 2, 100: options.min_recall_at_100}
+    required_recall = {
+        10: options.min_recall_at_10,
+        parity.COUNT: (1 + options.min_overlap) / 2,
+        100: options.min_recall_at_100,
+    }
 
     def tune(form: str, search: Search) -> Tuned:
-        tuned, seconds = _timed(lambda: tuning.tune(search, inputs.vectors, index, tuning_results, wanted))
+        tuned, seconds = _timed(lambda: tuning.tune(search, inputs.vectors, index, tuning_results, required_recall))
         log.info("%s form: %s, tuned in %.1f s", form, tuned, seconds)
         return tuned
 

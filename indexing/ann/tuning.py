@@ -85,9 +85,9 @@ class Tuned:
 
 
 def tune(
-    search: Search, vectors: Floats, index: IndexParameters, exact: ExactResults, wanted: Mapping[int, float]
+    search: Search, vectors: Floats, index: IndexParameters, exact: ExactResults, required_recall: Mapping[int, float]
 ) -> Tuned:
-    """The fastest effort that reaches the `wanted` recall by length of list at every setting of the dial.
+    """The fastest effort that reaches `required_recall` by length of list at every setting of the dial.
 
     Raises BundleError where none does.
     """
@@ -97,7 +97,7 @@ def tune(
     slower = 0
     closest: dict[int, float] = {}
     for leaves in _leaves(index):
-        reorder, closest = _least_reorder(search, vectors, exact, wanted, leaves)
+        reorder, closest = _least_reorder(search, vectors, exact, required_recall, leaves)
         if reorder is None:
             continue
         seconds = _seconds(search, exact, reorder, leaves)
@@ -108,7 +108,7 @@ def tune(
         if slower == _SLOWER_IN_A_ROW:
             break
     if best is None:
-        required = ", ".join(f"recall@{count} of {least:.3f}" for count, least in wanted.items())
+        required = ", ".join(f"recall@{count} of {least:.3f}" for count, least in required_recall.items())
         reached = ", ".join(f"{value:.3f}" for value in closest.values())
         raise BundleError(
             f"index: expected {required} at every setting of the dial, found at most {reached}: "
@@ -124,17 +124,17 @@ def _leaves(index: IndexParameters) -> Iterator[int]:
 
 
 def _least_reorder(
-    search: Search, vectors: Floats, exact: ExactResults, wanted: Mapping[int, float], leaves: int
+    search: Search, vectors: Floats, exact: ExactResults, required_recall: Mapping[int, float], leaves: int
 ) -> tuple[int | None, dict[int, float]]:
     """The fewest candidates to score exactly, or None where the most are too few; and the recall of the most."""
     ladder = [reorder for reorder in _REORDERS if reorder < len(vectors)] or [len(vectors)]
 
     def lowest(reorder: int) -> dict[int, float]:
         by_setting = recalls(search, vectors, exact, reorder, leaves)
-        return {count: min(by_length[count] for by_length in by_setting.values()) for count in wanted}
+        return {count: min(by_length[count] for by_length in by_setting.values()) for count in required_recall}
 
     def is_enough(reached: Mapping[int, float]) -> bool:
-        return all(reached[count] >= min(1.0, least + _MARGIN) for count, least in wanted.items())
+        return all(reached[count] >= min(1.0, least + _MARGIN) for count, least in required_recall.items())
 
     at_most = lowest(ladder[-1])
     if not is_enough(at_most):

@@ -59,7 +59,7 @@ class _Embedded:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What the steps after writing need of the files of a bundle."""
+    """Values from a bundle's files that the steps after writing need."""
 
     layout: Layout
     search_inputs: SearchInputs
@@ -156,7 +156,7 @@ def _embed(model: TwoTower, spec: BundleSpec, inputs: LakeInputs) -> _Embedded:
     # Half of the queries tune the searchers, the other half measure them.
     count = 2 * spec.options.queries
     histories = sample_histories.sample(spec.lake, inputs.catalogue.rows, countries, count, longest, spec.seed)
-    source = f"histories of people, drawn from user_histories version {spec.lake.version('user_histories')}"
+    source = f"histories of users, drawn from user_histories version {spec.lake.version('user_histories')}"
     if len(histories) < min(count, _LEAST_HISTORIES):
         histories = sample_histories.made_up(inputs.positive_counts, country_ids, count, longest, spec.seed + 1)
         source = "made-up histories: user_histories has too few"

@@ -73,10 +73,10 @@ def read(snapshot: LakeSnapshot, blocks: Mapping[str, float]) -> LakeInputs:
     )
 
 
-def _rows(title_ids: Ids, wanted: Ids) -> Ids:
-    """Row in `title_ids` of each of `wanted`; all are there."""
+def _rows(title_ids: Ids, requested: Ids) -> Ids:
+    """Row in `title_ids` of each of `requested`, all of which it holds."""
     order = np.argsort(title_ids, kind="stable")
-    return order[np.searchsorted(title_ids, wanted, sorter=order)]
+    return order[np.searchsorted(title_ids, requested, sorter=order)]
 
 
 def _facts(snapshot: LakeSnapshot, features: pa.Table, catalogue: Catalogue) -> pa.Table:

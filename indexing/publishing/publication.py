@@ -109,8 +109,8 @@ def _earlier(store: Store, old: Pointer, version: str | None) -> Entry:
         raise BundleError(f"{store.location}: {version} is live already")
     matching = [entry for entry in old.history if entry.version == version]
     if not matching:
-        were = ", ".join(dict.fromkeys(entry.version for entry in old.history)) or "none"
-        raise BundleError(f"{store.location}: {version!r} was never live; those that were: {were}")
+        live_versions = ", ".join(dict.fromkeys(entry.version for entry in old.history)) or "none"
+        raise BundleError(f"{store.location}: {version!r} was never live; those that were: {live_versions}")
     return matching[0]
 
 

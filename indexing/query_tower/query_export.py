@@ -146,12 +146,12 @@ class Retrieval(tf.Module):
         scores = tf.where(is_seen, -np.inf, scores)
         best, columns = tf.math.top_k(scores, tf.minimum(count, tf.shape(scores)[1]))
         titles = tf.gather(self._title_ids, tf.gather(candidate_rows, columns, batch_dims=1))
-        lacking = [[0, 0], [0, count - tf.shape(best)[1]]]
+        padding = [[0, 0], [0, count - tf.shape(best)[1]]]
         return {
             "title_ids": tf.pad(
-                tf.where(best == -np.inf, np.int64(NO_TITLE), titles), lacking, constant_values=NO_TITLE
+                tf.where(best == -np.inf, np.int64(NO_TITLE), titles), padding, constant_values=NO_TITLE
             ),
-            "scores": tf.pad(best, lacking, constant_values=-np.inf),
+            "scores": tf.pad(best, padding, constant_values=-np.inf),
         }
 
     def _search(self, queries: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

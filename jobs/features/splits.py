@@ -52,7 +52,7 @@ def split_of(newest: date, options: Examples, seed: int) -> Column:
 
 
 def days_to_relabel(built: Sequence[date], days: Sequence[date], options: Examples) -> list[date]:
-    """The days built before whose examples may change their split when `days` are built, by date."""
+    """The days built earlier whose examples may change their split, by date, when `days` are built."""
     if options.split != "by_date" or not built:
         return []
     newest = max(*built, *days)

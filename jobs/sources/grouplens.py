@@ -44,9 +44,9 @@ def find_form(source: Path) -> str:
     whole = [suffix for suffix, names in forms.items() if all((source / name).is_file() for name in names)]
     if len(whole) == 1:
         return whole[0]
-    there = [name for names in forms.values() for name in names if (source / name).is_file()] or "none of them"
+    present = [name for names in forms.values() for name in names if (source / name).is_file()] or "none of them"
     raise JobError(
-        f"{source}: expected either ratings.csv and movies.csv or ratings.dat and movies.dat, found {there}; "
+        f"{source}: expected either ratings.csv and movies.csv or ratings.dat and movies.dat, found {present}; "
         "give the folder as GroupLens ships it"
     )
 

@@ -14,7 +14,7 @@ from jobs.store.tables import Table
 
 TABLE = Table(
     name="erasures",
-    grain="one row per erased person",
+    grain="one row per erased user",
     schema=StructType(
         [
             StructField("user_hash", StringType(), False, {"comment": "SHA-256 of user_id, hex"}),
@@ -51,4 +51,4 @@ def none_meanwhile(settings: Settings, table: Table) -> Iterator[None]:
     before = version(settings)
     yield
     if version(settings) != before:
-        raise JobError(f"someone was erased while {table.name} was written; run python -m jobs.erase again")
+        raise JobError(f"a user was erased while {table.name} was written; run python -m jobs.erase again")

@@ -36,10 +36,10 @@ def list_events(spark: SparkSession, feeds_root: str, days: Sequence[date]) -> l
         pattern = "event_date={" + ",".join(d.isoformat() for d in days) + "}/*"
     else:
         pattern = "event_date=*/*"
-    wanted = set(days)
+    requested = set(days)
     _require_day_folders(spark, feeds_root)
     files = _glob(spark, feeds_root, f"events/{pattern}")
-    return [file for file in files if file.day in wanted]
+    return [file for file in files if file.day in requested]
 
 
 def _require_day_folders(spark: SparkSession, feeds_root: str) -> None:

@@ -62,7 +62,7 @@ def run(
         limit = settings.staging.max_removed_share
         tables.retry_conflicts(table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit))
         if erasures.version(settings) != erasures_before:
-            raise JobError(f"{table.name}: someone was erased while it was loaded; run ds={ds} again")
+            raise JobError(f"{table.name}: a user was erased while it was loaded; run ds={ds} again")
         feed_staging.record_loads(spark, settings, feed, {ds: files}, counts)
 
 

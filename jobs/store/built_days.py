@@ -1,4 +1,4 @@
-"""built_days: one row per derived table and day that was built, with hashes of what went in and of what came out.
+"""built_days: one row per derived table and day that was built, with hashes of its inputs and of its rows.
 
 The ledger answers three questions: which days are built, since a day without activity leaves no row in its table;
 which days are stale, since an input or a setting changed after they were built; and, for a table that builds each day
@@ -159,13 +159,13 @@ def days_to_build(
     built = read(settings, table)
     known = {ds for ds in inputs if ds in built}
     stale = {ds for ds in known if built[ds].inputs_hash != inputs[ds]}
-    wanted = stale | {ds for ds in days if not (skip_complete and ds in known)}
-    if not wanted:
+    to_build = stale | {ds for ds in days if not (skip_complete and ds in known)}
+    if not to_build:
         return []
-    first, last = min(wanted), max(wanted)
+    first, last = min(to_build), max(to_build)
     through = [ds for ds in inputs if first <= ds <= last]
     before = first - timedelta(days=1)
-    gaps = [ds for ds in [before, *through] if ds in inputs and ds not in known and ds not in wanted]
+    gaps = [ds for ds in [before, *through] if ds in inputs and ds not in known and ds not in to_build]
     if gaps:
         raise JobError(
             f"{table.name} for ds={last} goes on from the days before it, and ds={gaps[0]} is not built; run python -m "

@@ -38,7 +38,7 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Policy:
-    """When the index is used; the fields are settings of `serving`."""
+    """Limits for the choice between exact search and the index: settings of `serving`."""
 
     exact_max_titles: int
     overfetch: float

@@ -1,4 +1,4 @@
-"""Lakes and arrays that differ are told apart, column by column."""
+"""Differences between lakes and arrays are reported, column by column."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_rows_are_matched_by_key(tmp_path: Path) -> None:
         ({"label": ["a", "c"]}, {"label": {"rows": 1}}),
     ],
 )
-def test_a_different_column_is_told(
+def test_a_different_column_is_reported(
     tmp_path: Path, columns: dict[str, list[object]], expected: dict[str, dict[str, float]]
 ) -> None:
     rows: dict[str, list[object]] = {"id": [1, 2], "score": [0.5, 1.5], "names": [["x"], []], "label": ["a", "b"]}

@@ -14,10 +14,10 @@ from indexing.bundle.bundle import Bundle
 
 def test_multiplied_titles_lie_near_those_they_are_made_from(small_bundle: Bundle) -> None:
     vectors, rows = multiplied(small_bundle, 1000, 0.1, seed=1)
-    own = small_bundle.vectors[:300]
-    assert np.array_equal(vectors[:300], own)
+    candidate_vectors = small_bundle.vectors[:300]
+    assert np.array_equal(vectors[:300], candidate_vectors)
     assert rows[:300].tolist() == list(range(300))
-    moved = (vectors[300:] - own[rows[300:]]) / own.std(axis=0)
+    moved = (vectors[300:] - candidate_vectors[rows[300:]]) / candidate_vectors.std(axis=0)
     assert moved.std() == pytest.approx(0.1, rel=0.05)
     assert np.array_equal(multiplied(small_bundle, 1000, 0.1, seed=1)[0], vectors)
 
@@ -32,7 +32,7 @@ def test_multiplied_catalogue_is_compiled_as_a_bundle_of_its_size(
     # Twice the square root of 600.
     assert (index.kind, index.leaves) == ("tree", 49)
     compiled = index_build.compile_multiplied(small_bundle, vectors, queries, settings, tmp_path)
-    assert min(own.at_10 for own in compiled.forms.pybind.recall.values()) >= 0.98
+    assert min(recall.at_10 for recall in compiled.forms.pybind.recall.values()) >= 0.98
     assert {path.name for path in tmp_path.iterdir()} == {
         bundle_files.QUERY_TOWER,
         bundle_files.SCANN,

@@ -1,4 +1,4 @@
-"""The transforms that Spark's is compared with, on lines whose fate is worked out by hand."""
+"""Staging in DuckDB and Polars, on lines whose outcome is worked out by hand; feeds, meter and report."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
 
 
 def line(event_id: str = '"e"', time: str = "2024-05-02T10:00:00Z", end: str = "", title_id: str = "7") -> str:
-    """A good event on its own; `event_id`, `title_id` and `end` are JSON as it stands in the line."""
+    """A line with a good event; `event_id`, `title_id` and `end` are JSON as the line has it."""
     return (
         f'{{"event_id":{event_id},"user_id":"u","country":"de","title_id":{title_id},"event_type":"detail_view",'
         f'"event_time":"{time}"{end}}}'
@@ -140,7 +140,7 @@ def test_a_line_that_cannot_be_read_is_rejected(engine: str, tmp_path: Path, bad
     assert [(day, str(reason).split(":")[0]) for day, reason in reasons(out)] == [(MAY_2, "line")]
 
 
-def test_of_copies_the_earliest_feed_day_then_time_then_line_stays(engine: str, tmp_path: Path) -> None:
+def test_copy_of_the_earliest_feed_day_then_time_then_line_stays(engine: str, tmp_path: Path) -> None:
     out = stage(
         engine,
         tmp_path,
@@ -185,7 +185,7 @@ def test_outcomes_are_equal_in_any_order_and_only_for_the_same_rows(tmp_path: Pa
     assert outcome_of("4", rows[1], rows[1]) != first  # one twice, the other not at all
 
 
-def test_simulated_feeds_have_about_the_lines_asked_for(tmp_path: Path) -> None:
+def test_simulated_feeds_have_about_the_requested_lines(tmp_path: Path) -> None:
     settings = load_settings(overrides=["simulate.users=300", "simulate.titles=200"])
     feeds = make_feeds(settings, tmp_path / "feeds", lines=4000, days=2)
 

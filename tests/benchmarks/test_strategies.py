@@ -1,4 +1,4 @@
-"""What the ways to train are given, and what is made of their answers; the command itself trains for minutes."""
+"""Inputs of each way to train, and figures of its answers; the command itself trains for minutes."""
 
 import json
 import sys
@@ -38,16 +38,16 @@ def test_training_tables_are_laid_out_in_row_groups_and_the_lake_is_left_alone(l
         assert sorted(titles) == list(range(10))
 
 
-def test_every_worker_knows_all_addresses_and_its_own_place() -> None:
+def test_every_worker_knows_all_addresses_and_its_index() -> None:
     first, second = strategies.cluster_of(2)
     assert first["cluster"] == second["cluster"]
     addresses = first["cluster"]["worker"]
     assert len(set(addresses)) == 2
     assert all(address.startswith("127.0.0.1:") for address in addresses)
-    assert [own["task"] for own in (first, second)] == [{"type": "worker", "index": n} for n in range(2)]
+    assert [config["task"] for config in (first, second)] == [{"type": "worker", "index": n} for n in range(2)]
 
 
-def test_figures_stand_beside_those_of_one_device() -> None:
+def test_figures_are_compared_with_those_of_one_device() -> None:
     one = {"losses": [3.0, 2.0], "ndcg": [0.1, 0.2], "seconds": [0.5]}
     workers = {"losses": [3.1, 2.1], "ndcg": [0.1, 0.18], "seconds": [0.4, 0.6, 0.9]}
     printed, report = StringIO(), Report("strategies")
@@ -62,7 +62,7 @@ def test_figures_stand_beside_those_of_one_device() -> None:
     assert "one: NDCG@20 over that on one device" not in figures
 
 
-def test_a_training_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_training_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(ModelError, match="a training's process ended with code 1"):
         strategies.run_together([Train("conf", [], 1)] * 2, strategies.cluster_of(2), 60)

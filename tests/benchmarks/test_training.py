@@ -1,4 +1,4 @@
-"""The whole command at a tiny size; what is made of times, with a clock that stands till it is moved."""
+"""The whole command at a tiny size; figures from times, by a clock that a test moves."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     return {entry["figure"]: entry for entry in map(json.loads, printed.getvalue().splitlines())}
 
 
-def test_each_way_is_measured_as_often_as_asked(figures: dict[str, dict[str, Any]]) -> None:
+def test_each_way_is_measured_as_often_as_requested(figures: dict[str, dict[str, Any]]) -> None:
     for name in (
         "(a) raw Petastorm reader",
         "(b) our feed",
@@ -58,12 +58,12 @@ def test_each_way_is_measured_as_often_as_asked(figures: dict[str, dict[str, Any
         assert len(figures[name]["one_by_one"]) == 2
         assert figures[name]["value"] == pytest.approx(np.median(figures[name]["one_by_one"]), abs=1)
         assert figures[name]["value"] > 0
-    # Ten full batches of 64 are in 700 rows; both train as many steps.
+    # 700 rows hold ten full batches of 64; both train as many steps.
     assert figures["(c) training from the feed"]["steps"] == ROWS // BATCH == 10
     assert figures["(d) training from tensors in memory"]["steps"] == 10
 
 
-def test_ratios_are_of_the_figures_and_judged_by_their_targets(figures: dict[str, dict[str, Any]]) -> None:
+def test_ratios_follow_from_the_figures_and_are_judged_by_their_targets(figures: dict[str, dict[str, Any]]) -> None:
     values = {name: figure["value"] for name, figure in figures.items()}
     for name, above, below, least in (
         ("(b) our feed, over (a)", "(b) our feed", "(a) raw Petastorm reader", 0.8),
@@ -109,7 +109,7 @@ def test_targets_are_from_above_or_from_below(limits: dict[str, float], value: f
 
 
 class Clock:
-    """Seconds that pass where a test says so."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -118,7 +118,7 @@ class Clock:
         return self.now
 
 
-def test_the_wait_is_what_a_step_spends_before_it_has_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_wait_is_the_time_before_a_step_has_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(training, "perf_counter", clock)
 
@@ -151,9 +151,9 @@ def test_measures_take_turns() -> None:
         order.append(name)
         return float(len(order))
 
-    found = training.by_turns(2, a=lambda: measure("a"), b=lambda: measure("b"))
+    measured = training.by_turns(2, a=lambda: measure("a"), b=lambda: measure("b"))
     assert order == ["a", "b", "a", "b"]
-    assert found == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
+    assert measured == {"a": [1.0, 3.0], "b": [2.0, 4.0]}
 
 
 def test_examples_are_padded_and_of_the_catalogue(tmp_path: Path) -> None:
@@ -182,6 +182,6 @@ def test_the_tutorial_has_the_same_rows_one_by_one(tmp_path: Path) -> None:
     feed = training.open_feed(load_settings(), tmp_path, "training_examples")
     batches = list(tutorial_dataset(feed, 20, 40))
     assert [batch["history"].shape for batch in batches] == [(20, 3)] * 5
-    found = sorted(int(title) for batch in batches for title in batch["title_id"].numpy())
+    mapped_titles = sorted(int(title) for batch in batches for title in batch["title_id"].numpy())
     rows = read_table(str(tmp_path / "training_examples"), 0, ("title_id",), "train")
-    assert found == sorted(rows["title_id"].to_pylist())
+    assert mapped_titles == sorted(rows["title_id"].to_pylist())

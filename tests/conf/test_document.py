@@ -1,4 +1,4 @@
-"""docs/configuration.md says what the typed settings and the default files say."""
+"""docs/configuration.md agrees with the typed settings and the default files."""
 
 import pytest
 

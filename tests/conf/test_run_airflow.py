@@ -1,4 +1,4 @@
-"""Airflow gets the settings as one file and its own folder, and listens on this machine only."""
+"""Airflow gets all settings as one file, keeps its files in one folder, and listens on this machine only."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(overrides=[f"{key}={value}" for key, value in changes.items()])
 
 
-def test_settings_come_back_from_their_file_whole(settings: Settings) -> None:
+def test_settings_are_restored_whole_from_their_file(settings: Settings) -> None:
     file = run_airflow.write_settings(settings)
     assert load_settings(file) == settings
     assert run_airflow.write_settings(settings) == file
@@ -28,7 +28,7 @@ def test_settings_come_back_from_their_file_whole(settings: Settings) -> None:
 
 
 def test_block_of_content_that_is_off_stays_off_in_the_file_of_a_run(settings: Settings) -> None:
-    # Tasks lay the file over local.yaml, where every block of content counts for something.
+    # Tasks lay the file over local.yaml, where every block of content has weight.
     changed = with_changes(settings, {"content.blocks": {**settings.content.blocks, "people": 0.0}})
     assert "people" in settings.content.blocks
     assert "people" not in load_settings(run_airflow.write_settings(changed)).content.blocks

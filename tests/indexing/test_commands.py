@@ -1,4 +1,4 @@
-"""The commands: what they print, their exit codes, one clear last line."""
+"""The commands: output, exit codes, one clear last line."""
 
 import json
 import shutil
@@ -56,10 +56,10 @@ def test_reproduction_that_differs_fails_by_name(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundles" / small_bundle.version)
-    # The same version number, but not the model it was: its vectors are others.
+    # The same version number, but another model, with other vectors.
     monkeypatch.setattr(reproduce.TwoTower, "load", lambda _folder: type(small_model)(seed=9))
     assert run(reproduce, folder.name) == 1
-    assert capsys.readouterr().err.strip().endswith("what was built again differs: vectors.npy has other vectors")
+    assert capsys.readouterr().err.strip().endswith("the rebuilt bundle differs: vectors.npy has other vectors")
 
 
 def test_verify_needs_only_a_folder(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,7 @@ def test_damaged_bundle_fails_with_one_line(
         (build, ("--set", "lake.root=/nowhere"), "/nowhere/title_features: the newest version can't be read"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_impossible_request_ends_with_one_clear_line(
     run: Run, capsys: pytest.CaptureFixture[str], command: Any, arguments: tuple[str, ...], message: str
 ) -> None:
     assert run(command, *arguments) == 1

@@ -1,4 +1,4 @@
-"""A promotion moves the pointer and the champion, or neither, wherever it is cut short."""
+"""A promotion moves both the pointer and the champion, or neither, wherever it is interrupted."""
 
 import hashlib
 import json
@@ -34,14 +34,14 @@ def settings(
     for version in (B, C):
         of_model_8(tmp_path / "bundles" / version)
     publication.publish(LocalStore(tmp_path / "bundles"), A)
-    # What the bundles of these tests were built with, and lower.
+    # Looser than those that the bundles of these tests were built with.
     limits = {"index.min_recall_at_10": 0.0, "index.min_recall_at_100": 0.0, "index.min_overlap": 0.0}
     roots = {"bundles.root": str(tmp_path / "bundles"), "report.root": str(tmp_path / "reports")}
     return with_changes(settings_in(tmp_path), {**roots, **limits, "index.max_score_difference": 1.0})
 
 
 def of_model_8(folder: Path) -> None:
-    """Let a bundle's manifest say that it is of another version of the model, and answers a little differently."""
+    """Change a bundle's manifest: another version of the model, and answers that differ a little."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["model"]["version"] = 8
     manifest["parity"]["max_score_difference"] = 0.01
@@ -52,14 +52,14 @@ def of_model_8(folder: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def unchecked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading what a bundle holds takes seconds, and only the drill is about it."""
+    """Leaves out the check of the bundle's content, which takes seconds, but for the drill."""
     if "drill" not in request.node.name:
         monkeypatch.setattr(publication, "check", lambda opened: opened)
 
 
 @pytest.fixture(autouse=True)
 def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """What the registry's aliases name."""
+    """Versions of the model by alias, in place of the registry's."""
     named = {registry.CHALLENGER: 8, registry.CHAMPION: 7}
 
     def fetch(_: Settings, alias: str) -> registry.Registered:
@@ -71,7 +71,7 @@ def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return named
 
 
-def judged(settings: Settings, passed: bool) -> None:
+def judge_night(settings: Settings, passed: bool) -> None:
     check = Check("overall", "all", "all", "recall", 20, 0.3, 0.2, 0.1, 0.05, 0.15, 500, 0.0, passed, True, "so it is")
     gate_results.write(settings.lake.root, decide(NIGHT, "marquee@8", "marquee@7", [check]))
 
@@ -80,8 +80,10 @@ def live(settings: Settings) -> str:
     return publication.live_entry(publication.store_of(settings)).version
 
 
-def test_yes_publishes_the_newest_bundle_and_moves_the_champion(settings: Settings, aliases: dict[str, int]) -> None:
-    judged(settings, passed=True)
+def test_passed_gate_publishes_the_newest_bundle_and_moves_the_champion(
+    settings: Settings, aliases: dict[str, int]
+) -> None:
+    judge_night(settings, passed=True)
     assert promote.promote(settings, NIGHT) == 0
     assert (live(settings), aliases["champion"]) == (C, 8)
     [verdict] = gate_results.read(settings.lake.root, NIGHT)
@@ -95,14 +97,14 @@ def test_yes_publishes_the_newest_bundle_and_moves_the_champion(settings: Settin
     assert gate_results.read(settings.lake.root, NIGHT) == [verdict]
 
 
-def test_no_changes_nothing(settings: Settings, aliases: dict[str, int]) -> None:
-    judged(settings, passed=False)
+def test_failed_gate_changes_nothing(settings: Settings, aliases: dict[str, int]) -> None:
+    judge_night(settings, passed=False)
     assert promote.promote(settings, NIGHT) == 3
     assert (live(settings), aliases["champion"]) == (A, 7)
 
 
-def test_index_that_falls_short_turns_a_yes_into_a_no(settings: Settings, aliases: dict[str, int]) -> None:
-    judged(settings, passed=True)
+def test_index_that_falls_short_refuses_a_challenger_that_passed(settings: Settings, aliases: dict[str, int]) -> None:
+    judge_night(settings, passed=True)
     strict = with_changes(settings, {"index.max_score_difference": 0.005})
     assert promote.promote(strict, NIGHT) == 3
     assert (live(settings), aliases["champion"]) == (A, 7)
@@ -112,10 +114,10 @@ def test_index_that_falls_short_turns_a_yes_into_a_no(settings: Settings, aliase
     assert "parity_score_difference" in night_files.gate(settings, NIGHT).read_text()
 
 
-def test_killed_between_pointer_and_alias_is_mended_by_the_next_night(
+def test_interruption_between_pointer_and_alias_is_repaired_by_the_next_night(
     settings: Settings, aliases: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged(settings, passed=True)
+    judge_night(settings, passed=True)
     with monkeypatch.context() as patched:
         patched.setattr(registry, "point", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -126,7 +128,7 @@ def test_killed_between_pointer_and_alias_is_mended_by_the_next_night(
 
 
 def test_champion_follows_a_rollback(settings: Settings, aliases: dict[str, int]) -> None:
-    judged(settings, passed=True)
+    judge_night(settings, passed=True)
     promote.promote(settings, NIGHT)
     publication.roll_back(publication.store_of(settings), None)
     assert promote.align(settings) == 7
@@ -141,7 +143,7 @@ def test_first_night_has_no_champion_to_refresh(
     assert capsys.readouterr().out == "there is no champion yet: nothing is served\n"
 
 
-def test_drill_goes_back_and_forth_without_touching_what_is_served(settings: Settings) -> None:
+def test_drill_leaves_the_live_bundle_alone(settings: Settings) -> None:
     store = publication.store_of(settings)
     assert drill.drill(store) is None
     publication.publish(store, B)

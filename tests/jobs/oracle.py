@@ -1,7 +1,7 @@
-"""What the tables of interactions must hold, by the simplest loops over staged events: slow, sharing no code with jobs.
+"""Expected rows of the tables of interactions, by simple loops over staged events: slow, no code shared with jobs.
 
-Events are dicts as rows of stg_events, with aware times. Written from the definitions alone: nothing is imported from
-jobs/, nothing goes on from a day before, and every question is answered from all events anew.
+Events are dicts as rows of stg_events, with aware times. Written from the definitions alone: it imports nothing from
+jobs/, continues from no earlier day, and computes every row from all events anew.
 """
 
 import struct
@@ -97,17 +97,19 @@ def is_positive(interaction: Interaction | Entry, rules: Rules) -> bool:
     return interaction.weight >= float32(rules.positive_min_weight)
 
 
-def title_counts(met: Sequence[Interaction], as_of: date, rules: Rules) -> dict[tuple[int, str], tuple[int, ...]]:
-    """Per title and country the counts of title_stats, of titles that somebody had met by the end of `as_of`."""
+def title_counts(
+    interacted: Sequence[Interaction], as_of: date, rules: Rules
+) -> dict[tuple[int, str], tuple[int, ...]]:
+    """The counts of title_stats per title and country, for titles with an interaction by the end of `as_of`."""
     counts = {}
-    keys = {(row.title_id, country) for row in met if row.known_ds <= as_of for country in (row.country, ALL)}
+    keys = {(row.title_id, country) for row in interacted if row.known_ds <= as_of for country in (row.country, ALL)}
     for title_id, country in keys:
         values = []
         for only_positives, window_days in ((False, 10_000), (True, 1), (True, 28), (True, 10_000)):
             values.append(
                 sum(
                     1
-                    for row in met
+                    for row in interacted
                     if row.title_id == title_id
                     and country in (row.country, ALL)
                     and as_of - timedelta(days=window_days) < row.known_ds <= as_of
@@ -119,7 +121,7 @@ def title_counts(met: Sequence[Interaction], as_of: date, rules: Rules) -> dict[
 
 
 def merged(rows: Sequence[Interaction]) -> Entry:
-    """The entry of one title. Where two end at one moment, the one that was known later counts as the later."""
+    """The entry of one title. Of two interactions that end at one moment, the one known later counts as the later."""
     ordered = sorted(rows, key=lambda row: (row.last_event_time, row.known_ds))
     opinions = [row for row in ordered if row.is_opinion]
     weight = opinions[-1].weight if opinions else max(row.weight for row in ordered)
@@ -131,14 +133,14 @@ def latest(entries: Iterable[Entry], count: int) -> list[Entry]:
     return sorted(entries, key=lambda entry: (entry.event_time, entry.title_id), reverse=True)[:count]
 
 
-def remembered(met: Sequence[Interaction], as_of: date, max_titles: int) -> dict[int, list[Interaction]]:
-    """Per title of one user's history at the end of `as_of` the interactions that it is made of.
+def remembered(interacted: Sequence[Interaction], as_of: date, max_titles: int) -> dict[int, list[Interaction]]:
+    """The interactions behind each title of a user's history at the end of `as_of`.
 
-    `met` are those of the user. A title that was cut is forgotten, with all that was known of it.
+    `interacted` are those of the user. A title that is cut loses all its earlier interactions.
     """
     titles: dict[int, list[Interaction]] = {}
-    for day in sorted({row.known_ds for row in met if row.known_ds <= as_of}):
-        for row in met:
+    for day in sorted({row.known_ds for row in interacted if row.known_ds <= as_of}):
+        for row in interacted:
             if row.known_ds == day:
                 titles.setdefault(row.title_id, []).append(row)
         kept = latest([merged(rows) for rows in titles.values()], max_titles)
@@ -146,26 +148,26 @@ def remembered(met: Sequence[Interaction], as_of: date, max_titles: int) -> dict
     return titles
 
 
-def history(met: Sequence[Interaction], as_of: date, rules: Rules) -> list[Entry]:
-    """The history of one user, whose interactions are `met`, at the end of `as_of`."""
-    titles = remembered(met, as_of, rules.max_titles)
+def history(interacted: Sequence[Interaction], as_of: date, rules: Rules) -> list[Entry]:
+    """The history of the user of the interactions `interacted`, at the end of `as_of`."""
+    titles = remembered(interacted, as_of, rules.max_titles)
     return latest([merged(rows) for rows in titles.values()], rules.max_titles)
 
 
-def known_before(positive: Interaction, met: Sequence[Interaction], rules: Rules) -> list[Entry]:
-    """What was known of the user, whose interactions are `met`, just before `positive`."""
-    titles = remembered(met, positive.ds - timedelta(days=1), rules.max_titles)
-    for row in met:
+def known_before(positive: Interaction, interacted: Sequence[Interaction], rules: Rules) -> list[Entry]:
+    """The history known just before `positive`, from the user's interactions `interacted`."""
+    titles = remembered(interacted, positive.ds - timedelta(days=1), rules.max_titles)
+    for row in interacted:
         is_of_that_day = row.ds == positive.ds and row.known_ds == positive.ds
         if is_of_that_day and row.last_event_time < positive.first_event_time:
             titles.setdefault(row.title_id, []).append(row)
     return [merged(rows) for rows in titles.values()]
 
 
-def sampling_probability(positive: Interaction, met: Sequence[Interaction], rules: Rules) -> float:
+def sampling_probability(positive: Interaction, interacted: Sequence[Interaction], rules: Rules) -> float:
     """The title's share of what was known the day before, one added for it and one for each title."""
     yesterday = positive.ds - timedelta(days=1)
-    known = [row.title_id for row in met if is_positive(row, rules) and row.known_ds <= yesterday]
+    known = [row.title_id for row in interacted if is_positive(row, rules) and row.known_ds <= yesterday]
     return float32((known.count(positive.title_id) + 1) / (len(known) + len(set(known)) + 1))
 
 
@@ -183,15 +185,15 @@ def padded_history(entries: Sequence[Entry], moment: datetime, length: int) -> d
 
 
 def examples(
-    met: Sequence[Interaction], days: Collection[date], rules: Rules, held_out: Collection[int] = ()
+    interacted: Sequence[Interaction], days: Collection[date], rules: Rules, held_out: Collection[int] = ()
 ) -> list[dict[str, Any]]:
     """The rows of training_examples that are known on `days`, without `split`."""
     rows = []
-    for row in met:
+    for row in interacted:
         if row.known_ds not in days or not is_positive(row, rules):
             continue
-        own = [other for other in met if other.user_id == row.user_id]
-        entries = known_before(row, own, rules)
+        of_user = [other for other in interacted if other.user_id == row.user_id]
+        entries = known_before(row, of_user, rules)
         if any(entry.title_id == row.title_id and is_positive(entry, rules) for entry in entries):
             continue
         kept = [entry for entry in entries if entry.title_id != row.title_id and entry.title_id not in held_out]
@@ -200,7 +202,7 @@ def examples(
             {
                 **{"user_id": row.user_id, "title_id": row.title_id, "ds": row.ds, "known_ds": row.known_ds},
                 **{"event_time": moment, "country": row.country},
-                "sampling_probability": sampling_probability(row, met, rules),
+                "sampling_probability": sampling_probability(row, interacted, rules),
                 **padded_history(kept, moment, rules.history_titles),
             }
         )

@@ -1,4 +1,4 @@
-"""Whether a day's feeds are there, told from their files' names and times alone."""
+"""Completeness of a day's feeds, by names and times of files alone."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -41,7 +41,7 @@ def test_each_missing_feed_is_named(settings: Settings, write_feed: Callable[...
     ]
 
 
-def test_offers_are_expected_where_there_ever_were_any(settings: Settings, write_feed: Callable[..., Path]) -> None:
+def test_offers_are_expected_once_any_were_loaded(settings: Settings, write_feed: Callable[..., Path]) -> None:
     for path in ("events/event_date=2024-05-14/a.jsonl.gz", "titles/a.jsonl"):
         write_feed(settings, path)
     assert missing(settings) == []
@@ -57,7 +57,7 @@ def test_files_that_just_changed_may_still_be_written(complete: Settings) -> Non
     assert missing(complete, settled=hour, later=timedelta(hours=2)) == []
 
 
-def test_newest_day_is_told(
+def test_newest_day_is_printed(
     settings: Settings, write_feed: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     roots = ["--set", f"feeds.root={settings.feeds.root}"]

@@ -1,4 +1,4 @@
-"""Click ranks: how often titles were shown and clicked at each place, by kind of order, from the day it is known."""
+"""Click ranks: how often titles were shown and clicked at each rank, by kind of order, from the day it is known."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def _build(spark: SparkSession, *events: dict[str, Any]) -> list[tuple[Any, ...]
     return sorted(tuple(row) for row in rows.collect())
 
 
-def test_shows_and_clicks_are_counted_by_title_order_and_rank(spark: SparkSession) -> None:
+def test_impressions_and_clicks_are_counted_by_title_order_and_rank(spark: SparkSession) -> None:
     assert _build(
         spark,
         *[_event("impression", 1)] * 3,
@@ -41,7 +41,7 @@ def test_shows_and_clicks_are_counted_by_title_order_and_rank(spark: SparkSessio
         _event("detail_view", 2, variant="explore"),
         _event("impression", 2, variant=None),
         _event("impression", 1, title_id=7),
-        # Neither shown nor clicked at a place.
+        # Without a rank, or neither an impression nor a detail view.
         _event("detail_view", None),
         _event("like", 1),
         _event("clickout", 1),
@@ -63,7 +63,7 @@ def test_late_event_counts_from_the_day_it_came(spark: SparkSession) -> None:
     ]
 
 
-def test_a_day_is_built_anew_where_what_it_is_made_of_changed(
+def test_a_day_is_built_anew_where_its_inputs_changed(
     spark: SparkSession, settings: Settings, write_feed: Callable[..., Path], read_rows: Callable[..., Any]
 ) -> None:
     def line(event_id: str, variant: str) -> str:
@@ -77,7 +77,7 @@ def test_a_day_is_built_anew_where_what_it_is_made_of_changed(
     assert read_rows(settings, click_ranks.TABLE, "is_random", "count_impressions") == [(False, 1), (True, 1)]
     assert click_ranks.plan(settings, [MAY_1], True) == []
 
-    # What it weighs in training makes no day stale; which order is the random one does.
+    # A setting of training makes no day stale; the setting that names the random order does.
     assert click_ranks.plan(with_changes(settings, {"position_bias.max_weight": 9.0}), [MAY_1], True) == []
     other = with_changes(settings, {"position_bias.random_variant": "control"})
     assert click_ranks.plan(other, [MAY_1], True) == [MAY_1]

@@ -1,4 +1,4 @@
-"""What every command line shares: options, exit codes, and one clear last line."""
+"""Common parts of every command line: options, exit codes, and one clear last line."""
 
 import argparse
 from datetime import date

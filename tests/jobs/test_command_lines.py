@@ -1,4 +1,4 @@
-"""Every job as a person starts it."""
+"""Every job as a user starts it."""
 
 import importlib
 import json
@@ -57,5 +57,5 @@ def test_bare_spark_submit_runs_a_job(settings: Settings, write_feed: Callable[.
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert missing.returncode == 1
-    # spark-submit passes what its Python says on to standard output, errors too.
+    # spark-submit passes all of Python's output on to standard output, errors too.
     assert "no events for ds=2024-05-02: expected" in missing.stdout.strip().splitlines()[-1]

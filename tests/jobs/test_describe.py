@@ -1,4 +1,4 @@
-"""What a person is told of the lake."""
+"""The description of the lake that `jobs.describe` prints."""
 
 import json
 from collections.abc import Callable
@@ -64,12 +64,12 @@ def test_tables_of_the_gate_and_lists_are_described(settings: Settings, spark: S
     lists = [("u1", rank, rank, 0.5, False, 0.0, "b", date(2024, 5, 14)) for rank in (1, 2, 3)]
     tables.replace(spark.createDataFrame(lists, recommendations.TABLE.schema), settings, recommendations.TABLE, "true")
 
-    found = {entry.name: entry for entry in describe.describe(settings, (*catalog.TABLES, *catalog.NIGHT_TABLES))}
-    assert {name: entry.rows for name, entry in found.items()} == {
+    described = {entry.name: entry for entry in describe.describe(settings, (*catalog.TABLES, *catalog.NIGHT_TABLES))}
+    assert {name: entry.rows for name, entry in described.items()} == {
         "recommendations": 3,
         "gate_results": 5,  # a check and the verdict, two checks and the verdict
     }
-    gate = found["gate_results"]
+    gate = described["gate_results"]
     assert (gate.count_days, gate.first_day, gate.last_day) == (2, "2024-05-13", "2024-05-14")
 
 

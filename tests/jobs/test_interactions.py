@@ -1,4 +1,4 @@
-"""Interactions: what a day's events say of a title, and from which day it is known."""
+"""Interactions: the weight of a day's events with a title, and the day from which it is known."""
 
 import struct
 from datetime import UTC, date, datetime
@@ -77,7 +77,7 @@ def test_strongest_of_the_days_events_counts(spark: SparkSession) -> None:
     ]
 
 
-def test_last_opinion_of_the_day_counts_over_all_else(spark: SparkSession) -> None:
+def test_last_opinion_of_the_day_outweighs_other_events(spark: SparkSession) -> None:
     like, dislike, click = _event("like", _at(9)), _event("dislike", _at(10)), _event("clickout", _at(11))
     assert _build(spark, like, dislike, click) == [_row(-1, True, _at(9), _at(11), 3)]
     back = _event("like", _at(12), country="FR")
@@ -92,7 +92,7 @@ def test_rating_weighs_its_distance_from_neutral(spark: SparkSession) -> None:
     assert _build(spark, *events) == [
         _row(weight, True, _at(9), _at(9), 1, title_id=title_id) for title_id, weight in weights.items()
     ]
-    # A rating that comes with a like is none, and a low one after a like takes it back.
+    # The rating of a like event is ignored; a low rating event after a like replaces it.
     assert _build(spark, _event("like", _at(9), rating=1.0)) == [_row(1, True, _at(9), _at(9), 1)]
     low = _event("rating", _at(10), rating=1.0)
     assert _build(spark, _event("like", _at(9)), low) == [_row(-1, True, _at(9), _at(10), 2)]
@@ -127,7 +127,7 @@ def test_late_event_is_known_from_the_day_it_came(spark: SparkSession) -> None:
         _row(-1, True, _at(10), _at(11), 2, known_ds=_day(3)),
         _row(0.75, False, _at(8), _at(8), 1, known_ds=_day(4)),
     ]
-    # One that is dated ahead of its feed day counts with those of the day it claims.
+    # An event dated after its feed day counts with those of its date.
     ahead = _event("dislike", _at(1, day=2), feed_date=_day(1))
     same_day = _event("seen", _at(2, day=2))
     assert _build(spark, ahead, same_day) == [_row(-1, True, _at(1, day=2), _at(2, day=2), 2)]

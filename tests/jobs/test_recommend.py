@@ -1,4 +1,4 @@
-"""Lists for everybody: those that the retriever gives, on Spark's workers, with what was seen left out."""
+"""Lists for all users on Spark's workers: those of the retriever, without titles that a user has interacted with."""
 
 import json
 import os
@@ -46,12 +46,12 @@ HISTORIES: dict[str, list[tuple[int, float, float]]] = {
     "foe": [(1001, -1.0, 1.0)],
 }
 SHORT = {"histories.max_titles": 4, "examples.history_titles": 4, "examples.user_history_titles": 4}
-FORGOTTEN = {"cut": [1000, 1005]}  # met before what the history still holds
+FORGOTTEN = {"cut": [1000, 1005]}  # interactions older than the entries of the cut history
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path], Settings]) -> Bundle:
-    """300 titles of ids from 1000; on offer in DE where even."""
+    """300 titles with ids from 1000; even ones are on offer in DE."""
     folder = tmp_path_factory.mktemp("bundle")
     write_lake(folder / "lake")
     settings = with_changes(settings_in(folder), {"index.queries": 32, "index.golden_users": 16})
@@ -75,23 +75,23 @@ def lake(
         return MIDNIGHT - timedelta(days=age)
 
     entries = {
-        user: [(moment(age), title, weight, weight < 0, "DE", None) for title, weight, age in own]
-        for user, own in HISTORIES.items()
+        user: [(moment(age), title, weight, weight < 0, "DE", None) for title, weight, age in history]
+        for user, history in HISTORIES.items()
     }
-    rows = [(user, DAY, own, len(own)) for user, own in entries.items()]
-    met = [
+    rows = [(user, DAY, listed, len(listed)) for user, listed in entries.items()]
+    interacted = [
         (user, title, DAY, DAY, weight, "DE", moment(age))
-        for user, own in HISTORIES.items()
-        for title, weight, age in [*own, *[(title, 1.0, 9.0) for title in FORGOTTEN.get(user, [])]]
+        for user, history in HISTORIES.items()
+        for title, weight, age in [*history, *[(title, 1.0, 9.0) for title in FORGOTTEN.get(user, [])]]
     ]
     columns = ("user_id", "title_id", "ds", "known_ds", "weight", "country", "last_event_time")
     for table, values, names in (
         (user_histories.TABLE, rows, user_histories.TABLE.schema.fieldNames()),
-        (interactions.TABLE, met, columns),
+        (interactions.TABLE, interacted, columns),
     ):
         tables.ensure(spark, settings, table)
-        own_schema = [table.schema[name] for name in names]
-        made = spark.createDataFrame(values, type(table.schema)(own_schema))
+        fields = [table.schema[name] for name in names]
+        made = spark.createDataFrame(values, type(table.schema)(fields))
         for field in table.schema:
             if field.name not in names:
                 made = made.selectExpr("*", f"CAST({_default(field)} AS {field.dataType.simpleString()}) {field.name}")
@@ -115,30 +115,30 @@ def run(spark: SparkSession, lake: Settings, monkeypatch: pytest.MonkeyPatch) ->
     return lambda *arguments: recommend.main([*overrides, *map(str, arguments)])
 
 
-def lists(found: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
+def lists(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
     """Title ids by user, by rank; ranks must count from 1."""
     by_user: dict[str, dict[int, int]] = {}
-    for user, rank, title in found:
+    for user, rank, title in rows:
         assert rank not in by_user.setdefault(user, {})
         by_user[user][rank] = title
-    assert all(sorted(own) == list(range(1, len(own) + 1)) for own in by_user.values())
-    return {user: [own[rank] for rank in sorted(own)] for user, own in by_user.items()}
+    assert all(sorted(by_rank) == list(range(1, len(by_rank) + 1)) for by_rank in by_user.values())
+    return {user: [by_rank[rank] for rank in sorted(by_rank)] for user, by_rank in by_user.items()}
 
 
-def person(user: str) -> UserQuery:
+def query_of(user: str) -> UserQuery:
     entries: list[Entry] = list(HISTORIES[user])
     return UserQuery(UserHistory.from_entries(entries), "DE", np.array(FORGOTTEN.get(user, []), dtype=np.int64))
 
 
-def test_everybody_gets_what_the_retriever_gives(
+def test_all_users_get_the_lists_of_the_retriever(
     run: Callable[..., int], lake: Settings, small: Bundle, read_rows: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     assert run("--k", 5, "--dial", "popular", "--out", tmp_path / "out") == 0
 
     titles = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
-    people = {user: person(user) for user in ("ann", "bob", "cut", "foe")}
-    expected = Retriever(small, lake.serving).recommend_many(list(people.values()), "popular", 5)
-    assert titles == dict(zip(people, expected.title_ids.tolist(), strict=True))
+    queries = {user: query_of(user) for user in ("ann", "bob", "cut", "foe")}
+    expected = Retriever(small, lake.serving).recommend_many(list(queries.values()), "popular", 5)
+    assert titles == dict(zip(queries, expected.title_ids.tolist(), strict=True))
     assert not {1000, 1005} & set(titles["cut"])
     assert 1001 not in titles["foe"]
 
@@ -161,18 +161,18 @@ def test_users_titles_and_offers_restrict_the_run_and_others_stay(
     files = ("--users", tmp_path / "users.csv", "--titles", tmp_path / "titles.csv")
     assert run("--k", 9, "--available", *files, "--out", tmp_path / "out") == 0
     after = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
-    # 1003 is not on offer in DE, and bob has seen 1200; nothing is known of new, not the country either.
+    # 1003 is not on offer in DE, and bob has seen 1200; new is unknown, and so is the country of new.
     assert set(after.pop("bob")) == {1004, 1006}
     chosen = [1003, 1004, 1006, 1200]
-    of_nobody = Retriever(small, lake.serving).recommend_many(
+    of_cold_user = Retriever(small, lake.serving).recommend_many(
         [UserQuery(UserHistory.from_entries([]))], k=4, candidates=chosen
     )
-    assert after.pop("new") == of_nobody.title_ids[0].tolist()
+    assert after.pop("new") == of_cold_user.title_ids[0].tolist()
     assert after == {user: titles for user, titles in before.items() if user != "bob"}
     assert set(pd.read_parquet(tmp_path / "out").user_id) == {"bob", "new"}
 
 
-def test_erased_person_leaves_the_table(
+def test_erased_user_leaves_the_table(
     spark: SparkSession,
     run: Callable[..., int],
     lake: Settings,
@@ -205,7 +205,7 @@ def daemon(kind: str, *arguments: str) -> Iterator[None]:
 
 
 def state_of(pages: int) -> dict[str, Any]:
-    """What a master says of itself; nothing while it starts."""
+    """The state that a master reports; empty while it starts."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{pages}/json/", timeout=5) as answer:
             return dict(json.load(answer))
@@ -234,7 +234,9 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, int]]:
         yield master, pages
 
 
-@pytest.mark.skipif("MARQUEE_CLUSTER_TESTS" not in os.environ, reason="a minute or two of two cores: say when to")
+@pytest.mark.skipif(
+    "MARQUEE_CLUSTER_TESTS" not in os.environ, reason="takes two cores for a minute or two: set MARQUEE_CLUSTER_TESTS"
+)
 def test_cluster_gives_the_same_lists(
     run: Callable[..., int], lake: Settings, read_rows: Callable[..., list[Any]], cluster: tuple[str, int]
 ) -> None:
@@ -260,7 +262,7 @@ def test_cluster_gives_the_same_lists(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--dial", "loud"), "dial: no setting 'loud'; there are popular"),
         (("--k", "0"), "k: expected 1 to 1000 titles, not 0"),
@@ -268,11 +270,11 @@ def test_cluster_gives_the_same_lists(
         (("--bundle", "/nowhere"), "/nowhere: no bundle here"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_spark_works(
-    run: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+def test_impossible_request_ends_with_one_line_before_spark_works(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     assert run(*arguments) == 1
-    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_files_and_folders_are_checked(
@@ -282,24 +284,24 @@ def test_files_and_folders_are_checked(
     (tmp_path / "words.csv").write_text("title_id\nx\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
-    for arguments, said in (
+    for arguments, message in (
         (("--titles", tmp_path / "ids.csv"), "ids.csv: expected a column 'title_id'; found ['id']"),
         (("--titles", tmp_path / "words.csv"), "words.csv: column 'title_id': invalid literal"),
         (("--users", tmp_path / "missing.csv"), "missing.csv"),
-        (("--out", tmp_path / "full"), "there is something in this folder already, and it would be lost"),
+        (("--out", tmp_path / "full"), "the folder holds something else, which would be lost"),
     ):
         assert run(*arguments) == 1
-        assert said in capsys.readouterr().err.splitlines()[-1]
+        assert message in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "full" / "thesis.txt").exists()
 
 
 def test_lists_become_rows_without_their_padding() -> None:
-    found = UserLists(
+    user_lists = UserLists(
         np.array([[5, 7], [9, -1]]),
         np.array([[2.0, 1.0], [3.0, -np.inf]], dtype=np.float32),
         np.array([False, True]),
     )
-    rows = batch_inference.as_rows(np.array(["a", "b"]), found)
+    rows = batch_inference.as_rows(np.array(["a", "b"]), user_lists)
     assert list(rows.itertuples(index=False, name=None)) == [
         ("a", 1, 5, 2.0, False),
         ("a", 2, 7, 1.0, False),

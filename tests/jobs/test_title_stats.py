@@ -1,4 +1,4 @@
-"""Title stats: what counts in which window, when a count has a row, and that a build goes on from the day before."""
+"""Title stats: counts per window, days on which a count has a row, and builds that continue from the day before."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -23,12 +23,12 @@ def _days(first: int, last: int) -> list[date]:
     return [_day(day) for day in range(first, last + 1)]
 
 
-def _daily(spark: SparkSession, *met: tuple[int, str, int, float]) -> DataFrame:
+def _daily(spark: SparkSession, *known: tuple[int, str, int, float]) -> DataFrame:
     """Daily counts of interactions: title, country, day from which it is known (it happened on day 1), weight."""
     noon = datetime(2024, 5, 3, 12, tzinfo=UTC)
     rows = [
         (f"u{n}", title_id, _day(1), _day(day), weight, False, noon, noon, country, 1)
-        for n, (title_id, country, day, weight) in enumerate(met)
+        for n, (title_id, country, day, weight) in enumerate(known)
     ]
     frame = spark.createDataFrame(rows, interactions.TABLE.schema)
     return title_stats.daily_counts(frame, POSITIVE_MIN_WEIGHT)
@@ -45,12 +45,12 @@ def _build(
 def _collect(stats: DataFrame, country: str | None = None) -> list[Stats]:
     """Rows in order; those of one country if it is given."""
     assert set(stats.columns) == set(title_stats.TABLE.schema.fieldNames())
-    found = []
+    rows = []
     for row in stats.collect():
         counts = [row[name] for name in title_stats.COUNTS]
         day = (row["ds"] - FIRST).days + 1
-        found.append((row["title_id"], row["country"], day, counts[0], tuple(counts[1:])))
-    return sorted(row for row in found if country in (None, row[1]))
+        rows.append((row["title_id"], row["country"], day, counts[0], tuple(counts[1:])))
+    return sorted(row for row in rows if country in (None, row[1]))
 
 
 def test_positives_leave_their_windows(spark: SparkSession) -> None:
@@ -67,14 +67,14 @@ def test_interaction_without_a_positive_has_one_row(spark: SparkSession) -> None
     assert _collect(_build(daily, _days(1, 40)), "DE") == [(1, "DE", 1, 1, (0, 0, 0))]
 
 
-def test_what_comes_in_makes_up_for_what_leaves(spark: SparkSession) -> None:
+def test_positives_that_enter_and_leave_a_window_on_one_day(spark: SparkSession) -> None:
     daily = _daily(spark, (1, "DE", 1, 1.0), (1, "DE", 2, 1.0), (1, "DE", 2, 0.0), (1, "DE", 29, 1.0))
     assert _collect(_build(daily, _days(1, 30)), "DE") == [
         (1, "DE", 1, 1, (1, 1, 1)),
-        # Day 1 leaves the 1 day as one comes in: 1 - 1 + 1.
+        # Day 1 leaves the window of 1 day as another enters: 1 - 1 + 1.
         (1, "DE", 2, 3, (1, 2, 2)),
         (1, "DE", 3, 3, (0, 2, 2)),
-        # Day 1 leaves the 28 days as one comes in: 2 - 1 + 1.
+        # Day 1 leaves the window of 28 days as another enters: 2 - 1 + 1.
         (1, "DE", 29, 4, (1, 2, 3)),
         # Day 2 leaves, two interactions of which one is a positive.
         (1, "DE", 30, 4, (0, 1, 3)),
@@ -123,8 +123,8 @@ def test_checkpoint_day_has_a_row_for_every_title(spark: SparkSession) -> None:
     ]
 
 
-def test_build_goes_on_from_the_day_before(spark: SparkSession) -> None:
-    # What was known on day 6 leaves the 1 day on day 7, the first of the second build.
+def test_build_continues_from_the_day_before(spark: SparkSession) -> None:
+    # A positive of day 6 leaves the window of 1 day on day 7, the first of the second build.
     daily = _daily(spark, (1, "DE", 1, 1.0), (2, "FR", 2, 1.0), (1, "DE", 6, 1.0))
     for checkpoint_days in (5, NEVER):
         whole = _build(daily, _days(1, 30), checkpoint_days=checkpoint_days)
@@ -132,5 +132,5 @@ def test_build_goes_on_from_the_day_before(spark: SparkSession) -> None:
         before = change_rows.as_of(first, title_stats.KEYS, _day(6), checkpoint_days)
         second = _build(daily, _days(7, 30), before, checkpoint_days)
         assert sorted(_collect(first) + _collect(second)) == _collect(whole)
-    # Nothing comes in or leaves on days 4 and 5.
+    # Nothing enters or leaves a window on days 4 and 5.
     assert _collect(_build(daily, _days(4, 5), change_rows.as_of(whole, title_stats.KEYS, _day(3), NEVER))) == []

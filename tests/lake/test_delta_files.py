@@ -1,4 +1,4 @@
-"""Which files a pinned version consists of, and which snapshots are refused."""
+"""The files of a pinned version, and versions that are refused."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def titles(*title_ids: int, split: str = "train") -> pa.Table:
 
 
 def title_ids(files: DeltaFiles) -> list[int]:
-    """The rows of the files themselves."""
+    """The ids in the rows of the files themselves."""
     return sorted(value for path in files.footers for value in pq.ParquetFile(path).read()["title_id"].to_pylist())
 
 
@@ -61,7 +61,7 @@ def test_a_split_is_the_files_of_its_partition(location: str) -> None:
     assert open_version(location, 0).schema == pa.schema({"title_id": pa.int64()})
 
 
-def test_a_split_that_is_not_there_is_an_error_that_names_those_that_are(location: str) -> None:
+def test_a_missing_split_is_an_error_that_names_the_present_ones(location: str) -> None:
     write_deltalake(location, pa.concat_tables([titles(1), titles(2, split="test")]), partition_by=["split"])
 
     with pytest.raises(LakeError, match=r"version 0: no rows of split 'held_out'; found \['test', 'train'\]"):
@@ -79,7 +79,7 @@ def test_splits_are_those_that_have_rows(location: str) -> None:
 def test_a_table_without_splits_has_none(location: str) -> None:
     write_deltalake(location, titles(1))
 
-    with pytest.raises(LakeError, match=r"expected a table partitioned by 'split', found it by \[\]"):
+    with pytest.raises(LakeError, match=r"expected a table partitioned by 'split', found partitions by \[\]"):
         open_version(location, 0, "train")
 
 
@@ -90,7 +90,7 @@ def test_a_uri_is_a_location(location: str) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 7])
-def test_a_version_that_is_not_there_is_one_clear_line(location: str, version: int) -> None:
+def test_a_missing_version_is_one_clear_line(location: str, version: int) -> None:
     if version:
         write_deltalake(location, titles(1))
 
@@ -101,7 +101,7 @@ def test_a_version_that_is_not_there_is_one_clear_line(location: str, version: i
 
 
 def write_log(location: str, protocol: Mapping[str, Any], configuration: Mapping[str, str]) -> None:
-    """A table of one file, whose only log entry says what other writers would make it say."""
+    """Write a table of one file, whose log has the protocol and configuration of another writer."""
     write_deltalake(location, titles(1))
     log = Path(location) / "_delta_log" / f"{0:020}.json"
     entries = [json.loads(line) for line in log.read_text().splitlines()]
@@ -140,7 +140,7 @@ def test_column_mapping_is_refused_by_name(location: str, mode: str, protocol: M
         open_version(location, 0)
 
 
-def test_a_feature_nobody_here_knows_is_refused_by_name(location: str) -> None:
+def test_an_unknown_feature_is_refused_by_name(location: str) -> None:
     write_log(location, features("somethingNew"), {})
 
     with pytest.raises(LakeError, match="'somethingNew' is not supported"):
@@ -192,9 +192,9 @@ def test_a_small_table_is_read_with_its_nulls_and_lists(location: str) -> None:
     )
     write_deltalake(location, rows)
 
-    found = read_table(location, 0, ["plot_embedding", "encoded_at", "title_id"])
+    read_back = read_table(location, 0, ["plot_embedding", "encoded_at", "title_id"])
 
-    assert found.to_pydict() == {
+    assert read_back.to_pydict() == {
         "plot_embedding": [[0.5, -0.5], None],
         "encoded_at": [moment, None],
         "title_id": [1, 2],
@@ -235,6 +235,6 @@ def test_a_file_from_before_a_column_is_named(location: str) -> None:
         read_table(location, 1, ["hour"])
 
 
-def test_what_is_no_object_store_is_refused() -> None:
+def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(LakeError, match="hdfs://name/table: version 0 can't be read"):
         open_version("hdfs://name/table", 0)

@@ -1,4 +1,4 @@
-"""A snapshot pins tables that are there, and reads the pinned version after a later write."""
+"""A snapshot pins existing tables, and reads the pinned version after a later write."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What metadata brings: variants of content, titles by content alone, and the command on two tastes."""
+"""The ablation of metadata: variants of content, titles by content alone, and the command on two tastes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +24,13 @@ PLOT = np.array([[1, 0], [0, 0], [0, 1]], dtype=np.float32)
 YEAR = np.array([[0.1], [0.5], [0.9]], dtype=np.float32)
 
 
-def test_variants_go_by_what_there_is() -> None:
+def test_variants_are_those_of_the_present_fields() -> None:
     has_plot = np.array([True, False, True])
     content = Content({"plot": PLOT, "year": YEAR}, {"plot": has_plot, "year": np.ones(3, dtype=np.bool_)}, {"plot": 2})
-    found = dict(ablation.variants(content, None))
-    assert list(found) == ["all content", "no plot", "no release", "only whether plot"]
-    assert list(found["no plot"].blocks) == ["year"]
-    assert np.asarray(found["only whether plot"].blocks["has_plot"]).ravel().tolist() == [1, 0, 1]
+    variants = dict(ablation.variants(content, None))
+    assert list(variants) == ["all content", "no plot", "no release", "only whether plot"]
+    assert list(variants["no plot"].blocks) == ["year"]
+    assert np.asarray(variants["only whether plot"].blocks["has_plot"]).ravel().tolist() == [1, 0, 1]
     other = Content({"plot": PLOT[::-1]}, {"plot": has_plot})
     *_, (name, last) = ablation.variants(content, other)
     assert name == "plot of the other lake"
@@ -40,26 +40,26 @@ def test_variants_go_by_what_there_is() -> None:
     assert list(alone) == ["all content"]  # without its only field nothing would be left
 
 
-def test_without_ids_known_titles_are_as_if_left_out_and_new_ones_as_served(trained: Any) -> None:
+def test_without_ids_known_titles_are_predicted_and_new_ones_as_served(trained: Any) -> None:
     catalogue, model = trained.inputs.catalogue, trained.model
     counts = np.bincount(trained.inputs.train.liked.indices, minlength=len(catalogue))
     content = catalogue.content.only(model.card.content_blocks)
     described = replace(catalogue, content=content)
     vectors = model.learnt_vectors(catalogue)
-    found = ablation.content_vectors(model, described, counts, 1000)
-    np.testing.assert_array_equal(found[16:], model.title_vectors(described)[16:])
+    predicted = ablation.content_vectors(model, described, counts, 1000)
+    np.testing.assert_array_equal(predicted[16:], model.title_vectors(described)[16:])
     rows, ridge = features(content), model.card.cold
     known = np.arange(16)
     noise = noise_of_counts(counts[known], ridge.noise, ridge.noise_power)
     _, fitted = cold_ridge.fit(vectors, counts, rows, ridge)
-    said = np.zeros((16, vectors.shape[1]))
+    slow_vectors = np.zeros((16, vectors.shape[1]))
     for title in known:
         others = np.delete(known, title)
         targets = vectors[others].astype(float)
         slow = fit_kernel_ridge(select(rows, others), targets, noise[others], ridge.length_scale, ridge.alone_share)
-        said[title] = slow.predict(select(rows, np.array([title])))[0]
-    expected = ridge.scale * cold_ridge.shrink_by_slope(fitted, said)
-    np.testing.assert_allclose(found[:16], expected, rtol=1e-4, atol=1e-5)
+        slow_vectors[title] = slow.predict(select(rows, np.array([title])))[0]
+    expected = ridge.scale * cold_ridge.shrink_by_slope(fitted, slow_vectors)
+    np.testing.assert_allclose(predicted[:16], expected, rtol=1e-4, atol=1e-5)
     fewer = ablation.content_vectors(model, described, counts, 3)
     assert np.count_nonzero(np.abs(fewer[:16]).sum(axis=1)) == 3
 
@@ -75,7 +75,10 @@ def test_differences_are_to_all_content() -> None:
     worse = np.array([[0, 5], [5, 1], [5, 4], [5, 4]])
     options = load_settings().evaluation.model_copy(update={"k": (1, 2), "resamples": 100})
     lists = {"all content": {ablation.SERVED: best}, "no plot": {ablation.SERVED: worse}}
-    figures = {(own.variant, own.metric, own.k): own for own in ablation.measure(lists, evaluation_set, options, 1)}
+    figures = {
+        (figure.variant, figure.metric, figure.k): figure
+        for figure in ablation.measure(lists, evaluation_set, options, 1)
+    }
     assert figures["all content", "recall", 1].estimate.mean == 0.75
     assert figures["all content", "recall", 1].difference is None
     lost = figures["no plot", "recall", 2].difference
@@ -93,15 +96,15 @@ def test_the_plot_of_another_lake_is_matched_by_title(trained: Any, tmp_path: Pa
         write_deltalake(str(tmp_path / table), other if table == "title_features" else kept.select(["title_id"]))
     vocabulary = DeltaTable(Path(trained.settings.lake.root) / "vocabularies").to_pyarrow_table()
     write_deltalake(str(tmp_path / "vocabularies"), vocabulary, mode="overwrite", schema_mode="overwrite")
-    found = ablation.read_plot(str(tmp_path), trained.inputs.catalogue)
-    assert np.asarray(found.blocks["plot"]).tolist() == [*[[100.0 + n, 1.0] for n in range(17)], [0, 0]]
-    assert found.present["plot"].tolist() == [*[True] * 17, False]
+    content = ablation.read_plot(str(tmp_path), trained.inputs.catalogue)
+    assert np.asarray(content.blocks["plot"]).tolist() == [*[[100.0 + n, 1.0] for n in range(17)], [0, 0]]
+    assert content.present["plot"].tolist() == [*[True] * 17, False]
     strangers = trained.inputs.catalogue.take(np.array([17]))
     with pytest.raises(ModelError, match=r"has none of the 1 titles of this lake"):
         ablation.read_plot(str(tmp_path), strangers)
 
 
-def test_the_command_shows_that_either_field_tells_two_tastes_apart(
+def test_the_command_shows_that_either_field_separates_two_tastes(
     registered: Settings, tiny_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ablation.main([*tiny_command, "--out", str(tmp_path)]) == 0
@@ -110,7 +113,7 @@ def test_the_command_shows_that_either_field_tells_two_tastes_apart(
     rows = pd.read_csv(tmp_path / "ablation.csv")
     recalls = rows[rows["metric"] == "recall"].set_index(["variant", "way"])["estimate_mean"].to_dict()
     assert set(recalls) == {(v, w) for v in ("all content", "no plot", "no genres") for w in ("as served", "no ids")}
-    # Two of the four titles of their taste that are left find the one held back half the time; two of all 13, .15.
+    # Two of the four remaining titles of the taste hold the held-back one half the time; two of all 13, .15.
     assert all(value > 0.3 for value in recalls.values()), recalls
     assert rows[rows["variant"] == "all content"]["difference_mean"].isna().all()
     assert rows[rows["variant"] != "all content"]["difference_mean"].notna().all()

@@ -1,4 +1,4 @@
-"""New titles over replayed nights: segments by hand, what the gate reads, and a replay from end to end."""
+"""New titles over replayed nights: segments by hand, the summary for the gate, and a replay from end to end."""
 
 import json
 import shutil
@@ -60,8 +60,8 @@ def test_segments_by_hand() -> None:
     is_new = np.array([False, True, True, True])
     values = new_titles.values_of_night(SETTINGS, NIGHT, lists, evaluation_set, KNOWN, is_new)
     recall = values[values["metric"] == "recall"]
-    found = {(row.dimension, row.segment, row.user_id): row.value for row in recall.itertuples()}
-    assert found == {
+    by_user = {(row.dimension, row.segment, row.user_id): row.value for row in recall.itertuples()}
+    assert by_user == {
         ("all", "all", "u0"): 0.5,
         ("all", "all", "u1"): 1.0,
         ("title_age_days", "0", "u0"): 0.0,
@@ -97,18 +97,18 @@ def test_means_and_shares_over_nights() -> None:
     means = {(row.dimension, row.segment): (row.mean, row.count_users) for row in rows}
     assert means["title_age_days", "0"] == pytest.approx((0.2, 3))
     assert means["title_age_days", "later"] == pytest.approx((0.4, 1))
-    shares = {(own.segment, own.reference): own for own in new_titles.compare(AGES, SETTINGS)}
-    assert {key: own.estimate.mean for key, own in shares.items()} == pytest.approx(
+    shares = {(share.segment, share.reference): share for share in new_titles.compare(AGES, SETTINGS)}
+    assert {key: share.estimate.mean for key, share in shares.items()} == pytest.approx(
         {("0", "later"): 0.5, ("0", "older"): 0.25, ("later", "older"): 0.5, ("older", "later"): 2, ("0", "3+"): 0.2}
     )
     assert shares["0", "older"].count_reference == 4
     table = new_titles.ratios_frame(list(shares.values()))
-    assert table["ratio"].tolist() == [own.estimate.mean for own in shares.values()]
+    assert table["ratio"].tolist() == [share.estimate.mean for share in shares.values()]
     by_night = new_titles.nights_frame(AGES)
     assert by_night[by_night["segment"] == "later"][["mean", "count_users"]].values.tolist() == [[0.4, 2]]
 
 
-def test_the_cold_to_warm_ratio_is_to_the_same_titles_where_enough_people_say() -> None:
+def test_the_cold_to_warm_ratio_is_to_the_same_titles_with_enough_users() -> None:
     shares = new_titles.compare(AGES, SETTINGS)
     few, enough = new_titles.cold_to_warm(shares, "m", 2), new_titles.cold_to_warm(shares, "m", 1)
     assert few is not None
@@ -140,7 +140,7 @@ def test_nights_begin_with_the_first_and_do_not_pass_the_last() -> None:
 
 @pytest.fixture(scope="module")
 def command(trained: Any, tiny_command: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Arguments for the tiny lake, whose likes were known at once and whose last two warm titles come out on May 5."""
+    """Arguments for the tiny lake, with likes known at once and its last two warm titles released on May 5."""
     root = tmp_path_factory.mktemp("machine") / "lake"
     shutil.copytree(trained.settings.lake.root, root)
     rows = DeltaTable(root / "training_examples").to_pyarrow_table()
@@ -148,10 +148,10 @@ def command(trained: Any, tiny_command: list[str], tmp_path_factory: pytest.Temp
     later = [
         date(2024, 5, 5) if title in (114, 115) else date(2024, 1, 1) for title in features["title_id"].to_pylist()
     ]
-    place = features.schema.get_field_index("release_date")
+    column = features.schema.get_field_index("release_date")
     for name, table, by in (
         ("training_examples", rows.append_column("known_ds", rows["event_time"].cast(pa.date32())), ["split"]),
-        ("title_features", features.set_column(place, "release_date", pa.array(later, pa.date32())), None),
+        ("title_features", features.set_column(column, "release_date", pa.array(later, pa.date32())), None),
     ):
         shutil.rmtree(root / name)
         write_deltalake(str(root / name), table, partition_by=by)
@@ -167,10 +167,10 @@ def test_a_replay_from_end_to_end(command: list[str], tmp_path: Path, capsys: py
     assert set(nights["night"]) == {"2024-05-03", "2024-05-04", "2024-05-05"}
     assert set(nights["model"]) == {"marquee", "popularity", "als_ridge"}
     figures = pd.read_csv(out / "backtest.csv")
-    everybody = figures[(figures["dimension"] == "all") & (figures["metric"] == "recall")].set_index("model")
-    # Each of three nights all 48 people like one more title, of some four of their taste that are left.
-    assert everybody["count_users"].tolist() == [48, 48, 48]
-    assert everybody.loc["marquee", "mean"] > everybody.loc["popularity", "mean"]
+    all_users = figures[(figures["dimension"] == "all") & (figures["metric"] == "recall")].set_index("model")
+    # On each of three nights all 48 users like one more of about four remaining titles of their taste.
+    assert all_users["count_users"].tolist() == [48, 48, 48]
+    assert all_users.loc["marquee", "mean"] > all_users.loc["popularity", "mean"]
     assert "0" in set(figures[figures["dimension"] == "title_age_days"]["segment"])
     about = json.loads((out / "backtest.json").read_text())
     assert (about["nights"], about["horizon_days"], about["warm_start"]) == (3, 1, True)
@@ -184,13 +184,13 @@ def test_a_replay_from_end_to_end(command: list[str], tmp_path: Path, capsys: py
     assert len(kept) == 1
 
 
-def test_what_can_not_be_replayed_is_told(
+def test_impossible_replay_ends_with_one_clear_line(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path)]
     assert backtest.main([*command, "--to", "2024-05-03", "--models", "oracle", *out]) == 1
     assert "no baseline 'oracle'; there are popularity" in capsys.readouterr().err
-    # Nobody liked anything after the last of these.
+    # There are no likes after the last of these.
     assert backtest.main([*command, "--from", "2024-05-06", "--to", "2024-05-08", *out]) == 1
     assert "no night from 2024-05-06 to 2024-05-08 has likes before and after it" in capsys.readouterr().err
     for wrong in (["--to", "2024-05-01"], ["--to", "2024-05-04", "--step-days", "0"]):

@@ -1,4 +1,4 @@
-"""The popularity dial: what a setting adds to scores, what is measured of it, and which settings get a name."""
+"""The popularity dial: its effect on scores, its measurement, and the choice of named settings."""
 
 import json
 from collections.abc import Sequence
@@ -42,9 +42,9 @@ def evaluation_set_of(
     )
 
 
-def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
+def test_a_setting_adds_deviations_of_the_user_s_scores() -> None:
     random = np.random.default_rng(1)
-    # Users whose scores are on scales of their own are turned alike.
+    # Users with scores on different scales are turned alike.
     scores = (random.normal(size=(40, 12)) * random.uniform(0.1, 100, (40, 1))).astype(np.float32)
     counts = random.integers(1, 100, 12)
     counts[7] = 0
@@ -53,7 +53,7 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     turned = dial_curve.recommend_at_dials(scores.__getitem__, evaluation_set, counts, "log", (-0.8, 0.0, 0.5), 4)
     logs, known = np.log(1 + counts.astype(float)), candidates & (counts > 0)
     standard = (logs - logs[known].mean()) / logs[known].std()
-    standard[7] = 0  # nobody liked it yet
+    standard[7] = 0  # without likes
     for dialled, lists in zip(turned.dials, turned.lists, strict=True):
         for user in range(40):
             deviation = scores[user][candidates].astype(float).std()
@@ -65,7 +65,7 @@ def test_a_setting_adds_deviations_of_the_users_own_scores() -> None:
     assert turned.spread == pytest.approx(np.median([row[candidates].std() for row in scores]), rel=1e-4)
 
 
-def test_what_is_measured_by_hand() -> None:
+def test_points_by_hand() -> None:
     # Likes 8, 4, 2, 0: 8 is more than half of 14, 8 + 4 more than .8, so that the third is the tail.
     counts = np.array([8, 4, 2, 0])
     scores = np.array([[3.0, 2, 1, 0], [0, 1, 2, 3]], dtype=np.float32)
@@ -96,7 +96,7 @@ def points_of(*rows: tuple[float, float, float, float, float, float]) -> list[Di
     return [replace(POINT, **dict(zip(names, row, strict=True))) for row in rows]
 
 
-def test_settings_are_named_by_what_they_cost_and_give() -> None:
+def test_settings_are_named_by_their_loss_and_gain() -> None:
     # At most 5 % below the best recall of .30 is .285, at most 15 % is .255.
     points = points_of(
         (-1.0, 0.250, 0.16, 0.99, 10.0, 5.0),
@@ -109,14 +109,14 @@ def test_settings_are_named_by_what_they_cost_and_give() -> None:
     )
     chosen = {name: point.dial for name, point in dial_settings.choose(points, SETTINGS.dial).items()}
     assert chosen == {"popular": 0.5, "balanced": 0.0, "discover": -0.4, "gems": -0.7}
-    found = dial_settings.for_index(SETTINGS, points, 2.0, "a test")
+    stored = dial_settings.for_index(SETTINGS, points, 2.0, "a test")
     reach = SETTINGS.index.dial_reach
-    assert found["settings"] == {"popular": 1.0, "balanced": 0.0, "discover": -0.8, "gems": -1.4}
-    assert (found["minimum"], found["maximum"]) == (-2 * reach, 2 * reach)
-    assert found["source"].endswith("in units of 2; measured by a test")
+    assert stored["settings"] == {"popular": 1.0, "balanced": 0.0, "discover": -0.8, "gems": -1.4}
+    assert (stored["minimum"], stored["maximum"]) == (-2 * reach, 2 * reach)
+    assert stored["source"].endswith("in units of 2; measured by a test")
 
 
-def test_balanced_is_as_broad_as_hardly_costs_anything() -> None:
+def test_balanced_is_the_broadest_setting_with_little_loss() -> None:
     points = points_of(
         (-0.4, 0.30, 0.197, 0.9, 30.0, 4.0),
         (-0.2, 0.30, 0.199, 0.8, 40.0, 3.5),
@@ -127,10 +127,10 @@ def test_balanced_is_as_broad_as_hardly_costs_anything() -> None:
         share: dial_settings.choose(points, SETTINGS.dial.model_copy(update={"balanced_max_loss_share": share}))
         for share in (0.0, 0.01, 0.02)
     }
-    assert [found["balanced"].dial for found in chosen.values()] == [0.2, -0.2, -0.4]
+    assert [named["balanced"].dial for named in chosen.values()] == [0.2, -0.2, -0.4]
 
 
-def test_named_settings_keep_their_order_whatever_noise_says() -> None:
+def test_named_settings_keep_their_order_despite_noise() -> None:
     # The best NDCG is at -.4; more coverage at 0, and more likes at -.8, are on the wrong sides of it.
     points = points_of(
         (-0.8, 0.30, 0.18, 0.5, 90.0, 2.0), (-0.4, 0.30, 0.20, 0.6, 50.0, 3.0), (0.0, 0.30, 0.19, 0.9, 40.0, 4.0)
@@ -155,7 +155,7 @@ def test_between_a_named_setting_and_the_next_one_further_out_is_measured_too() 
     assert dial_settings.refine_dials(points, SETTINGS.dial) == [pytest.approx(-0.8), pytest.approx(-0.5)]
 
 
-def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
+def test_refinement_finds_the_largest_loss_that_is_allowed() -> None:
     # One user; popularity pushes the only positive, the least popular title, down the list from some setting on.
     random = np.random.default_rng(11)
     scores = random.normal(size=(400, 30)).astype(np.float32)
@@ -177,7 +177,7 @@ def test_settings_are_found_where_recall_has_fallen_as_far_as_it_may() -> None:
     assert recalls[popular] >= 0.95 * max(recalls.values()) > recalls[further]
 
 
-def test_the_front_is_what_nothing_else_beats_in_both() -> None:
+def test_the_front_holds_points_that_no_other_beats_in_both() -> None:
     points = points_of(
         (0, 0.3, 0, 0.5, 50, 0), (1, 0.2, 0, 0.4, 20, 0), (2, 0.1, 0, 0.9, 90, 0), (3, 0.1, 0, 0.9, 80, 0)
     )
@@ -229,11 +229,11 @@ def test_the_command_writes_both_models_at_every_setting(drawn: Path, trained: A
     assert sorted(" ".join(named["setting"]).split()) == ["balanced", "discover", "gems", "popular"]
     groups = pd.read_csv(drawn / "calibration.csv")
     assert len(groups) == len(points) * groups["group"].nunique()
-    everybody = groups[groups["group"] == "all"]
-    assert (everybody["count_users"] == trained.lake.users).all()
+    all_users = groups[groups["group"] == "all"]
+    assert (all_users["count_users"] == trained.lake.users).all()
 
 
-def test_chosen_settings_go_where_the_index_looks(drawn: Path, registered: Settings) -> None:
+def test_chosen_settings_are_stored_for_the_bundle(drawn: Path, registered: Settings) -> None:
     text = (drawn / "dial.json").read_text()
     assert set(json.loads(text)["settings"]) == {"popular", "balanced", "discover", "gems"}
     assert registry.kept_text(registered, "challenger", "dial.json") == text
@@ -242,6 +242,8 @@ def test_chosen_settings_go_where_the_index_looks(drawn: Path, registered: Setti
     assert "challenger" in (registry.kept_text(registered, "challenger", "dial/validation/dial.csv") or "")
 
 
-def test_an_unknown_model_is_told(tiny_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_ends_with_one_clear_line(
+    tiny_command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dial.main([*tiny_command, "--out", str(tmp_path), "--model", "champion"]) == 1
     assert "no champion is registered" in capsys.readouterr().err

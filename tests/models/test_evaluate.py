@@ -1,4 +1,4 @@
-"""The command that measures models: two tastes, of which every model that looks at the history must tell."""
+"""The command that measures models, on two tastes that every personal model must recognise."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from deltalake import write_deltalake
 
 from models import evaluate
 
-# Users of even number like titles of even id, the others the odd ones; 12 and 13 are new and nobody liked them yet.
+# Users of even number like titles of even id, the others the odd ones; 12 and 13 are new and have no likes.
 COUNT_USERS, COUNT_WARM, COUNT_TITLES = 40, 12, 14
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -60,9 +60,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     examples = {name: (type_, [row[n] for row in rows]) for n, (name, type_) in enumerate(types.items())}
     write(folder, "training_examples", examples, ["split"])
-    # u00 turned down a title, which is not of its taste.
-    met = {"history_title_ids": (pa.list_(pa.int64()), [[0, 1]]), "history_weights": (vector, [[1.0, 0.0]])}
-    write(folder, "training_users", {"user_id": (pa.string(), ["u00"]), **met})
+    # u00 has a title of the other taste in its history, with weight 0.
+    histories = {"history_title_ids": (pa.list_(pa.int64()), [[0, 1]]), "history_weights": (vector, [[1.0, 0.0]])}
+    write(folder, "training_users", {"user_id": (pa.string(), ["u00"]), **histories})
     return folder
 
 
@@ -87,7 +87,7 @@ def test_models_are_shown_side_by_side_and_their_lists_written(
     assert "genre even" in shown
     figures = pd.read_csv(tmp_path / "out" / "measured.csv")
     als = figures[(figures["model"] == "als") & (figures["metric"] == "recall") & (figures["segment"] == "all")]
-    # A list of two of one's own taste holds the one held out of two that are left, popularity's by chance.
+    # A list of two titles of the user's taste holds the held-out one of the two remaining; popularity's by chance.
     assert als["difference_low"].item() > 0
     assert als["difference_mean"].item() == pytest.approx(als["mean"].item() - mean_of(figures, "popularity"))
     for model in ("popularity", "popularity_28d", "als", "ease", "content", "als_ridge", "ease_ridge", "marec"):
@@ -100,7 +100,7 @@ def test_models_are_shown_side_by_side_and_their_lists_written(
             assert is_own.mean() > 0.8, model
 
 
-def test_cold_titles_are_found_among_themselves_by_content(
+def test_cold_titles_are_ranked_among_themselves_by_content(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = [(f"u{user:02}", 12 + user % 2) for user in range(COUNT_USERS)]
@@ -121,11 +121,11 @@ def test_unknown_model_is_named(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no model 'oracle'; there are popularity, popularity_28d, als" in capsys.readouterr().err
 
 
-def test_lake_without_tables_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lake_without_tables_ends_with_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(options(tmp_path)) == 1
     assert "title_features" in capsys.readouterr().err
 
 
-def test_split_without_rows_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_split_without_rows_ends_with_one_clear_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(options(root, "--split", "test")) == 1
     assert "'test' has no positives" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A night's models by the names that tables have, and what they are compared with.
+"""A night's models by their names in tables, and the model that they are compared with.
 
 tests/test_documented_commands.py runs the whole command over a small guide, and the gate over its figures.
 """
@@ -34,7 +34,7 @@ def name_versions(monkeypatch: pytest.MonkeyPatch, challenger: int | None, champ
     ("challenger", "champion", "measured", "against"),
     [
         (2, 1, {"marquee@2": "2", "marquee@1": "1"}, "marquee@1"),
-        # Before there is a champion, and when it is tonight's challenger itself, ALS is what is to be beaten.
+        # Without a champion, or where it is tonight's challenger itself, the reference is ALS.
         (1, None, {"marquee@1": "1"}, "als"),
         (3, 3, {"marquee@3": "3"}, "als"),
     ],

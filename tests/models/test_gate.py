@@ -24,7 +24,7 @@ NIGHT = date(2024, 5, 14)
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Settings:
-    """A lake whose night brought in as many events as the one before."""
+    """A lake with as many events on the night as on the day before."""
     loads = {
         "feed": ["events", "events"],
         "ds": [date(2024, 5, 13), NIGHT],
@@ -38,7 +38,7 @@ def lake(tmp_path: Path) -> Settings:
 
 @pytest.fixture(autouse=True)
 def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """What the registry's aliases name: MLflow's own takes seconds to be made."""
+    """Versions by alias, in place of MLflow's registry, which takes seconds to create."""
     named = {registry.CHALLENGER: 2, registry.CHAMPION: 1}
 
     def fetch(_: Settings, alias: str) -> registry.Registered:
@@ -50,10 +50,10 @@ def aliases(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 
 def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measurement]:
-    def row(segment: str, metric: str, own: float) -> Measurement:
+    def row(segment: str, metric: str, step: float) -> Measurement:
         dimension = "all" if segment == "all" else "popularity"
-        difference = Difference(own, own - 0.01, own + 0.01, 500, 0.4, 0.3, 0.3) if compared else None
-        return Measurement(dimension, segment, metric, 20, 0.2 + own, 0.19, 0.21, 500, 0, difference)
+        difference = Difference(step, step - 0.01, step + 0.01, 500, 0.4, 0.3, 0.3) if compared else None
+        return Measurement(dimension, segment, metric, 20, 0.2 + step, 0.19, 0.21, 500, 0, difference)
 
     totals = [
         Measurement("all", "all", name, 20, value, None, None, 500, 0)
@@ -63,8 +63,8 @@ def figures(gain: float, tail_gain: float, compared: bool = True) -> list[Measur
     return accuracy + [row("all", f"{m}_among_all", gain) for m in ("recall", "ndcg")] + totals
 
 
-def measured(settings: Settings, found: Mapping[str, Sequence[Measurement]]) -> None:
-    evaluations_table.write(settings.lake.root, NIGHT, "test", "marquee@1", found)
+def measured(settings: Settings, by_model: Mapping[str, Sequence[Measurement]]) -> None:
+    evaluations_table.write(settings.lake.root, NIGHT, "test", "marquee@1", by_model)
 
 
 def run(settings: Settings, *more: str) -> int:
@@ -76,11 +76,11 @@ def run(settings: Settings, *more: str) -> int:
     return gate.main(["--ds", str(NIGHT), *changes, *more])
 
 
-def test_measured_figures_come_back_as_they_were(lake: Settings) -> None:
-    found = {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)}
-    measured(lake, found)
-    measured(lake, found)  # again: it replaces
-    assert evaluations_table.read(lake.lake.root, NIGHT) == found
+def test_measured_figures_are_read_back_as_written(lake: Settings) -> None:
+    by_model = {"marquee@2": figures(0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)}
+    measured(lake, by_model)
+    measured(lake, by_model)  # again: it replaces
+    assert evaluations_table.read(lake.lake.root, NIGHT) == by_model
     assert evaluations_table.against(lake.lake.root, NIGHT, "marquee@2") == "marquee@1"
     assert evaluations_table.read(lake.lake.root, date(2024, 5, 13)) == {}
 
@@ -115,7 +115,9 @@ def test_loss_in_one_segment_ends_with_code_3_and_reasons_on_the_page(lake: Sett
     assert "significantly worse: by 0.0600, where 0.0200 is allowed" in page
 
 
-def test_new_titles_that_nobody_gets_stop_a_promotion(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_titles_that_are_not_recommended_stop_a_promotion(
+    lake: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     measured(lake, {"marquee@2": figures(0.02, 0.01), "marquee@1": figures(0.0, 0.0, compared=False)})
     file = Path(lake.report.root) / "backtest" / "backtest.json"
     file.parent.mkdir(parents=True)
@@ -128,7 +130,9 @@ def test_new_titles_that_nobody_gets_stop_a_promotion(lake: Settings, capsys: py
     assert run(lake) == 0
 
 
-def test_override_is_a_yes_that_says_who_and_against_what(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_override_promotes_and_records_its_reason_and_the_failed_checks(
+    lake: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     measured(lake, {"marquee@2": figures(-0.02, 0.0), "marquee@1": figures(0.0, 0.0, compared=False)})
     assert run(lake, "--override", "--why", "<b>Ann</b>: the festival's titles must be in") == 0
     [verdict] = gate_results.read(lake.lake.root, NIGHT)
@@ -156,7 +160,9 @@ def test_champion_keeps_its_verdict_when_its_night_is_run_again(
     assert gate_results.read(lake.lake.root, NIGHT) == before
 
 
-def test_challenger_that_was_not_measured_is_told(lake: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_challenger_that_was_not_measured_ends_with_one_clear_line(
+    lake: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(lake) == 1
     assert "marquee@2 was not measured on 2024-05-14; run python -m models.evaluate_night" in capsys.readouterr().err
 

@@ -18,14 +18,14 @@ MAY_1 = date(2024, 5, 1)
 def test_the_command_shows_both_orders_and_the_truth(
     tiny_lake: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = tiny_lake(tmp_path / "lake")
+    lake = tiny_lake(tmp_path / "lake")
     truth = tmp_path / "truth.json"
     truth.write_text(json.dumps({"1": 1.0, "2": 0.71}))
-    options = ["--set", f"lake.root={own.root}", "--truth", str(truth)]
+    options = ["--set", f"lake.root={lake.root}", "--truth", str(truth)]
     assert position_bias.main(options) == 1
     assert "no two ranks were clicked in random order" in capsys.readouterr().err
     rows = [(100, MAY_1, True, 1, 1000, 100), (100, MAY_1, True, 2, 1000, 70), (100, MAY_1, False, 1, 100, 80)]
-    own.write_click_ranks([*rows, (101, MAY_1, False, 2, 100, 20)])
+    lake.write_click_ranks([*rows, (101, MAY_1, False, 2, 100, 20)])
     assert position_bias.main(options) == 0
     shown = capsys.readouterr().out
     assert "170 clicks" in shown
@@ -36,4 +36,4 @@ def test_the_command_shows_both_orders_and_the_truth(
 def test_a_lake_without_the_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert position_bias.main(["--set", f"lake.root={tmp_path}"]) == 1
     assert "click_ranks" in capsys.readouterr().err
-    assert TABLE not in EVALUATION_TABLES  # so what only measures does not need it
+    assert TABLE not in EVALUATION_TABLES  # so commands that only measure do not need it

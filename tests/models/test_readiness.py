@@ -1,4 +1,4 @@
-"""Readiness of new titles: beside loops over known ones, and as a work list for editors."""
+"""Readiness of new titles: against loops over known ones, and as a work list for editors."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ COUNT_KNOWN, LENGTH_SCALE = 30, 1.2
 
 
 def content_of() -> tuple[Content, np.ndarray]:
-    """34 titles with plots that say all of the target and posters that say little; the last four are new."""
+    """34 titles; plots determine the target nearly, posters a little; the last four are new."""
     random = np.random.default_rng(8)
     plots, posters = random.normal(size=(34, 3)), random.normal(size=(34, 2))
     has_poster = np.arange(34) % 5 != 0
@@ -56,15 +56,15 @@ def without(content: Content, titles: np.ndarray, fields: set[str]) -> Any:
 def slow_agreement(parts: Any, fields: set[str]) -> tuple[np.ndarray, np.ndarray]:
     """Agreement and the deviation of predicted scores, with a ridge for each title."""
     _, content, targets, noise, metric = parts
-    found, spreads = [], []
+    agreements, spreads = [], []
     for title in range(COUNT_KNOWN):
         others = np.delete(np.arange(COUNT_KNOWN), title)
         rows = select(features(content), others)
         ridge = fit_kernel_ridge(rows, targets[others], noise[others], LENGTH_SCALE)
         scores = (ridge.predict(without(content, np.array([title]), fields)) @ metric)[0]
-        found.append(np.corrcoef(scores, targets[title] @ metric)[0, 1])
+        agreements.append(np.corrcoef(scores, targets[title] @ metric)[0, 1])
         spreads.append(scores.std())
-    return np.array(found), np.array(spreads)
+    return np.array(agreements), np.array(spreads)
 
 
 @pytest.mark.parametrize("fields", [{"plot", "poster"}, {"plot"}, set()])
@@ -75,32 +75,32 @@ def test_agreement_is_the_correlation_of_scores_had_a_title_been_new(parts: Any,
     np.testing.assert_allclose(np.exp(evidence.known(fields).log_spreads), spreads, rtol=1e-6)
 
 
-def test_readiness_is_that_of_titles_alike_with_the_same_fields(parts: Any) -> None:
+def test_readiness_is_the_agreement_of_similar_titles_with_the_same_fields(parts: Any) -> None:
     evidence, content, targets, noise, metric = parts
     new = np.array([30, 31, 32])  # 30 has no poster, 32 no plot
-    found = content_evidence.judge(evidence, features(content), content, new)
-    assert [sorted(own.fields) for own in found] == [["plot"], ["plot", "poster"], ["poster"]]
+    judged = content_evidence.judge(evidence, features(content), content, new)
+    assert [sorted(one.fields) for one in judged] == [["plot"], ["plot", "poster"], ["poster"]]
     ridge = fit_kernel_ridge(select(features(content), np.arange(COUNT_KNOWN)), targets[:30], noise, LENGTH_SCALE)
-    has = {field: own[:COUNT_KNOWN] for field, own in content.present.items()}
-    for own in found:
-        fields = set(own.fields)
+    has = {field: flags[:COUNT_KNOWN] for field, flags in content.present.items()}
+    for one in judged:
+        fields = set(one.fields)
         agreement, spreads = slow_agreement(parts, fields)
-        rows = without(content, np.array([own.row]), fields)
+        rows = without(content, np.array([one.row]), fields)
         scores = (ridge.predict(rows) @ metric)[0]
         kernel = gaussian_kernel(rows, without(content, np.arange(COUNT_KNOWN), fields), LENGTH_SCALE)[0]
         weights = kernel**2 * np.exp(-0.5 * (np.log(scores.std() / spreads) / 0.5) ** 2)
         weights *= np.all([has[field] for field in fields], axis=0)
-        assert own.readiness == pytest.approx(weights @ agreement / weights.sum())
+        assert one.readiness == pytest.approx(weights @ agreement / weights.sum())
         for field in {"plot", "poster"} - fields:
             gained = slow_agreement(parts, fields | {field})[0] - agreement
-            assert own.gains[field] == pytest.approx((weights * has[field]) @ gained / (weights * has[field]).sum())
+            assert one.gains[field] == pytest.approx((weights * has[field]) @ gained / (weights * has[field]).sum())
         for field in fields:
-            moved = (ridge.predict(without(content, np.array([own.row]), fields - {field})) @ metric)[0]
-            assert own.moves[field] == pytest.approx(1 - np.corrcoef(moved, scores)[0, 1])
-        assert set(own.gains) | set(own.moves) == {"plot", "poster"}
+            moved = (ridge.predict(without(content, np.array([one.row]), fields - {field})) @ metric)[0]
+            assert one.moves[field] == pytest.approx(1 - np.corrcoef(moved, scores)[0, 1])
+        assert set(one.gains) | set(one.moves) == {"plot", "poster"}
 
 
-def test_the_field_that_says_most_would_help_most(parts: Any) -> None:
+def test_the_most_informative_field_would_help_most(parts: Any) -> None:
     evidence, content, *_ = parts
     with_plot, _, without_plot = content_evidence.judge(evidence, features(content), content, np.array([30, 31, 32]))
     assert without_plot.best_field == "plot"
@@ -108,18 +108,18 @@ def test_the_field_that_says_most_would_help_most(parts: Any) -> None:
     assert with_plot.readiness > without_plot.readiness + 0.3
 
 
-def test_nothing_is_said_where_no_known_title_has_the_fields(parts: Any) -> None:
+def test_readiness_is_unknown_where_no_known_title_has_the_fields(parts: Any) -> None:
     assert Readiness(1, frozenset(), 0.5, {"plot": -0.1, "poster": float("nan")}, {}).best_field == ""
     _, content, targets, noise, metric = parts
     known = np.array([0, 5, 10])  # none has a poster
     fitted = fit_leave_one_out(select(features(content), known), targets[known], noise[:3], LENGTH_SCALE)
     evidence = Evidence(fitted, content, known, metric, OPTIONS)
-    [own] = content_evidence.judge(evidence, features(content), content, np.array([31]))
-    assert np.isnan(own.readiness)
+    [one] = content_evidence.judge(evidence, features(content), content, np.array([31]))
+    assert np.isnan(one.readiness)
     assert np.isnan(content_evidence.check(evidence)).all()
 
 
-def test_what_readiness_is_worth_is_measured_on_titles_left_out(parts: Any) -> None:
+def test_readiness_is_checked_on_titles_left_out(parts: Any) -> None:
     evidence, content, *_ = parts
     ranks, explained = content_evidence.check(evidence)
     every = {"plot", "poster"}
@@ -127,15 +127,15 @@ def test_what_readiness_is_worth_is_measured_on_titles_left_out(parts: Any) -> N
     titles = np.arange(COUNT_KNOWN)
     whole = [n for n in titles if content.present["plot"][n] and content.present["poster"][n]]
     kernel = gaussian_kernel(without(content, titles, every), without(content, titles, every), LENGTH_SCALE)
-    found = []
+    predicted = []
     for title in whole:
         others = [n for n in whole if n != title]
         weights = kernel[title, others] ** 2
         weights *= np.exp(-0.5 * (np.log(spreads[title] / spreads[others]) / 0.5) ** 2)
-        found.append(weights @ agreement[others] / weights.sum())
-    first, second = (np.argsort(np.argsort(values)) for values in (found, agreement[whole]))
+        predicted.append(weights @ agreement[others] / weights.sum())
+    first, second = (np.argsort(np.argsort(values)) for values in (predicted, agreement[whole]))
     assert ranks == pytest.approx(np.corrcoef(first, second)[0, 1])
-    assert explained == pytest.approx(1 - np.mean((found - agreement[whole]) ** 2) / agreement[whole].var())
+    assert explained == pytest.approx(1 - np.mean((predicted - agreement[whole]) ** 2) / agreement[whole].var())
 
 
 def test_the_command_lists_new_titles_for_editors(
@@ -152,7 +152,7 @@ def test_the_command_lists_new_titles_for_editors(
     listed = pd.read_csv(tmp_path / "work_list.csv")
     assert sorted(listed["title"]) == ["New one (2024)", "Other one (2024)"]
     assert sorted(listed["release_date"]) == ["2024-01-17", "2024-01-18"]
-    # Genres tell the two tastes apart, and so do plots: either alone is enough, and nothing is missing.
+    # Genres separate the two tastes, and so do plots: either alone is enough, and nothing is missing.
     assert (listed["readiness"] > 0.9).all()
     assert listed["missing"].isna().all()
     assert (listed["move_genres"] < 0.2).all()
@@ -165,11 +165,11 @@ def test_the_command_lists_new_titles_for_editors(
     assert "rank correlation" in shown
 
 
-def test_a_lake_in_which_nobody_liked_anything_says_nothing_of_fields(trained: Any) -> None:
+def test_a_lake_without_likes_gives_no_evidence(trained: Any) -> None:
     inputs = trained.inputs
-    nobody = type(inputs.train)(
+    without_likes = type(inputs.train)(
         inputs.train.user_ids, inputs.train.countries, inputs.train.liked * 0, inputs.train.days
     )
-    nobody.liked.eliminate_zeros()
+    without_likes.liked.eliminate_zeros()
     with pytest.raises(ModelError, match=r"0 titles have likes; at least two are needed"):
-        content_evidence.gather_evidence(trained.model, inputs.catalogue, nobody, OPTIONS, 1)
+        content_evidence.gather_evidence(trained.model, inputs.catalogue, without_likes, OPTIONS, 1)

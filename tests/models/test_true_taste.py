@@ -1,4 +1,4 @@
-"""What simulated people really like: by hand, and found by a model that learnt two tastes."""
+"""The true taste of simulated users: by hand, and for a model that learnt two tastes."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def catalogue_of(count: int, release_days: list[float]) -> Catalogue:
     )
 
 
-# Title 13 came out on day 101 and nobody liked it; 14 the simulation does not know.
+# Title 13 was released on day 101 and has no likes; the simulation does not know 14.
 CATALOGUE = catalogue_of(5, [0, 0, 0, 101, 0])
 LIKED = sparse.csr_matrix(np.array([[1, 0, 0, 0, 1], [0, 1, 0, 0, 0]], dtype=np.float32))
 TRAIN = Positives(["a", "b"], ["DE", "FR"], LIKED, np.array([99.0, 99.5, 100.25]))
@@ -59,7 +59,7 @@ TRAIN = Positives(["a", "b"], ["DE", "FR"], LIKED, np.array([99.0, 99.5, 100.25]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     users = {"user_id": ["b", "new"], "country": ["FR", "DE"], "is_niche": [True, False], "taste": [[1, 0], [0, 1]]}
     titles = {"title_id": [13, 10, 11, 12], "taste": [[1, 1], [1, 0], [0, 1], [0, 1]], "quality": [0.0, 1.0, 2.0, 4.0]}
-    gems = {"title_id": [12, 11, 99], "best_users": [["new", "nobody"], ["b"], ["b"]]}
+    gems = {"title_id": [12, 11, 99], "best_users": [["new", "unknown"], ["b"], ["b"]]}
     return write_truth(tmp_path_factory.mktemp("truth"), users, titles, gems)
 
 
@@ -73,30 +73,30 @@ def test_enjoyment_is_the_formula_of_the_simulation(folder: Path) -> None:
 
 def test_truths_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_tastes, "BEST", 2)
-    found = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)
-    assert list(found) == ["taste", "gems"]  # 13 is in the top tenth of nobody
-    taste = found["taste"]
+    truths = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)
+    assert list(truths) == ["taste", "gems"]  # 13 is in no user's top tenth
+    taste = truths["taste"]
     assert taste.user_ids == ["b", "new"]
     assert taste.countries == ["FR", "DE"]
     # b likes 11 already, and of 12 and 13, enjoyed alike, the first is taken.
     assert taste.relevant.toarray().tolist() == [[1, 0, 1, 0, 0], [0, 1, 1, 0, 0]]
     assert taste.histories.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
-    assert taste.history_ages_days.tolist() == [0.75]  # liked at 100.25, asked when day 100 is over
+    assert taste.history_ages_days.tolist() == [0.75]  # liked at 100.25, recommended at the end of day 100
     assert taste.candidates.tolist() == [True, True, True, True, False]
     # The gem for b is one that b has already.
-    assert found["gems"].user_ids == ["new"]
-    assert found["gems"].relevant.toarray().tolist() == [[0, 0, 1, 0, 0]]
+    assert truths["gems"].user_ids == ["new"]
+    assert truths["gems"].relevant.toarray().tolist() == [[0, 0, 1, 0, 0]]
 
 
-def test_new_titles_count_for_whom_they_are_among_the_best(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_titles_count_for_users_who_enjoy_them_most(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated_tastes, "_TOP_SHARE", 0.5)
-    found = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)[
+    releases = simulated_tastes.evaluation_sets(simulated_tastes.read_tastes(folder, CATALOGUE), TRAIN, CATALOGUE)[
         "releases"
     ]
     # The medians are 2 and 2.5; 13 gives 2 to either.
-    assert found.user_ids == ["b"]
-    assert found.relevant.toarray().tolist() == [[0, 0, 0, 1, 0]]
-    assert found.candidates.tolist() == [False, False, False, True, False]
+    assert releases.user_ids == ["b"]
+    assert releases.relevant.toarray().tolist() == [[0, 0, 0, 1, 0]]
+    assert releases.candidates.tolist() == [False, False, False, True, False]
 
 
 def test_a_part_of_a_truth_keeps_what_belongs_to_its_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +115,14 @@ def test_a_part_of_a_truth_keeps_what_belongs_to_its_users(folder: Path, monkeyp
     assert first.weighted_histories.data.tolist() == [0.5]
 
 
-def test_a_folder_without_truth_is_told(tmp_path: Path, folder: Path) -> None:
+def test_a_folder_without_truth_is_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match=r"expected the truth of jobs\.sources\.simulate"):
         simulated_tastes.read_tastes(tmp_path, CATALOGUE)
     with pytest.raises(ModelError, match=r"none of its 4 titles is in the lake's catalogue"):
         simulated_tastes.read_tastes(folder, catalogue_of(2, [0, 0]).take(np.array([], dtype=np.int64)))
 
 
-def test_only_losses_that_are_no_chance_are_told() -> None:
+def test_only_significant_losses_are_reported() -> None:
     def row(metric: str, high: float, users: int) -> Measurement:
         difference = Difference(-0.1, -0.2, high, users, 0.1, 0.5, 0.4)
         return Measurement("taste", metric, metric, 20, 0.1, 0.0, 0.2, users, 0, difference)
@@ -136,21 +136,23 @@ def test_the_command_finds_the_taste_that_was_learnt(
 ) -> None:
     users, titles = range(48), range(18)
     sides = {"taste": [[1 - n % 2, n % 2] for n in users]}
-    people = {"user_id": [f"u{n:03}" for n in users], "country": ["DE"] * 48, "is_niche": [n < 10 for n in users]}
-    films = {
+    user_columns = {"user_id": [f"u{n:03}" for n in users], "country": ["DE"] * 48, "is_niche": [n < 10 for n in users]}
+    title_columns = {
         "title_id": [100 + n for n in titles],
         "taste": [[1 - n % 2, n % 2] for n in titles],
         "quality": [0.0] * 18,
         "release_date": [date(2024, 1, 1)] * 18,
     }
-    folder = write_truth(tmp_path / "truth", {**people, **sides}, films, {"title_id": [116], "best_users": [["u000"]]})
+    folder = write_truth(
+        tmp_path / "truth", {**user_columns, **sides}, title_columns, {"title_id": [116], "best_users": [["u000"]]}
+    )
     arguments = ["--taste", str(folder), "--out", str(tmp_path), "--dials", "-0.5", "--set", "gate.min_users=5"]
     assert true_taste.main([*tiny_command, *arguments]) == 0
     rows = pd.read_csv(tmp_path / "true_taste.csv")
     assert set(rows["model"]) == {"popularity", "als", "als -0.50", "challenger", "challenger -0.50"}
-    own = rows[(rows["model"] == "challenger") & (rows["truth"] == "gems") & (rows["metric"] == "recall")]
-    # The new title of one's own taste is among the first two of four that are left.
-    assert own[own["segment"] == "all"]["mean"].tolist() == [1.0, 1.0]
+    gem_recall = rows[(rows["model"] == "challenger") & (rows["truth"] == "gems") & (rows["metric"] == "recall")]
+    # The new title of the user's taste is among the first two of the four remaining.
+    assert gem_recall[gem_recall["segment"] == "all"]["mean"].tolist() == [1.0, 1.0]
     assert set(rows[rows["dimension"] == "taste"]["segment"]) == {"niche", "mainstream"}
     shown = capsys.readouterr().out
     assert "gems: challenger against popularity, segments of 5 users or more: nowhere below" in shown

@@ -1,4 +1,4 @@
-"""The nightly report over a small lake: every section, sections without a source, nothing from elsewhere."""
+"""The nightly report over a small lake: every section, sections without a source, a page without other files."""
 
 import html
 import json
@@ -86,15 +86,15 @@ def whole_night(settings: Settings) -> Settings:
             ("history_weights", pa.list_(pa.float32())),
         ]
     )
-    liked = {"user_id": "somebody-in-particular", "history_title_ids": [1, -1], "history_weights": [1.0, 0.0]}
+    liked = {"user_id": "a-particular-user", "history_title_ids": [1, -1], "history_weights": [1.0, 0.0]}
     write(settings, "training_users", [liked], users)
     figures(settings)
     folder = Path(settings.report.root) / str(NIGHT)
     (folder / "lists").mkdir(parents=True)
     for model, title in (("als", 2), ("marquee@1", 3)):
-        own = pd.DataFrame({"user_id": ["somebody-in-particular"], "title_id": [title], "rank": [1]})
-        own.to_parquet(folder / "lists" / f"{model}.parquet")
-    point = {own.name: 0.5 for own in fields(DialPoint)}
+        model_list = pd.DataFrame({"user_id": ["a-particular-user"], "title_id": [title], "rank": [1]})
+        model_list.to_parquet(folder / "lists" / f"{model}.parquet")
+    point = {field.name: 0.5 for field in fields(DialPoint)}
     pd.DataFrame([point | {"dial": dial} for dial in (-1.0, 0.0, 1.0)]).to_csv(folder / "dial.csv", index=False)
     stage(folder, "train", "success", 1000.0)
     return settings
@@ -151,7 +151,7 @@ def test_example_user_is_shown_old_against_new_without_an_id(whole_night: Settin
     assert shelves.index("Heat (1995)") < shelves.index("Ronin &amp; Co (1995)") < shelves.index("Collateral (1995)")
     assert shelves.count("data:image/jpeg;base64,") == 1
     assert shelves.count("no poster") == 2
-    assert "somebody-in-particular" not in page
+    assert "a-particular-user" not in page
 
 
 def test_page_needs_nothing_else(whole_night: Settings) -> None:
@@ -170,10 +170,10 @@ def test_browser_shows_every_picture_and_finds_every_section(whole_night: Settin
     shown = subprocess.run(
         [*command, "--window-size=1200,900", "--dump-dom", page.as_uri()], capture_output=True, timeout=120
     )
-    found = re.search('data-seen="([^"]*)"', shown.stdout.decode())
-    assert found, shown.stderr.decode()
-    # Six plots and the one poster that there is.
-    assert json.loads(html.unescape(found[1])) == {"images": 7, "broken": 0, "astray": 0, "overflows": False}
+    stored_facts = re.search('data-seen="([^"]*)"', shown.stdout.decode())
+    assert stored_facts, shown.stderr.decode()
+    # Six plots and one poster.
+    assert json.loads(html.unescape(stored_facts[1])) == {"images": 7, "broken": 0, "astray": 0, "overflows": False}
 
 
 def test_night_that_failed_says_where_and_what_is_missing(settings: Settings) -> None:

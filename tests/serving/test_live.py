@@ -51,7 +51,7 @@ def point_to(store: Store, folder: Path) -> None:
     pointer.swap(store, pointer.read_tagged(store), folder.name, checksums.manifest_sha256(folder), "publish")
 
 
-def test_published_bundle_is_taken_up_and_old_answers_go_on(store: Store) -> None:
+def test_published_bundle_becomes_current_and_the_old_one_still_answers(store: Store) -> None:
     live = LiveRetriever(store, OPTIONS)
     old = live.current
     assert old.version == FIRST
@@ -83,14 +83,14 @@ def test_every_file_with_a_flipped_byte_is_refused(
         assert live.refused.version == SECOND
         path.write_bytes(good)
     refused = [event for event in events if isinstance(event, Refused)]
-    # Each for a reason of its own, but for those of the manifest and its checksum.
+    # Each refusal has another reason, but for those of the manifest and its checksum.
     assert len(refused) == len(files) - 1
     assert f"bundle {SECOND} is refused, {FIRST} is still served" in caplog.text
     assert live.refresh() is True
     assert (live.current.version, live.refused) == (SECOND, None)
 
 
-def test_refused_bundle_is_left_alone_for_a_while(
+def test_refused_bundle_is_not_opened_again_at_once(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = LiveRetriever(store, OPTIONS)
@@ -108,7 +108,7 @@ def test_refused_bundle_is_left_alone_for_a_while(
     assert live.refused is None
 
 
-def test_bundle_of_that_name_but_another_manifest_is_refused(
+def test_bundle_with_another_manifest_under_its_name_is_refused(
     store: Store, small_bundle: Bundle, tmp_path: Path
 ) -> None:
     live = LiveRetriever(store, OPTIONS)

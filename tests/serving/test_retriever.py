@@ -1,4 +1,4 @@
-"""Answers from a small bundle, against what its vectors say when every title is scored.
+"""Answers from a small bundle, compared with scores of all its titles.
 
 Title n has id 1000 + n, its positives fall with n, every 16th left the guide and the last 20 are new to the model. A
 title is on offer in DE where its id is even, in FR where it is a multiple of 3, in US of 4; provider by id and country.
@@ -36,13 +36,13 @@ def retriever(small_bundle: Bundle) -> Retriever:
 
 @pytest.fixture(scope="module")
 def searching(small_bundle: Bundle) -> Retriever:
-    """One that asks the index whatever the filter."""
+    """A retriever that always uses the index."""
     return Retriever(small_bundle, options(exact_max_titles=0, exact_price=1000.0))
 
 
 @pytest.fixture(scope="module")
 def expected(small_bundle: Bundle) -> Callable[..., list[tuple[int, float]]]:
-    """Ids and scores when every title is scored that `may` be recommended, by a function of its id."""
+    """The best ids and scores by scoring all titles; `may` says by id which ones may be recommended."""
 
     def rank(
         history: list[tuple[int, float, float]], country: str | None, dial: float, k: int, may: Callable[[int], bool]
@@ -55,19 +55,19 @@ def expected(small_bundle: Bundle) -> Callable[..., list[tuple[int, float]]]:
         popularity = small_bundle.titles["popularity"].to_numpy()
         scores = small_bundle.embeddings @ embedding + dial * popularity
         seen = {entry[0] for entry in history}
-        found = [
+        candidate_scores = [
             (int(title_id), float(score))
             for title_id, score in zip(small_bundle.title_ids[: small_bundle.count_candidates], scores, strict=False)
             if title_id not in seen and may(int(title_id))
         ]
-        return sorted(found, key=lambda pair: -pair[1])[:k]
+        return sorted(candidate_scores, key=lambda pair: -pair[1])[:k]
 
     return rank
 
 
-def same(found: list[tuple[int, float]], expected: list[tuple[int, float]]) -> bool:
-    return [pair[0] for pair in found] == [pair[0] for pair in expected] and np.allclose(
-        [pair[1] for pair in found], [pair[1] for pair in expected], atol=1e-5
+def same(actual: list[tuple[int, float]], expected: list[tuple[int, float]]) -> bool:
+    return [pair[0] for pair in actual] == [pair[0] for pair in expected] and np.allclose(
+        [pair[1] for pair in actual], [pair[1] for pair in expected], atol=1e-5
     )
 
 
@@ -76,7 +76,7 @@ def pairs(answer: Any) -> list[tuple[int, float]]:
 
 
 @pytest.mark.parametrize("dial", [0.0, 0.2, "gems"])
-def test_best_titles_come_first_and_those_of_the_history_not_at_all(
+def test_best_titles_come_first_without_those_of_the_history(
     retriever: Retriever, searching: Retriever, expected: Callable[..., list[tuple[int, float]]], dial: float | str
 ) -> None:
     value = retriever.bundle.manifest.dial.settings[dial] if isinstance(dial, str) else dial
@@ -115,7 +115,7 @@ def test_never_fewer_than_k_while_k_may_be_recommended(retriever: Retriever, sea
         assert len(one.recommend([1001], country="US", exclude=left_out, k=20).items) == 20
 
 
-def test_titles_that_left_the_guide_speak_but_are_not_recommended(retriever: Retriever) -> None:
+def test_titles_that_left_the_guide_count_in_histories_but_are_not_recommended(retriever: Retriever) -> None:
     gone = 1015
     answer = retriever.recommend([gone, 1003], k=300)
     assert answer.unknown_title_ids == ()
@@ -133,12 +133,12 @@ def test_candidates_restrict_the_list(
         answer = one.recommend(HISTORY, candidates=chosen, k=5)
         assert same(pairs(answer), of_all)
         assert answer.unknown_title_ids == (99,)
-    # What is not on offer in DE is not recommended there.
-    found = retriever.recommend(HISTORY, candidates=chosen, country="DE", k=5).items
-    assert {item.title_id for item in found} == {1300, 1302, 1306}
+    # In DE only titles on offer there are recommended.
+    items = retriever.recommend(HISTORY, candidates=chosen, country="DE", k=5).items
+    assert {item.title_id for item in items} == {1300, 1302, 1306}
 
 
-def test_unknown_titles_are_reported_and_passed_over(retriever: Retriever) -> None:
+def test_unknown_titles_are_reported_and_ignored(retriever: Retriever) -> None:
     answer = retriever.recommend([5, 1003, 7], exclude=[8], k=5)
     assert pairs(answer) == pairs(retriever.recommend([1003], k=5))
     assert answer.unknown_title_ids == (5, 7)
@@ -149,10 +149,10 @@ def test_unknown_titles_are_reported_and_passed_over(retriever: Retriever) -> No
     [
         ([], "no history"),
         ([5], "no title of the history is known here"),
-        ([(1002, -1.0, 3.0)], "nothing in the history speaks for anything"),
+        ([(1002, -1.0, 3.0)], "the history holds no likes"),
     ],
 )
-def test_without_a_history_it_is_what_is_popular_there(
+def test_user_without_likes_gets_popular_titles_on_offer(
     retriever: Retriever, expected: Callable[..., list[tuple[int, float]]], history: list[Any], reason: str
 ) -> None:
     answer = retriever.recommend(history, country="DE", k=3, dial="gems")
@@ -165,7 +165,7 @@ def test_without_a_history_it_is_what_is_popular_there(
     assert retriever.recommend(k=2).note == "no history: this is what is popular everywhere"
 
 
-def test_contribution_is_what_the_score_would_lose(retriever: Retriever) -> None:
+def test_contribution_is_the_loss_of_score_without_the_title(retriever: Retriever) -> None:
     history = HISTORY[:3]
     answer = retriever.recommend(history, k=300, country="DE")
     whole = {item.title_id: item for item in answer.items}
@@ -179,7 +179,7 @@ def test_contribution_is_what_the_score_would_lose(retriever: Retriever) -> None
             assert reasons.get(title_id, 0.0) == pytest.approx(max(lost, 0.0), abs=1e-5)
 
 
-def test_reasons_name_what_is_shared(retriever: Retriever) -> None:
+def test_reasons_name_shared_genres_and_people(retriever: Retriever) -> None:
     titles = {row["title_id"]: row for row in retriever.bundle.titles.to_pylist()}
     explained = [item for item in retriever.recommend(HISTORY, k=50).items if item.why]
     assert explained
@@ -188,20 +188,20 @@ def test_reasons_name_what_is_shared(retriever: Retriever) -> None:
         values = [reason.contribution for reason in item.why.titles]
         assert values == sorted(values, reverse=True)
         assert min(values) > 0
-        assert 1100 not in [reason.title_id for reason in item.why.titles]  # a dislike speaks for nothing
-        own = titles[item.title_id]
+        assert 1100 not in [reason.title_id for reason in item.why.titles]  # a dislike is no reason
+        facts = titles[item.title_id]
         others = [titles[reason.title_id] for reason in item.why.titles]
-        assert set(item.why.genres) == {name for name in own["genres"] if any(name in o["genres"] for o in others)}
+        assert set(item.why.genres) == {name for name in facts["genres"] if any(name in o["genres"] for o in others)}
         people = {name for o in others for name in o["cast"] + o["directors"]}
-        assert set(item.why.people) == people & set(own["cast"] + own["directors"])
+        assert set(item.why.people) == people & set(facts["cast"] + facts["directors"])
 
 
 def test_of_a_long_history_the_nearest_titles_are_left_out(small_bundle: Bundle) -> None:
     few = Retriever(small_bundle, options(reason_history_titles=2))
     history = [1000 + n for n in range(0, 300, 20) if n % 16 != 15]
     [item] = few.recommend(history, k=1).items
-    own = small_bundle.embeddings[small_bundle.rows(np.array([item.title_id, *history]))]
-    likeness = own[1:] @ own[0]
+    embeddings = small_bundle.embeddings[small_bundle.rows(np.array([item.title_id, *history]))]
+    likeness = embeddings[1:] @ embeddings[0]
     nearest = {history[n] for n in np.argsort(-likeness)[:2]}
     assert item.why is not None
     assert {reason.title_id for reason in item.why.titles} <= nearest
@@ -220,17 +220,19 @@ def test_similar_titles_by_the_mean_cosine(retriever: Retriever, searching: Retr
         assert (answer.basis, answer.dial) == ("titles", None)
         for item in answer.items:
             parts = {seed: cosines[bundle.rows(np.array([item.title_id]))[0], n] / 2 for n, seed in enumerate(seeds)}
-            told = {} if item.why is None else {reason.title_id: reason.contribution for reason in item.why.titles}
-            assert told == pytest.approx({seed: part for seed, part in parts.items() if part > 0}, abs=1e-5)
+            contributions = (
+                {} if item.why is None else {reason.title_id: reason.contribution for reason in item.why.titles}
+            )
+            assert contributions == pytest.approx({seed: part for seed, part in parts.items() if part > 0}, abs=1e-5)
     in_us = retriever.similar(seeds, country="US", k=300)
     assert all(item.title_id % 4 == 0 for item in in_us.items)
 
 
-def test_similar_to_nothing_known_is_what_is_popular(retriever: Retriever) -> None:
+def test_similar_to_unknown_titles_is_popular(retriever: Retriever) -> None:
     answer = retriever.similar([5], country="DE", k=2)
     assert pairs(answer) == pairs(retriever.recommend(country="DE", k=2))
     assert answer.basis == "popular"
-    assert answer.note == "no known title was asked with: this is what is popular among what is on offer in DE"
+    assert answer.note == "none of the titles is known here: this is what is popular among what is on offer in DE"
     assert answer.unknown_title_ids == (5,)
 
 
@@ -242,7 +244,7 @@ def test_unreleased_titles_are_flagged(retriever: Retriever) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "field"),
+    ("arguments", "field"),
     [
         ({"dial": "loud"}, "dial"),
         ({"dial": float("nan")}, "dial"),
@@ -252,9 +254,9 @@ def test_unreleased_titles_are_flagged(retriever: Retriever) -> None:
         ({"exclude": ["x"]}, "exclude"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_field(retriever: Retriever, asked: dict[str, Any], field: str) -> None:
+def test_invalid_argument_is_refused_by_field(retriever: Retriever, arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(RequestError) as refused:
-        retriever.recommend([1003], **asked)
+        retriever.recommend([1003], **arguments)
     assert refused.value.field == field
 
 
@@ -264,22 +266,22 @@ def test_dial_is_clipped_to_its_range(retriever: Retriever) -> None:
     assert retriever.recommend([1003], dial=-1e9, k=1).dial == pytest.approx(known.minimum)
 
 
-def test_many_people_get_what_each_would_get(small_bundle: Bundle) -> None:
+def test_many_users_get_the_lists_of_single_calls(small_bundle: Bundle) -> None:
     retriever = Retriever(small_bundle, options(batch_users=2))
     histories = [HISTORY, [], [1200, 1201], [5], HISTORY[:1]]
     countries = ["DE", "FR", None, "DE", "US"]
-    people = [UserQuery(UserHistory.from_entries(h), c) for h, c in zip(histories, countries, strict=True)]
-    people[2] = dataclasses.replace(people[2], excluded=np.array([1000, 1002, 1004]))
-    lists = retriever.recommend_many(people, dial=0.3, k=4)
+    queries = [UserQuery(UserHistory.from_entries(h), c) for h, c in zip(histories, countries, strict=True)]
+    queries[2] = dataclasses.replace(queries[2], excluded=np.array([1000, 1002, 1004]))
+    lists = retriever.recommend_many(queries, dial=0.3, k=4)
     assert lists.is_popular.tolist() == [False, True, False, True, False]
     everywhere = retriever.recommend(histories[2], dial=0.3, k=4, exclude=[1000, 1002, 1004])
     assert same(list(zip(lists.title_ids[2], lists.scores[2], strict=True)), pairs(everywhere))
 
-    there = retriever.recommend_many(people, dial=0.3, k=4, is_available_only=True)
-    for place, (history, country) in enumerate(zip(histories, countries, strict=True)):
+    on_offer = retriever.recommend_many(queries, dial=0.3, k=4, is_available_only=True)
+    for user, (history, country) in enumerate(zip(histories, countries, strict=True)):
         if country is not None:
             alone = retriever.recommend(history, country=country, dial=0.3, k=4)
-            assert same(list(zip(there.title_ids[place], there.scores[place], strict=True)), pairs(alone))
+            assert same(list(zip(on_offer.title_ids[user], on_offer.scores[user], strict=True)), pairs(alone))
 
 
 def test_lists_of_many_are_padded(retriever: Retriever) -> None:

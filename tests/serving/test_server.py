@@ -1,4 +1,4 @@
-"""The server over a small bundle: what it answers, what it refuses, what it says of itself, and bundles swapped."""
+"""The server over a small bundle: answers, refusals, health, metrics and its request log."""
 
 import json
 import logging
@@ -42,20 +42,20 @@ def store(tmp_path_factory: pytest.TempPathFactory, small_bundle: Bundle) -> Sto
 
 @pytest.fixture(scope="module")
 def client(store: Store) -> Iterator[TestClient]:
-    with TestClient(server.make_app(store, OPTIONS), raise_server_exceptions=False) as asked:
-        yield asked
+    with TestClient(server.make_app(store, OPTIONS), raise_server_exceptions=False) as opened:
+        yield opened
 
 
 def test_recommend_answers_with_reasons(client: TestClient) -> None:
     body = {"history": [1003, {"title_id": 1010, "weight": 0.6, "age_days": 5}], "country": "DE", "k": 4}
     answer = client.post("/recommend", json=body)
     assert answer.status_code == 200
-    found = answer.json()
-    assert found["bundle_version"] == "20240514T000000Z-m7"
-    assert (found["basis"], found["dial"], len(found["items"])) == ("history", 0, 4)
-    assert [item["rank"] for item in found["items"]] == [1, 2, 3, 4]
-    assert all(item["title_id"] % 2 == 0 and item["title_id"] != 1010 for item in found["items"])
-    assert {reason["title_id"] for item in found["items"] if item["why"] for reason in item["why"]["titles"]} <= {
+    response = answer.json()
+    assert response["bundle_version"] == "20240514T000000Z-m7"
+    assert (response["basis"], response["dial"], len(response["items"])) == ("history", 0, 4)
+    assert [item["rank"] for item in response["items"]] == [1, 2, 3, 4]
+    assert all(item["title_id"] % 2 == 0 and item["title_id"] != 1010 for item in response["items"])
+    assert {reason["title_id"] for item in response["items"] if item["why"] for reason in item["why"]["titles"]} <= {
         *(1003, 1010)
     }
 
@@ -70,16 +70,16 @@ def test_dial_takes_a_setting_or_a_number(client: TestClient) -> None:
     assert all(item["why"] is None for item in gems["items"])
 
 
-def test_without_history_it_says_that_it_is_what_is_popular(client: TestClient) -> None:
-    found = client.post("/recommend", json={"country": "US", "k": 2}).json()
-    assert found["basis"] == "popular"
-    assert [item["title_id"] % 4 for item in found["items"]] == [0, 0]  # as on offer in the US
-    assert found["note"] == "no history: this is what is popular among what is on offer in US"
+def test_response_without_history_notes_that_it_is_popular(client: TestClient) -> None:
+    response = client.post("/recommend", json={"country": "US", "k": 2}).json()
+    assert response["basis"] == "popular"
+    assert [item["title_id"] % 4 for item in response["items"]] == [0, 0]  # as in the US
+    assert response["note"] == "no history: this is what is popular among what is on offer in US"
 
 
 def test_similar_titles(client: TestClient) -> None:
-    found = client.post("/similar", json={"title_ids": [1003, 77], "k": 3, "exclude": [1004]}).json()
-    assert (found["basis"], len(found["items"]), found["unknown_title_ids"]) == ("titles", 3, [77])
+    response = client.post("/similar", json={"title_ids": [1003, 77], "k": 3, "exclude": [1004]}).json()
+    assert (response["basis"], len(response["items"]), response["unknown_title_ids"]) == ("titles", 3, [77])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_similar_titles(client: TestClient) -> None:
         ("/similar", {"title_ids": [1] * 6}, "title_ids", "at most 5 entries, found 6"),
     ],
 )
-def test_bad_requests_are_told_what_is_wrong(
+def test_bad_request_is_answered_with_field_and_reason(
     client: TestClient, path: str, body: dict[str, Any], where: str, message: str
 ) -> None:
     answer = client.post(path, json=body)
@@ -121,7 +121,7 @@ def test_bad_requests_are_told_what_is_wrong(
         ('{"history": [' + "1, " * 3000 + "1]}", 413),
     ],
 )
-def test_what_is_no_request_is_refused(client: TestClient, body: str, status: int) -> None:
+def test_body_that_is_no_request_is_refused(client: TestClient, body: str, status: int) -> None:
     answer = client.post("/recommend", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["detail"]
@@ -133,14 +133,18 @@ def test_body_without_a_length_is_cut_off_too(client: TestClient) -> None:
     assert answer.json() == {"detail": "the body is larger than 5000 bytes"}
 
 
-def test_health_says_what_is_served(client: TestClient) -> None:
-    found = client.get("/health").json()
-    assert (found["status"], found["bundle_version"], found["titles"]) == ("serving", "20240514T000000Z-m7", 300)
-    assert (found["model_version"], found["as_of"], found["refused_version"]) == (7, "2024-05-14", None)
-    assert set(found["dial"]) == {"popular", "balanced", "discover", "gems"}
+def test_health_names_the_served_bundle(client: TestClient) -> None:
+    response = client.get("/health").json()
+    assert (response["status"], response["bundle_version"], response["titles"]) == (
+        "serving",
+        "20240514T000000Z-m7",
+        300,
+    )
+    assert (response["model_version"], response["as_of"], response["refused_version"]) == (7, "2024-05-14", None)
+    assert set(response["dial"]) == {"popular", "balanced", "discover", "gems"}
 
 
-def test_pages_for_people_and_machines(client: TestClient) -> None:
+def test_api_is_described_as_openapi_and_as_a_page(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {"/recommend", "/similar", "/health", "/metrics"}
     answer = schema["paths"]["/recommend"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -149,11 +153,11 @@ def test_pages_for_people_and_machines(client: TestClient) -> None:
 
 
 def test_metrics_count_requests_answers_and_bundles(store: Store) -> None:
-    with TestClient(server.make_app(store, OPTIONS)) as asked:
-        asked.post("/recommend", json={"history": [1003, 5], "k": 50, "candidates": [1004]})
-        asked.post("/recommend", json={"k": 0})
-        asked.get("/somewhere")
-        lines = asked.get("/metrics").text.splitlines()
+    with TestClient(server.make_app(store, OPTIONS)) as client:
+        client.post("/recommend", json={"history": [1003, 5], "k": 50, "candidates": [1004]})
+        client.post("/recommend", json={"k": 0})
+        client.get("/somewhere")
+        lines = client.get("/metrics").text.splitlines()
     assert 'marquee_requests_total{path="/recommend",status="200"} 1.0' in lines
     assert 'marquee_requests_total{path="/recommend",status="422"} 1.0' in lines
     assert 'marquee_requests_total{path="other",status="404"} 1.0' in lines
@@ -165,9 +169,7 @@ def test_metrics_count_requests_answers_and_bundles(store: Store) -> None:
     assert "marquee_bundle_titles 300.0" in lines
 
 
-def test_one_json_line_per_request_says_nothing_of_the_person(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_json_line_per_request_holds_nothing_personal(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "marquee.requests"):
         sent = client.post("/recommend", json={"history": [1234], "country": "DE", "k": 3})
         client.post("/recommend", json={"history": [1234], "k": 0})
@@ -192,7 +194,7 @@ def test_one_json_line_per_request_says_nothing_of_the_person(
     assert "1234" not in json.dumps(bad)
 
 
-def test_no_bundle_no_server(
+def test_without_a_bundle_there_is_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(server, "limit_threads", lambda _count: None)  # TensorFlow computes in this process already

@@ -1,4 +1,4 @@
-"""What a person is shown after a night: whom, at which settings of the dial, with which reasons."""
+"""The lists that `serving.show` prints after a night: user, settings of the dial, reasons."""
 
 from collections.abc import Callable
 from datetime import date
@@ -40,8 +40,8 @@ def users(tmp_path: Path, settings_in: Callable[[Path], Settings]) -> Settings:
 def test_user_with_median_history_is_shown_unless_one_is_named(users: Settings) -> None:
     assert show.find_user(users, None) == show.ShownUser("b", "FR", [(1000, 1.0, 2.0), (1001, 1.0, 2.0)])
     assert show.find_user(users, "a").history == [(1000, 1.0, 2.0)]
-    with pytest.raises(ModelError, match="no user nobody"):
-        show.find_user(users, "nobody")
+    with pytest.raises(ModelError, match="no user unknown"):
+        show.find_user(users, "unknown")
 
 
 def test_dial_is_shown_at_its_ends_and_in_the_middle() -> None:

@@ -175,14 +175,14 @@ class Guide:
             users[session], shown_titles, affinity[session, rank], rank
         )
         session_of_click = session[is_clicked]
-        did, provider, half_stars = self._actions(
+        is_done, provider, half_stars = self._actions(
             rng, users[session_of_click], shown_titles[is_clicked], affinity[session, rank][is_clicked]
         )
-        click_ms = _action_times(rng, session_of_click, did, length)
-        self._remember(users[session_of_click], session_of_click, shown_titles[is_clicked], did)
-        click, action = np.nonzero(did)
+        click_ms = _action_times(rng, session_of_click, is_done, length)
+        self._remember(users[session_of_click], session_of_click, shown_titles[is_clicked], is_done)
+        click, action = np.nonzero(is_done)
         base = _provider_base(self._simulate)
-        details = np.zeros(did.shape, np.int64)
+        details = np.zeros(is_done.shape, np.int64)
         details[:, DETAIL_VIEW] = shown_details[is_clicked]
         details[:, CLICKOUT] = base + provider
         details[:, RATING] = base + len(PROVIDERS) + half_stars
@@ -256,21 +256,23 @@ class Guide:
             + ENJOYMENT_QUALITY * self._catalogue.quality[titles]
             + _ENJOYMENT_NOISE * rng.standard_normal(count, dtype=np.float32)
         )
-        did = np.zeros((count, len(EVENT_TYPES)), bool)
-        did[:, DETAIL_VIEW] = True
+        is_done = np.zeros((count, len(EVENT_TYPES)), bool)
+        is_done[:, DETAIL_VIEW] = True
         clickout_share = _SHARES["clickout"] + _SHARES["clickout_subscribed"] * has_subscribed
-        did[:, CLICKOUT] = offered.any(axis=1) & (chance[:, CLICKOUT] < clickout_share)
-        did[:, WATCHLIST_ADD] = chance[:, WATCHLIST_ADD] < _SHARES["watchlist"] * affinity
-        did[:, SEEN] = chance[:, SEEN] < _SHARES["seen"] * (1 + did[:, CLICKOUT])
-        did[:, LIKE] = did[:, SEEN] & (enjoyment > _LIKE_ABOVE) & (chance[:, LIKE] < _SHARES["verdict"])
-        did[:, DISLIKE] = did[:, SEEN] & (enjoyment < _DISLIKE_BELOW) & (chance[:, DISLIKE] < _SHARES["verdict"])
-        did[:, RATING] = did[:, SEEN] & (chance[:, RATING] < _SHARES["rating"])
+        is_done[:, CLICKOUT] = offered.any(axis=1) & (chance[:, CLICKOUT] < clickout_share)
+        is_done[:, WATCHLIST_ADD] = chance[:, WATCHLIST_ADD] < _SHARES["watchlist"] * affinity
+        is_done[:, SEEN] = chance[:, SEEN] < _SHARES["seen"] * (1 + is_done[:, CLICKOUT])
+        is_done[:, LIKE] = is_done[:, SEEN] & (enjoyment > _LIKE_ABOVE) & (chance[:, LIKE] < _SHARES["verdict"])
+        is_done[:, DISLIKE] = (
+            is_done[:, SEEN] & (enjoyment < _DISLIKE_BELOW) & (chance[:, DISLIKE] < _SHARES["verdict"])
+        )
+        is_done[:, RATING] = is_done[:, SEEN] & (chance[:, RATING] < _SHARES["rating"])
         half_stars = np.clip(np.rint(2 * (_RATING_MIDDLE + _RATING_SLOPE * enjoyment)), 1, 10)
-        return did, provider.astype(np.int64), half_stars.astype(np.int64)
+        return is_done, provider.astype(np.int64), half_stars.astype(np.int64)
 
-    def _remember(self, users: Ints, sessions: Ints, titles: Ints, did: Flags) -> None:
+    def _remember(self, users: Ints, sessions: Ints, titles: Ints, is_done: Flags) -> None:
         """Note the titles consumed: clicked out to or seen."""
-        is_consumed = did[:, CLICKOUT] | did[:, SEEN]
+        is_consumed = is_done[:, CLICKOUT] | is_done[:, SEEN]
         users, sessions, titles = users[is_consumed], sessions[is_consumed], titles[is_consumed]
         nth = np.arange(len(users)) - np.searchsorted(sessions, sessions)  # sessions are in ascending order
         self._recent[users, (self._next_recent[users] + nth) % _RECENT_TITLES] = titles
@@ -287,9 +289,9 @@ def _clock_ms(shares: NDArray[np.float64], countries: Ints) -> Ints:
     return (clock * (DAY_MS - _SESSION_LIMIT_MS)).astype(np.int64)
 
 
-def _action_times(rng: np.random.Generator, sessions: Ints, did: Flags, impressions_per_session: int) -> Ints:
+def _action_times(rng: np.random.Generator, sessions: Ints, is_done: Flags, impressions_per_session: int) -> Ints:
     """Milliseconds since the session's start [click, event type]: after the impressions, one click after another."""
-    gaps = 1 + rng.exponential(_READING_MS, size=did.shape) * did
+    gaps = 1 + rng.exponential(_READING_MS, size=is_done.shape) * is_done
     within = np.cumsum(gaps, axis=1)
     ends = np.cumsum(within[:, -1])
     before = np.concatenate([[0.0], ends])[:-1]

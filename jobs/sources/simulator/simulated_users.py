@@ -43,7 +43,7 @@ class Users:
     subscriptions: Flags  # [users, providers]
     activity: NDArray[np.float64]  # sessions relative to an average user's
     mainstreamness: Floats  # from 0 to 1: how strongly popular titles are shown to and liked by the user
-    joined_days: Ints  # relative to the first day; 0 for everyone who was there before
+    joined_days: Ints  # relative to the first day; 0 for users who joined before
 
     def count_joined(self, day: int) -> int:
         """Number of users who joined by `day`; they are the first ones."""

@@ -106,7 +106,7 @@ def _theme(line: str) -> tuple[str, Theme]:
 
 THEMES = dict(_theme(line) for line in _THEMES.strip().splitlines())
 
-# What a plot says, sentence by sentence: {role} {adjective} {place} tell of a genre, {0} {1} ... each of a theme.
+# The sentences of a plot: {role}, {adjective} and {place} are words of a genre, {0}, {1} ... each of a theme.
 OPENINGS = (
     "In {place}, a {adjective} {role} stumbles on the {0} and the {1}.",
     "A {adjective} {role} leaves {place} with nothing but a {0} and the memory of a {1}.",

@@ -1,4 +1,4 @@
-"""ScaNN by size of catalogue, tuned until recall is what is asked, or refused."""
+"""ScaNN by size of catalogue, tuned until it reaches the required recall, or refused."""
 
 from collections.abc import Mapping
 
@@ -44,7 +44,9 @@ def answers(vectors: np.ndarray) -> ExactResults:
 
 
 @pytest.mark.parametrize("tree_from_titles", [0, 100_000])
-def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: ExactResults, tree_from_titles: int) -> None:
+def test_tuned_searcher_reaches_the_required_recall(
+    vectors: np.ndarray, answers: ExactResults, tree_from_titles: int
+) -> None:
     sizes = options(brute_force_below_titles=0, tree_from_titles=tree_from_titles)
     index = scann_index.parameters(len(vectors), sizes, 14)
     assert index.kind == ("hashed" if tree_from_titles else "tree")
@@ -53,14 +55,12 @@ def test_tuned_searcher_finds_what_is_asked(vectors: np.ndarray, answers: ExactR
     # Measured by hand: the share of the exact best 10 among the 10 found.
     for queries in answers.queries.values():
         exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
-        found, _ = search(queries, 10, tuned.reorder, tuned.leaves_to_search)
-        shares = [len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+        found_rows, _ = search(queries, 10, tuned.reorder, tuned.leaves_to_search)
+        shares = [len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), found_rows.tolist(), strict=True)]
         assert np.mean(shares) >= 0.98
 
 
-def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(
-    vectors: np.ndarray, answers: ExactResults
-) -> None:
+def test_searcher_whose_recall_is_too_low_at_any_effort_is_refused(vectors: np.ndarray, answers: ExactResults) -> None:
     index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0), 16)
 
     def finds_the_first_titles(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
@@ -71,9 +71,9 @@ def test_searcher_that_finds_too_little_however_it_is_asked_is_refused(
         tuning.tune(finds_the_first_titles, vectors, index, answers, {10: 0.98})
 
 
-def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: ExactResults) -> None:
+def test_recall_is_measured_by_dial_and_list_length(vectors: np.ndarray, answers: ExactResults) -> None:
     def finds_every_second(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
-        """Of popular all, of gems the 2nd, 4th, … best, and nothing in the last place."""
+        """Finds all best titles for popular, every second for gems, and nothing at the last rank."""
         order = np.argsort(-(queries @ vectors.T), axis=1)
         is_gems = np.array_equal(queries, answers.queries["gems"])
         rows = order[:, 1 : 2 * count : 2] if is_gems else order[:, :count]
@@ -81,10 +81,10 @@ def test_recall_is_that_of_the_worst_found_list(vectors: np.ndarray, answers: Ex
         scores[:, -1] = np.nan
         return rows, scores
 
-    found = tuning.recalls(finds_every_second, vectors, answers, 100, 0)
-    assert found["popular"] == {10: 1.0, 20: 1.0, 100: 0.99}
-    # Of every second one half belongs to the exact list.
-    assert found["gems"] == {10: 0.5, 20: 0.5, 100: 0.5}
+    recall = tuning.recalls(finds_every_second, vectors, answers, 100, 0)
+    assert recall["popular"] == {10: 1.0, 20: 1.0, 100: 0.99}
+    # Half of every second title belongs to the exact list.
+    assert recall["gems"] == {10: 0.5, 20: 0.5, 100: 0.5}
 
 
 def test_titles_that_score_alike_are_no_misses() -> None:
@@ -95,11 +95,11 @@ def test_titles_that_score_alike_are_no_misses() -> None:
         rows = np.concatenate([np.arange(49, -1, -1), np.arange(99, 49, -1)])[None, :count]
         return rows, np.ones(rows.shape)
 
-    found = tuning.recalls(finds_the_other_twins, twins, answers, 100, 0)
-    assert found["balanced"] == {10: 1.0, 100: 1.0}
+    recall = tuning.recalls(finds_the_other_twins, twins, answers, 100, 0)
+    assert recall["balanced"] == {10: 1.0, 100: 1.0}
 
 
-def test_form_below_what_is_asked_is_refused_by_name() -> None:
+def test_form_below_the_required_recall_is_refused_by_name() -> None:
     def form(recall: Mapping[str, Recall]) -> Form:
         return Form(leaves_to_search=0, reorder=0, recall=recall, p50_ms=1, p99_ms=1, build_seconds=1)
 

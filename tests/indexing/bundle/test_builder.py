@@ -1,4 +1,4 @@
-"""A bundle end to end: what stands in it is exact, what is not good enough is refused and leaves nothing."""
+"""A bundle end to end: its content is exact; a build below its limits is refused and leaves nothing."""
 
 from collections.abc import Callable
 from datetime import date
@@ -23,12 +23,12 @@ from models.data.padded_histories import PaddedHistories
 
 
 def catalogue_of(root: Path, bundle: Bundle) -> Catalogue:
-    """As the model saw it."""
+    """The catalogue of a bundle, in its order, as the model read it."""
     read = read_catalogue(LakeSnapshot(str(root), bundle.manifest.delta_versions), {"genres": 1.0})
     return read.take(read.rows(bundle.title_ids))
 
 
-def test_bundle_says_what_it_is_of(small_bundle: Bundle) -> None:
+def test_manifest_names_the_sources_of_a_bundle(small_bundle: Bundle) -> None:
     manifest = small_bundle.manifest
     assert (manifest.counts.titles, manifest.counts.candidates, manifest.counts.golden_users) == (320, 300, 16)
     assert (manifest.model.version, manifest.model.run_id) == (7, "run7")
@@ -38,7 +38,7 @@ def test_bundle_says_what_it_is_of(small_bundle: Bundle) -> None:
     )
     assert manifest.as_of == date(2024, 5, 14)
     assert manifest.index.kind == "brute_force"
-    assert manifest.forms.queries_source == "histories of people, drawn from user_histories version 0"
+    assert manifest.forms.queries_source == "histories of users, drawn from user_histories version 0"
     assert manifest.settings["freshness_decay_days"] == 180
     assert len(manifest.git_commit.removesuffix("-dirty")) in (40, len("unknown"))
 
@@ -57,20 +57,20 @@ def test_vector_is_popularity_then_freshness_then_embedding(
     assert np.array_equal(small_bundle.embeddings, small_bundle.vectors[:, 2:])
     counts = titles["count_positives"].to_numpy()
     logs = np.log1p(counts[:300])
-    wanted = (np.log1p(counts) - logs.mean()) / logs.std()
-    assert np.allclose(small_bundle.vectors[:, 0], wanted * layout.popularity.scale, atol=1e-5)
-    assert np.allclose(titles["popularity"].to_numpy(), wanted, atol=1e-5)
+    expected = (np.log1p(counts) - logs.mean()) / logs.std()
+    assert np.allclose(small_bundle.vectors[:, 0], expected * layout.popularity.scale, atol=1e-5)
+    assert np.allclose(titles["popularity"].to_numpy(), expected, atol=1e-5)
     days = [(date(2024, 5, 14) - released).days for released in titles["release_date"].to_pylist()]
     fresh = np.exp(-np.maximum(days, 0) / 180)
-    wanted = (fresh - fresh[:300].mean()) / fresh[:300].std()
-    assert np.allclose(small_bundle.vectors[:, 1], wanted * layout.freshness.scale, atol=1e-4)
+    expected = (fresh - fresh[:300].mean()) / fresh[:300].std()
+    assert np.allclose(small_bundle.vectors[:, 1], expected * layout.freshness.scale, atol=1e-4)
 
 
 def test_popularity_may_be_a_rank(small_model: Any, make_spec: Callable[..., BundleSpec], tmp_path: Path) -> None:
     ranked = builder.build(small_model, make_spec(popularity_scale="rank"), tmp_path, "20240514T000000Z-m7")
     ranks = rankdata(ranked.titles["count_positives"].to_numpy()[:300])
-    wanted = (ranks - ranks.mean()) / ranks.std()
-    np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], wanted, atol=1e-5)
+    expected = (ranks - ranks.mean()) / ranks.std()
+    np.testing.assert_allclose(ranked.titles["popularity"].to_numpy()[:300], expected, atol=1e-5)
     assert ranked.manifest.vectors.popularity.value.startswith("share of titles with fewer positives,")
 
 
@@ -82,10 +82,10 @@ def test_dial_is_searched_exactly(small_bundle: Bundle, small_model: Any, small_
     popularity = small_bundle.titles["popularity"].to_numpy()[:300]
     plain = learnt[0] @ small_model.title_vectors(catalogue)[:300].T
     for dial in (small_bundle.manifest.dial.settings["gems"], 0.0, small_bundle.manifest.dial.maximum):
-        wanted = plain + dial * popularity
+        expected = plain + dial * popularity
         rows, scores = small_bundle.search(small_bundle.queries(queries, dial), 20)
-        assert rows[0].tolist() == np.argsort(-wanted)[:20].tolist()
-        assert np.allclose(scores[0], np.sort(wanted)[::-1][:20], atol=1e-4)
+        assert rows[0].tolist() == np.argsort(-expected)[:20].tolist()
+        assert np.allclose(scores[0], np.sort(expected)[::-1][:20], atol=1e-4)
 
 
 def test_popular_titles_come_up_as_the_dial_is_turned(small_bundle: Bundle) -> None:
@@ -99,24 +99,30 @@ def test_popular_titles_come_up_as_the_dial_is_turned(small_bundle: Bundle) -> N
     assert max(counts[least]) == counts.min()
 
 
-def test_golden_users_are_answered_as_training_answers(
-    small_bundle: Bundle, small_model: Any, small_lake: Path
-) -> None:
+def test_golden_users_get_the_answers_of_training(small_bundle: Bundle, small_model: Any, small_lake: Path) -> None:
     catalogue, cases = catalogue_of(small_lake, small_bundle), ParityCases.load(small_bundle.folder)
     vectors, tower = small_model.title_vectors(catalogue), small_model.query_tower(catalogue)
     popularity = small_bundle.titles["popularity"].to_numpy()
-    own = cases.histories
-    for user in range(len(own)):
-        part = [values[user : user + 1] for values in (own.rows, own.weights, own.ages_days, own.countries)]
+    golden_histories = cases.histories
+    for user in range(len(golden_histories)):
+        part = [
+            values[user : user + 1]
+            for values in (
+                golden_histories.rows,
+                golden_histories.weights,
+                golden_histories.ages_days,
+                golden_histories.countries,
+            )
+        ]
         scores = vectors @ tower(*part).numpy()[0] + small_bundle.manifest.dial.settings["discover"] * popularity
-        seen = set(own.rows[user] - 1)
+        seen = set(golden_histories.rows[user] - 1)
         best = [row for row in np.argsort(-scores).tolist() if row < 300 and row not in seen][:20]
         assert cases.rows["discover"][user].tolist() == best
     assert small_bundle.manifest.parity.min_top_20_overlap == 1
     assert small_bundle.manifest.parity.max_score_difference < 1e-5
 
 
-def test_golden_users_are_numbers_alone(small_bundle: Bundle) -> None:
+def test_golden_users_are_stored_as_numbers_alone(small_bundle: Bundle) -> None:
     with np.load(small_bundle.folder / "golden.npz") as stored:
         kinds = {name: stored[name].dtype.kind for name in stored}
     assert set(kinds.values()) <= {"i", "f"}
@@ -133,7 +139,7 @@ def test_hashed_tree_reaches_the_recall_required_at_every_dial(other_bundle: Bun
     assert manifest.forms.min_overlap >= 0.98
 
 
-def test_export_that_answers_otherwise_than_training_is_refused(
+def test_export_whose_answers_differ_from_training_is_refused(
     tmp_path: Path,
     small_model: Any,
     small_lake: Path,
@@ -148,7 +154,7 @@ def test_export_that_answers_otherwise_than_training_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_serving_form_that_answers_otherwise_than_training_is_refused(
+def test_serving_form_whose_answers_differ_from_training_is_refused(
     tmp_path: Path, small_model: Any, make_spec: Callable[..., BundleSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(histories: PaddedHistories) -> np.ndarray:

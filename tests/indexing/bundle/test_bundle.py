@@ -22,7 +22,7 @@ def copy(small_bundle: Bundle, tmp_path: Path) -> Path:
 
 
 def sign(folder: Path) -> None:
-    """As if the manifest had been written so."""
+    """Write the checksum of the manifest as it is now."""
     data = (folder / "manifest.json").read_bytes()
     (folder / "manifest.json.sha256").write_bytes(checksums.checksum_line(data))
 
@@ -41,8 +41,8 @@ def test_flipped_byte_in_any_file_is_refused(copy: Path) -> None:
     assert len(paths) == 19
     for path in paths:
         data = path.read_bytes()
-        for place in {0, len(data) // 2, len(data) - 1}:
-            path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        for position in {0, len(data) // 2, len(data) - 1}:
+            path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
             with pytest.raises(BundleError, match=path.name if "manifest" not in path.name else "manifest"):
                 Bundle.open(copy)
         path.write_bytes(data)
@@ -57,7 +57,7 @@ def test_missing_file_is_refused_by_name(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "manifest.json.sha256"])
-def test_bundle_without_manifest_is_none(copy: Path, name: str) -> None:
+def test_folder_without_manifest_is_no_bundle(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError, match=f"no bundle here: No such file or directory: .*{name}"):
         Bundle.open(copy)
@@ -98,18 +98,18 @@ def test_manifest_that_lacks_something_is_refused(copy: Path) -> None:
 
 def test_rows_of_titles(small_bundle: Bundle) -> None:
     # Title 1015 left the guide: it is the first after the 300 candidates.
-    wanted = {1000: 0, 1015: 300, 1016: 15, 999: -1, 10**12: -1}
-    assert small_bundle.rows(np.array(list(wanted))).tolist() == list(wanted.values())
+    row_by_id = {1000: 0, 1015: 300, 1016: 15, 999: -1, 10**12: -1}
+    assert small_bundle.rows(np.array(list(row_by_id))).tolist() == list(row_by_id.values())
 
 
-def test_more_titles_than_there_are_end_in_no_row(small_bundle: Bundle) -> None:
+def test_list_longer_than_the_corpus_is_padded(small_bundle: Bundle) -> None:
     rows, scores = small_bundle.search(np.ones((2, 14), "f"), 303)
     assert rows[:, 300:].tolist() == [[-1] * 3] * 2
     assert np.isneginf(scores[:, 300:]).all()
     assert set(rows[0, :300]) == set(range(300))
 
 
-def test_longer_lists_have_more_scored_again() -> None:
+def test_longer_lists_have_more_candidates_scored_exactly() -> None:
     # Tuned for lists of 100: 130 of them, and twice as many for 200.
     assert [pybind_search.reorder_for(130, count) for count in (10, 100, 101, 200)] == [130, 130, 132, 260]
     assert pybind_search.reorder_for(0, 500) == 0
@@ -127,7 +127,7 @@ def test_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_of_two_writers_of_a_version_the_second_fails(small_bundle: Bundle, tmp_path: Path) -> None:
     def fill(folder: Path) -> Manifest:
-        # Another writer was faster meanwhile.
+        # Another writer finishes first.
         shutil.copytree(small_bundle.folder, tmp_path / "v1")
         (folder / "titles.parquet").write_bytes(b"mine")
         return small_bundle.manifest

@@ -1,4 +1,4 @@
-"""Popularity and freshness beside the embedding: what they say, and that their scale changes no score."""
+"""Popularity and freshness beside the embedding: their values, and that their scale changes no score."""
 
 import numpy as np
 import pytest
@@ -37,35 +37,35 @@ def test_balanced_dimensions_are_as_large_in_queries_as_in_vectors() -> None:
     random = np.random.default_rng(0)
     titles = (random.normal(size=(400, 3)) * [1, 8, 2] + [0, 50, 0]).astype("f")
     queries = (random.normal(size=(300, 3)) * [1, 2, 0.5]).astype("f")
-    found = coordinates.balance(titles, queries)
-    assert np.allclose(found.titles(titles) @ found.queries(queries).T, titles @ queries.T, rtol=1e-4, atol=1e-3)
-    rms = np.sqrt(np.mean(found.queries(queries) ** 2, axis=0))
-    assert rms == pytest.approx(np.std(found.titles(titles), axis=0), rel=1e-3)
+    balanced = coordinates.balance(titles, queries)
+    assert np.allclose(balanced.titles(titles) @ balanced.queries(queries).T, titles @ queries.T, rtol=1e-4, atol=1e-3)
+    rms = np.sqrt(np.mean(balanced.queries(queries) ** 2, axis=0))
+    assert rms == pytest.approx(np.std(balanced.titles(titles), axis=0), rel=1e-3)
     # Deviations of scores by dimension are about 1, 16 and 1: the second comes first, and has nearly all the variance.
-    assert found.order[0] == 1
-    assert [found.leading(share) for share in (0.9, 0.9945, 1.0)] == [1, 2, 3]
+    assert balanced.order[0] == 1
+    assert [balanced.leading(share) for share in (0.9, 0.9945, 1.0)] == [1, 2, 3]
 
 
 def test_dimension_that_no_query_uses_is_not_blown_up() -> None:
     titles, queries = np.array([[1, 1], [-1, -1]], "f"), np.array([[1, 0]], "f")
-    found = coordinates.balance(titles, queries)
+    balanced = coordinates.balance(titles, queries)
     # At least a thousandth of the largest: √0.001.
-    assert found.factors.tolist() == pytest.approx([1, 0.001**0.5])
+    assert balanced.factors.tolist() == pytest.approx([1, 0.001**0.5])
     later = np.array([[0, 1]], "f")
-    assert np.allclose(found.titles(titles) @ found.queries(later).T, [[1], [-1]])
+    assert np.allclose(balanced.titles(titles) @ balanced.queries(later).T, [[1], [-1]])
 
 
 def test_scale_changes_no_score() -> None:
     random = np.random.default_rng(0)
     titles, queries = random.normal(size=(20, 3)).astype("f"), random.normal(size=(2, 3)).astype("f")
     popularity, freshness = random.normal(size=(2, 20)).astype("f")
-    wanted = queries @ titles.T + 0.7 * popularity - 0.2 * freshness
+    expected = queries @ titles.T + 0.7 * popularity - 0.2 * freshness
     for scale in (0.01, 1, 30):
         coordinate = Coordinate(value="test", mean=0, std=1, scale=scale)
         layout = Vectors(embedding_dim=3, popularity=coordinate, freshness=coordinate, freshness_decay_days=1)
         vectors = np.hstack([(popularity * scale)[:, None], (freshness * scale)[:, None], titles])
-        found = coordinates.query_vectors(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
-        assert np.allclose(found, wanted, atol=1e-4)
+        scores = coordinates.query_vectors(layout, queries, dial=0.7, freshness=-0.2) @ vectors.T
+        assert np.allclose(scores, expected, atol=1e-4)
 
 
 def test_settings_beyond_the_range_are_refused() -> None:

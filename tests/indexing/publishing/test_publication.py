@@ -1,4 +1,4 @@
-"""Publish, roll back, keep what is live: readers get one bundle or the other, and two publishers never both win."""
+"""Publish, roll back, keep the live bundle: readers get one bundle or the other, and of two publishers one fails."""
 
 import os
 import shutil
@@ -26,12 +26,12 @@ def store(tmp_path: Path, small_bundle: Bundle, other_bundle: Bundle) -> LocalSt
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading what a bundle holds takes time, and is not what a test is about."""
+    """Leaves out the check of the bundle's content, which takes seconds and is not tested here."""
     monkeypatch.setattr(publication, "check", lambda bundle: bundle)
 
 
 def answers(store: Store) -> list[list[int]]:
-    """What the live bundle recommends, by title."""
+    """Title ids that the live bundle recommends for five fixed queries."""
     live = publication.open_live(store)
     queries = np.random.default_rng(0).normal(size=(5, 14)).astype("f")
     return live.title_ids[live.search(queries, 20)[0]].tolist()
@@ -41,7 +41,7 @@ def live(store: Store) -> str:
     return publication.live_entry(store).version
 
 
-def test_drill_publish_roll_back_and_answers_are_the_same(store: LocalStore) -> None:
+def test_answers_are_the_same_after_publish_and_rollback(store: LocalStore) -> None:
     with pytest.raises(BundleError, match=r"nothing is published; run indexing\.build"):
         answers(store)
     publication.publish(store, A)
@@ -51,9 +51,9 @@ def test_drill_publish_roll_back_and_answers_are_the_same(store: LocalStore) -> 
     publication.roll_back(store, None)
     assert live(store) == A
     assert answers(store) == before
-    found = pointer.read(store)
-    assert found is not None
-    assert [(entry.sequence, entry.version, entry.action) for entry in (found.live, *found.history)] == [
+    current = pointer.read(store)
+    assert current is not None
+    assert [(entry.sequence, entry.version, entry.action) for entry in (current.live, *current.history)] == [
         (3, A, "rollback"),
         (2, B, "publish"),
         (1, A, "publish"),
@@ -72,14 +72,14 @@ def test_second_rollback_goes_back_further(store: LocalStore) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_newest_bundle_is_published_by_default_and_once(store: LocalStore) -> None:
+def test_newest_bundle_is_published_by_default_and_only_once(store: LocalStore) -> None:
     assert publication.publish(store, None).live.version == C
     assert publication.publish(store, None).live.sequence == 1
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("version", "message"), [(B, "is live already"), (C, "was never live; those that were: ")])
-def test_rollback_leads_to_what_was_live(store: LocalStore, version: str, message: str) -> None:
+def test_rollback_leads_only_to_bundles_that_were_live(store: LocalStore, version: str, message: str) -> None:
     publication.publish(store, A)
     publication.publish(store, B)
     with pytest.raises(BundleError, match=message):
@@ -106,7 +106,7 @@ def test_bundle_that_was_replaced_under_its_name_is_refused(store: LocalStore, t
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_of_two_publishers_the_second_is_told(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_publishers_the_second_fails(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     publication.publish(store, A)
     check = publication.check
 
@@ -119,9 +119,9 @@ def test_of_two_publishers_the_second_is_told(store: LocalStore, monkeypatch: py
     monkeypatch.setattr(publication, "check", slow)
     with pytest.raises(BundleError, match=f"{B} was not made live, .* {C} by publish 2 is live now"):
         publication.publish(store, B)
-    found = pointer.read(store)
-    assert found is not None
-    assert [entry.version for entry in (found.live, *found.history)] == [C, A]
+    current = pointer.read(store)
+    assert current is not None
+    assert [entry.version for entry in (current.live, *current.history)] == [C, A]
 
 
 def test_pointer_of_another_schema_is_refused(store: LocalStore, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_pointer_of_another_schema_is_refused(store: LocalStore, tmp_path: Path)
 
 
 def name(store: LocalStore, tmp_path: Path, *versions: str) -> None:
-    """Only the names matter here."""
+    """Folders that count as bundles by their names alone."""
     for version in versions:
         (tmp_path / version).mkdir()
         (tmp_path / version / "manifest.json").touch()
@@ -154,7 +154,7 @@ def test_nothing_is_removed_before_anything_is_published(store: LocalStore) -> N
     assert store.versions() == [A, B, C]
 
 
-def test_what_a_killed_writer_left_goes_after_a_day(store: LocalStore, tmp_path: Path) -> None:
+def test_unfinished_bundle_of_a_killed_writer_goes_after_a_day(store: LocalStore, tmp_path: Path) -> None:
     old, new = tmp_path / ".unfinished-v1-abc", tmp_path / ".unfinished-v2-abc"
     for folder in (old, new):
         folder.mkdir()

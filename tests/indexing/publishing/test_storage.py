@@ -1,4 +1,4 @@
-"""One object replaced only if nobody else did, and bundles whole or not there: on a disk, and on S3."""
+"""An object is replaced only if it has not changed, a bundle is there whole or not at all: on a disk, and on S3."""
 
 import shutil
 import threading
@@ -27,7 +27,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where clients look for S3."""
+    """Points S3 clients to the local server."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -80,7 +80,7 @@ def test_of_many_writers_at_once_one_wins(store: Store) -> None:
     assert (store.read("CURRENT") or (b"", ""))[0] == won[0]
 
 
-def test_bundle_comes_back_as_it_was_put(store: Store, small_bundle: Bundle, tmp_path: Path) -> None:
+def test_bundle_is_fetched_as_it_was_added(store: Store, small_bundle: Bundle, tmp_path: Path) -> None:
     assert store.versions() == []
     put(store, small_bundle, "v2")
     put(store, small_bundle, "v1")
@@ -94,7 +94,7 @@ def test_bundle_comes_back_as_it_was_put(store: Store, small_bundle: Bundle, tmp
         store.fetch("v1")
 
 
-def test_bundle_whose_manifest_is_not_there_yet_is_none(store: Store, small_bundle: Bundle) -> None:
+def test_folder_without_a_manifest_yet_is_no_bundle(store: Store, small_bundle: Bundle) -> None:
     shutil.copytree(small_bundle.folder, store.work_folder() / "v1")
     (store.work_folder() / "v1" / "manifest.json").unlink()
     store.add("v1")
@@ -111,7 +111,7 @@ def test_damaged_copy_is_fetched_anew(store: Store, small_bundle: Bundle) -> Non
 
 
 @pytest.mark.usefixtures("s3")
-def test_bucket_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_bucket_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"s3://nowhere/bundles/CURRENT: .*NoSuchBucket"):
         storage.open_store("s3://nowhere/bundles", str(tmp_path)).read("CURRENT")
 

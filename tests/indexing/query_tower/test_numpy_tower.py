@@ -1,4 +1,4 @@
-"""The query tower in NumPy computes what the exported graph computes, for every form of model and history."""
+"""The query tower in NumPy gives the embeddings of the exported graph, for every form of model and history."""
 
 import shutil
 from collections.abc import Callable
@@ -28,7 +28,7 @@ USERS, LENGTH = 30, 12
 
 
 def histories(random: np.random.Generator) -> PaddedHistories:
-    """The first is empty, the second of dislikes alone, the third has a gap where a title is not known."""
+    """Random histories: the first is empty, the second has dislikes only, the third a gap for an unknown title."""
     lengths = random.integers(1, LENGTH, USERS)
     lengths[0] = 0
     is_title = np.arange(LENGTH) < lengths[:, None]
@@ -51,10 +51,10 @@ def histories(random: np.random.Generator) -> PaddedHistories:
     ],
     ids=["all parts", "newer likes count more", "without the linear part", "without factors"],
 )
-def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes: dict[str, Any]) -> None:
+def test_numpy_gives_the_embeddings_of_the_graph(tmp_path: Path, factors: int, changes: dict[str, Any]) -> None:
     random = np.random.default_rng(3)
-    own_tables = tables(random, TITLES, DIM, DIMS, factors)
-    module = QueryModule(own_tables, parameters(own_tables, random, **changes))
+    query_tables = tables(random, TITLES, DIM, DIMS, factors)
+    module = QueryModule(query_tables, parameters(query_tables, random, **changes))
     factors_of = random.uniform(0.5, 2, DIMS).astype(np.float32)
     balance = Balance(random.permutation(DIMS), factors_of, factors_of)
     np.savez(tmp_path / "balance.npz", order=balance.order, factors=balance.factors)
@@ -65,14 +65,16 @@ def test_numpy_gives_what_the_graph_gives(tmp_path: Path, factors: int, changes:
     padded = histories(random)
     expected = exported(padded.rows, padded.weights, padded.ages_days, padded.countries).numpy()
     assert expected.std() > 0.1
-    found = tower(padded)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=2e-5)
-    # One at a time and no wider than it must be, as serving asks.
+    embeddings = tower(padded)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(embeddings, expected, atol=2e-5)
+    # One user at a time, without padding, as serving calls it.
     for user in (0, 5, 11):
-        own = padded.part(slice(user, user + 1))
-        length = max(1, int((own.rows > 0).sum()))
-        cut = PaddedHistories(own.rows[:, :length], own.weights[:, :length], own.ages_days[:, :length], own.countries)
+        one_user = padded.part(slice(user, user + 1))
+        length = max(1, int((one_user.rows > 0).sum()))
+        cut = PaddedHistories(
+            one_user.rows[:, :length], one_user.weights[:, :length], one_user.ages_days[:, :length], one_user.countries
+        )
         np.testing.assert_allclose(tower(cut), expected[user : user + 1], atol=2e-5)
 
 
@@ -109,7 +111,7 @@ def test_bundle_without_the_arrays_is_served_from_its_saved_model(
     assert publication.check(older) == bundle.manifest.parity
 
 
-def test_a_model_of_another_form_is_left_to_its_graph(tmp_path: Path) -> None:
+def test_a_model_of_another_form_has_no_numpy_tower(tmp_path: Path) -> None:
     class Other(tf.Module):
         @tf.function(input_signature=(tf.TensorSpec([None], tf.float32, "values"),))
         def __call__(self, values: tf.Tensor) -> tf.Tensor:

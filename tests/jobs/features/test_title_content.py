@@ -50,7 +50,7 @@ def test_titles_with_a_plot_or_poster_are_counted_and_those_that_failed_explaine
     ]
 
 
-def test_no_features_cover_nothing(settings: Settings) -> None:
+def test_lake_without_title_features_has_no_coverage(settings: Settings) -> None:
     assert title_content.coverage(settings) == []
 
 
@@ -73,15 +73,15 @@ def _label(titles: EncodedTitles, name: str) -> str:
     return titles.names.label(titles.names.find(name).row)
 
 
-def test_of_titles_of_one_name_the_one_liked_most_is_meant_unless_the_year_is_given(lake: Settings) -> None:
+def test_a_name_of_several_titles_means_the_most_liked_unless_the_year_is_given(lake: Settings) -> None:
     titles = EncodedTitles(lake)
     assert _label(titles, "HEAT") == "Heat (1995)"
     assert _label(titles, "heat (1986)") == "Heat (1986)"
     assert _label(titles, "Thief") == "Thief"
 
 
-def test_unknown_name_is_refused_with_names_that_are_near(lake: Settings) -> None:
-    with pytest.raises(UnknownTitleError, match=r"^no title is called 'Rohin'; near are Ronin \(1998\)"):
+def test_unknown_name_is_refused_with_similar_names(lake: Settings) -> None:
+    with pytest.raises(UnknownTitleError, match=r"^no title is called 'Rohin'; similar names: Ronin \(1998\)"):
         describe.print_neighbours(lake, ["Rohin"], 1)
 
 

@@ -1,4 +1,4 @@
-"""Only what changed is encoded; an encoder's answer or its problem stands in each row; settings name the encoder."""
+"""Only changed inputs are encoded; each row has an embedding or a problem; settings name the encoder."""
 
 from datetime import date
 from typing import Any
@@ -20,7 +20,7 @@ def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in frame.collect())
 
 
-def test_same_hash_keeps_what_was_encoded(spark: SparkSession) -> None:
+def test_same_hash_keeps_the_embedding(spark: SparkSession) -> None:
     items = spark.createDataFrame(
         [(1, "same", "a"), (2, "new", "b"), (3, "first", "c"), (4, None, "d")],
         "title_id long, hash string, text string",
@@ -75,7 +75,7 @@ def test_posters_that_are_no_files_say_so(spark: SparkSession) -> None:
 
 @pytest.fixture
 def with_networks() -> Settings:
-    """Settings that ask for encoders whose weights lie in files."""
+    """Settings with encoders whose weights lie in files."""
     text = {"encoder": "sentence", "folder": "/weights", "max_tokens": 64}
     posters = {"encoder": "keras", "application": "MobileNetV2", "weights_file": "/weights.h5"}
     changes: dict[str, Any] = {f"title_features.text.{name}": value for name, value in text.items()}

@@ -1,4 +1,4 @@
-"""MovieLens as raw feeds: every rating becomes one event, titles read as people write them."""
+"""MovieLens as raw feeds: every rating becomes one event, and names of titles get their usual order."""
 
 import gzip
 import json
@@ -112,7 +112,7 @@ def test_csv_ratings_become_events_of_their_utc_day(tmp_path: Path) -> None:
             "genres": ["War"],
         },
     ]
-    # Nothing beside them either: no folder for a day without ratings, no unfinished file.
+    # And nothing else: no folder for a day without ratings, no unfinished file.
     assert sorted(_files(feeds)) == [
         "events/event_date=2000-07-30/part-00000.jsonl.gz",
         "events/event_date=2015-05-14/part-00000.jsonl.gz",

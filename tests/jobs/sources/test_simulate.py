@@ -68,7 +68,7 @@ def feed_days(out: Path) -> Iterator[tuple[date, list[bytes]]]:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The event on a line, or None where DESIGN.md's format is broken."""
+    """The event on a line, or None for one that breaks the format of docs/data.md."""
     try:
         event = json.loads(line.decode("utf-8"))
         datetime.fromisoformat(event["event_time"])
@@ -131,7 +131,7 @@ def test_same_seed_gives_same_bytes(small: Path, tmp_path: Path) -> None:
 def test_another_seed_gives_another_world(small: Path, tmp_path: Path) -> None:
     ours, theirs = digests(small), digests(make(tmp_path, seed=7))
     same = {name for name in ours.keys() & theirs.keys() if ours[name] == theirs[name]}
-    # What holds no draw at all may agree.
+    # Files without random draws may agree.
     assert same == {"erasures/erasures.jsonl.gz", "truth/position_bias.json"}
 
 
@@ -183,7 +183,7 @@ def test_command_writes_to_out_and_says_where_the_truth_is(tmp_path: Path, capsy
     assert f"{out}/truth" in answer
     assert "2024-05-01 to 2024-05-03" in answer
     written = Counter(event["event_type"] for event in read_events(out))
-    # Some are malformed or not delivered yet: 3 % + 5 % at most, give or take.
+    # At most about 3 % are malformed and 5 % not delivered yet.
     for event_type, count in re.findall(r"^  (\w+) +([\d,]+)$", answer, re.MULTILINE):
         assert 0.8 * int(count.replace(",", "")) <= written[event_type] <= int(count.replace(",", ""))
 
@@ -287,7 +287,7 @@ def test_memory_does_not_grow_with_events(tmp_path: Path) -> None:
     assert peak_of_more < 1.3 * peak
 
 
-# --- what events look like
+# --- fields and times of events
 
 
 def test_every_event_type_appears_with_its_fields(world: World) -> None:
@@ -298,10 +298,10 @@ def test_every_event_type_appears_with_its_fields(world: World) -> None:
         "rating": {"rating"},
     }
     always = {"event_id", "user_id", "title_id", "event_type", "event_time", "country"}
-    found = defaultdict(set)
+    field_sets = defaultdict(set)
     for event in world.events:
-        found[event["event_type"]].add(frozenset(event))
-    assert found == {event_type: {frozenset(always | fields.get(event_type, set()))} for event_type in EVENT_TYPES}
+        field_sets[event["event_type"]].add(frozenset(event))
+    assert field_sets == {event_type: {frozenset(always | fields.get(event_type, set()))} for event_type in EVENT_TYPES}
     ratings = {event["rating"] for event in world.of_type("rating")}
     assert ratings <= {half / 2 for half in range(1, 11)}
     assert len(ratings) >= 8
@@ -326,7 +326,7 @@ def test_no_event_before_release_nor_before_joining(world: World) -> None:
     joined = {user_id: user["joined_date"].isoformat() for user_id, user in world.users.items()}
     assert [event for event in world.events if event["event_time"][:10] < released[event["title_id"]]] == []
     assert [event for event in world.events if event["event_time"][:10] < joined[event["user_id"]]] == []
-    # Else the above would say nothing: titles come out and users join meanwhile, and both are active.
+    # The above proves something only if titles are released and users join during the simulation, and both are active.
     with_events = {event["title_id"] for event in world.events}
     assert len([title_id for title_id in with_events if released[title_id] > "2024-05-01"]) > 20
     assert (
@@ -352,7 +352,7 @@ def test_clickouts_lead_to_offers(world: World) -> None:
     assert {title_id for title_id, _, _ in offers} <= released
 
 
-def test_nobody_consumes_a_title_again_soon(world: World) -> None:
+def test_users_do_not_consume_a_title_again_soon(world: World) -> None:
     consumed = defaultdict(list)
     for event in sorted(world.of_type("clickout"), key=lambda event: event["event_time"]):
         consumed[event["user_id"]].append(event["title_id"])
@@ -419,7 +419,7 @@ def test_feedback_concentrates_impressions(world: World, tmp_path: Path) -> None
     assert share_of_top_titles(world.out) > 0.2  # 5 % of titles: a long tail at the default, too
 
 
-def test_gems_are_met_rarely_and_loved_by_their_best_users(world: World) -> None:
+def test_gems_are_shown_rarely_and_liked_by_their_best_users(world: World) -> None:
     gems = pq.read_table(world.out / "truth" / "gems.parquet").to_pylist()
     assert {gem["title_id"] for gem in gems} == {id for id, title in world.titles.items() if title["is_gem"]}
     best = {(user_id, gem["title_id"]) for gem in gems for user_id in gem["best_users"]}
@@ -452,7 +452,7 @@ def test_explored_ranks_do_not_depend_on_popularity(world: World) -> None:
     assert explored / len(world.of_type("impression")) == pytest.approx(0.05, abs=0.015)
 
 
-def test_explored_clicks_fall_with_rank_as_the_truth_says(world: World) -> None:
+def test_explored_clicks_fall_with_rank_as_in_the_truth(world: World) -> None:
     bias = json.loads((world.out / "truth" / "position_bias.json").read_text())
     explored = [event for event in world.events if event.get("variant") == "explore"]
     shown, viewed = (
@@ -499,11 +499,11 @@ def test_labels_and_plots_carry_taste(world: World) -> None:
     tastes = np.array([world.titles[row["title_id"]]["taste"] for row in world.feed])
     labels = bags([row["genres"] + row["themes"] for row in world.feed])
     plots = bags([words(row["plot"]) for row in world.feed])
-    people = bags([row["cast"] + row["directors"] for row in world.feed])
+    credits = bags([row["cast"] + row["directors"] for row in world.feed])
     r2 = {
         "labels": held_out_r2(labels, tastes, 10.0),
         "plots": held_out_r2(plots, tastes, 30.0),
-        "all": held_out_r2(np.hstack([labels, plots, people]), tastes, 10.0),
+        "all": held_out_r2(np.hstack([labels, plots, credits]), tastes, 10.0),
     }
     assert r2["labels"] > 0.45
     assert r2["plots"] > 0.4

@@ -1,4 +1,4 @@
-"""Which feed files are found, which are refused, and their lines as they came."""
+"""Listing of feed files, refusal of misplaced ones, and lines read byte for byte."""
 
 import gzip
 import hashlib
@@ -23,7 +23,7 @@ WriteFeed = Callable[..., Path]
 
 
 def _lines(spark: SparkSession, files: list[FeedFile]) -> list[tuple[Any, ...]]:
-    # As bytes, since what is no valid UTF-8 can't come back as text.
+    # As bytes, since a line may not be valid UTF-8.
     rows = feeds.read_lines(spark, files).selectExpr("CAST(line AS BINARY)", "feed_date", "file").collect()
     return sorted((bytes(row[0]), row[1], row[2]) for row in rows)
 
@@ -32,8 +32,8 @@ def test_events_are_found_by_day_and_path(spark: SparkSession, settings: Setting
     for path in ("event_date=2024-05-02/b.jsonl.gz", "event_date=2024-05-02/a.jsonl", "event_date=2024-05-01/c.jsonl"):
         write_feed(settings, f"events/{path}", "{}")
     write_feed(settings, "events/event_date=2024-05-03/other_day.jsonl", "{}")
-    found = feeds.list_events(spark, settings.feeds.root, [FIRST, SECOND])
-    assert [(file.path, file.day) for file in found] == [
+    files = feeds.list_events(spark, settings.feeds.root, [FIRST, SECOND])
+    assert [(file.path, file.day) for file in files] == [
         ("events/event_date=2024-05-01/c.jsonl", FIRST),
         ("events/event_date=2024-05-02/a.jsonl", SECOND),
         ("events/event_date=2024-05-02/b.jsonl.gz", SECOND),
@@ -41,23 +41,21 @@ def test_events_are_found_by_day_and_path(spark: SparkSession, settings: Setting
     assert feeds.first_and_last_day(spark, settings.feeds.root) == (FIRST, date(2024, 5, 3))
 
 
-def test_more_days_than_are_listed_one_by_one_find_the_same(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed
-) -> None:
+def test_many_days_are_found_by_one_listing(spark: SparkSession, settings: Settings, write_feed: WriteFeed) -> None:
     write_feed(settings, "events/event_date=2024-05-01/a.jsonl", "{}")
     write_feed(settings, "events/event_date=2023-05-01/too_early.jsonl", "{}")
     days = [FIRST + timedelta(days=n) for n in range(101)]
-    found = feeds.list_events(spark, settings.feeds.root, days)
-    assert [file.path for file in found] == ["events/event_date=2024-05-01/a.jsonl"]
+    files = feeds.list_events(spark, settings.feeds.root, days)
+    assert [file.path for file in files] == ["events/event_date=2024-05-01/a.jsonl"]
 
 
-def test_hidden_files_and_marks_of_success_are_no_feed(
+def test_hidden_files_and_success_marks_are_ignored(
     spark: SparkSession, settings: Settings, write_feed: WriteFeed
 ) -> None:
     for name in ("a.jsonl", "_SUCCESS", ".a.jsonl.crc"):
         write_feed(settings, f"titles/{name}", "{}")
-    found = feeds.list_snapshot(spark, settings.feeds.root, "titles")
-    assert [(file.path, file.day, file.size_bytes) for file in found] == [("titles/a.jsonl", None, 3)]
+    files = feeds.list_snapshot(spark, settings.feeds.root, "titles")
+    assert [(file.path, file.day, file.size_bytes) for file in files] == [("titles/a.jsonl", None, 3)]
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl.bz2", "a.jsonl.gz.part", "notes.txt"])
@@ -150,7 +148,7 @@ def test_lines_are_read_from_plain_gzipped_and_empty_files(
     ]
 
 
-def test_lines_end_and_are_blank_in_every_usual_way(
+def test_line_ends_and_blank_lines_of_every_usual_kind(
     spark: SparkSession, settings: Settings, write_feed: WriteFeed
 ) -> None:
     # A byte order mark, Windows line ends, blank lines, broken UTF-8, U+2028 (no line end), no end at the last line.
@@ -168,7 +166,7 @@ def test_odd_file_names_are_read_and_named_as_they_are(
 ) -> None:
     write_feed(settings, f"titles/{name}", "mine")
     if "[" in name:
-        write_feed(settings, "titles/a1.jsonl", "its namesake, were the name a pattern")
+        write_feed(settings, "titles/a1.jsonl", "matches the name read as a pattern")
     files = [
         file for file in feeds.list_snapshot(spark, settings.feeds.root, "titles") if file.path != "titles/a1.jsonl"
     ]

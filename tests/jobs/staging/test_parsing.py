@@ -1,4 +1,4 @@
-"""Which lines are taken, what becomes of their values, and what is said about the others."""
+"""Good lines and their values, bad lines and their reasons."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from jobs.staging import parsing
 from jobs.staging.parsing import Field, other
 
 MAX_LINE_BYTES = 4096
-NOTHING_FOUND = "line: not valid"  # what `explain` falls back to
+NOTHING_FOUND = "line: not valid"  # of `explain` for a line without a problem
 NOT_ONE_OBJECT = "line: not one JSON object"
 
 NAMES = ("id", "n", "kind", "score", "rank", "flag", "tags", "note")
@@ -158,7 +158,7 @@ def _frame(spark: SparkSession, lines: dict[str, str | bytes]) -> Any:
 
 @pytest.fixture(scope="module")
 def verdicts(spark: SparkSession) -> Iterator[dict[str, Row]]:
-    """What both steps make of every line, in one go: `is_good`, the values, `reason`."""
+    """Results of both steps for every line, computed once: `is_good`, the values, `reason`."""
     frame = _frame(spark, {name: line for name, (line, _) in {**REJECTED, **GOOD}.items()})
     parsed = parsing.parse_lines(frame, _fields(), MAX_LINE_BYTES).drop("line")
     explained = parsing.explain(frame, _fields(), MAX_LINE_BYTES).drop("line")
@@ -177,13 +177,13 @@ def test_good_line_gives_its_values(verdicts: dict[str, Row], name: str) -> None
     assert (verdict["is_good"], tuple(verdict[n] for n in NAMES)) == (True, GOOD[name][1])
 
 
-def test_reasons_are_found_for_exactly_the_lines_that_are_not_good(verdicts: dict[str, Row]) -> None:
+def test_exactly_the_bad_lines_have_reasons(verdicts: dict[str, Row]) -> None:
     assert len(verdicts) == len(REJECTED) + len(GOOD)
     at_odds = [name for name, row in verdicts.items() if row["is_good"] != (row["reason"] == NOTHING_FOUND)]
     assert at_odds == []
 
 
-def test_keys_are_reported_that_no_field_has_and_fields_that_are_no_key(spark: SparkSession) -> None:
+def test_unknown_keys_and_missing_fields_are_reported(spark: SparkSession) -> None:
     lines: dict[str, str | bytes] = {
         "complete": _line(),
         "new": _line(', "new": 1, "a.b": {"id": 2}'),
@@ -193,8 +193,8 @@ def test_keys_are_reported_that_no_field_has_and_fields_that_are_no_key(spark: S
         "no UTF-8": b'{"\xff": 1}',
     }
     parsed = parsing.parse_lines(_frame(spark, lines), _fields(), MAX_LINE_BYTES)
-    found = parsed.select("name", "unknown_fields", "missing_fields").collect()
-    assert [tuple(row) for row in found] == [
+    rows = parsed.select("name", "unknown_fields", "missing_fields").collect()
+    assert [tuple(row) for row in rows] == [
         ("complete", [], []),
         ("new", ["new", "a.b"], []),
         ("without n", [], ["n"]),

@@ -43,14 +43,14 @@ def test_scores_are_mean_cosines_with_the_history() -> None:
     for user, history in enumerate(histories):
         for title in range(6):
             cosines = []
-            for own in np.flatnonzero(history):
-                product = np.linalg.norm(rows[title]) * np.linalg.norm(rows[own])
-                cosines.append(rows[title] @ rows[own] / product if product else 0.0)
+            for liked in np.flatnonzero(history):
+                product = np.linalg.norm(rows[title]) * np.linalg.norm(rows[liked])
+                cosines.append(rows[title] @ rows[liked] / product if product else 0.0)
             expected[user, title] = np.mean(cosines)
     np.testing.assert_allclose(model.score(sparse.csr_matrix(histories)), expected, atol=1e-6)
 
 
-def test_a_history_without_content_is_served_the_mean_of_all_users() -> None:
+def test_a_history_without_content_gets_the_mean_scores_of_all_users() -> None:
     model = ContentNeighbours()
     model.fit(LIKED, _content(np.random.default_rng(5)))
     histories = sparse.csr_matrix(np.array([[0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]], dtype=np.float32))

@@ -1,4 +1,4 @@
-"""MARec against its equations over the whole catalogue, computed the slow way."""
+"""MARec against a slow computation of its equations over the whole catalogue."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _slow_scores(
     percentile: float,
     unliked_weight: float,
 ) -> NDArray[np.float64]:
-    """Scores of the training users; every title, cold ones too, in one inverse, as the paper has it."""
+    """Scores of the training users by one inverse over all titles, cold ones too, as in the paper."""
     count_titles = likes.shape[1]
     counts = likes.sum(axis=0)
     warm = counts > 0
@@ -38,11 +38,13 @@ def _slow_scores(
                     product = np.linalg.norm(rows[a]) * np.linalg.norm(rows[b])
                     similar[a, b] = rows[a] @ rows[b] / (product + smoothing)
         aligned.append(likes @ similar)
-    entries = np.stack([own[:, warm].ravel() for own in aligned] + [np.ones(likes[:, warm].size)], axis=1)
-    wanted = likes[:, warm].ravel()
-    root = np.sqrt(np.where(wanted > 0, 1, unliked_weight))
-    weights = np.linalg.lstsq(entries * root[:, None], wanted * root)[0][:-1]
-    x_tilde = sum(weight * own for weight, own in zip(weights, aligned, strict=True))
+    entries = np.stack(
+        [block_scores[:, warm].ravel() for block_scores in aligned] + [np.ones(likes[:, warm].size)], axis=1
+    )
+    targets = likes[:, warm].ravel()
+    root = np.sqrt(np.where(targets > 0, 1, unliked_weight))
+    weights = np.linalg.lstsq(entries * root[:, None], targets * root)[0][:-1]
+    x_tilde = sum(weight * block_scores for weight, block_scores in zip(weights, aligned, strict=True))
     p = max(np.percentile(counts, percentile), 1)
     d = np.diag([alignment / p * (p - count) if count < p else 0 for count in counts])
     gram = likes.T @ likes + likes.T @ x_tilde @ d
@@ -53,17 +55,17 @@ def _slow_scores(
     return likes @ b
 
 
-# Above a sixth of titles are cold, so at 10 per cent only those are aligned, at 50 per cent warm ones are as well.
+# A sixth of the titles are cold: at 10 per cent only those are aligned, at 50 per cent warm ones too.
 @pytest.mark.parametrize("percentile", [10.0, 50.0])
 def test_scores_are_those_of_the_papers_equations(percentile: float, catalogue: Any) -> None:
     model = Marec(20, 1.5, 100, smoothing=5, cold_percentile=percentile, unliked_weight=0.3)
     model.fit(catalogue.liked, catalogue.content)
     expected = _slow_scores(catalogue.liked.toarray().astype(float), catalogue.content, 20, 1.5, 5, percentile, 0.3)
-    found = model.score(catalogue.liked)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    scores = model.score(catalogue.liked)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_titles_with_likes_enough_are_those_of_ease(catalogue: Any) -> None:
+def test_titles_with_enough_likes_score_as_in_ease(catalogue: Any) -> None:
     marec, ease = Marec(20, 1.5, 100), Ease(20, 100)
     for model in (marec, ease):
         model.fit(catalogue.liked, catalogue.content)
@@ -86,11 +88,11 @@ def test_weights_of_blocks_are_a_weighted_regression() -> None:
     generator = np.random.default_rng(9)
     likes = (generator.random((300, 12)) < 0.3).astype(float)
     similar = [generator.normal(size=(12, 12)).astype(np.float32), (likes.T @ likes / 300).astype(np.float32)]
-    entries = np.stack([(likes @ own).ravel() for own in similar] + [np.ones(likes.size)], axis=1)
+    entries = np.stack([(likes @ block).ravel() for block in similar] + [np.ones(likes.size)], axis=1)
     root = np.where(likes.ravel() > 0, 1, np.sqrt(0.2))
     expected = np.linalg.lstsq(entries * root[:, None], likes.ravel() * root)[0]
-    found = block_weights(sparse.csr_matrix(likes), similar, 0.2)
-    np.testing.assert_allclose(found, expected[:2], rtol=1e-5)
+    weights = block_weights(sparse.csr_matrix(likes), similar, 0.2)
+    np.testing.assert_allclose(weights, expected[:2], rtol=1e-5)
 
 
 def test_a_block_without_any_similarity_weighs_nothing() -> None:

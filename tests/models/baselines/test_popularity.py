@@ -14,7 +14,7 @@ LIKED = sparse.csr_matrix(np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]], d
 CONTENT = Content({}, {})
 
 
-def test_everybody_is_recommended_what_most_users_ever_liked() -> None:
+def test_all_users_are_recommended_the_most_liked_titles() -> None:
     model = Popularity()
     model.fit(LIKED, CONTENT)
     histories = sparse.csr_matrix(np.array([[0, 0, 0, 0], [0, 1, 0, 0]]))
@@ -31,7 +31,7 @@ def test_stored_zeros_are_no_likes() -> None:
     assert model.score(likes[:1]).tolist() == [[1, 3, 0, 0]]
 
 
-def test_recent_likes_alone_count_lately() -> None:
+def test_recent_popularity_counts_recent_likes_alone() -> None:
     model = RecentPopularity(np.array([4, 0, 1, 2]))
     model.fit(LIKED, CONTENT)
     assert recommend(model, sparse.csr_matrix((1, 4)), 4).tolist() == [[0, 3, 2, 1]]

@@ -1,4 +1,4 @@
-"""Every baseline on a catalogue whose answer is known."""
+"""Every baseline on a catalogue with known answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,17 +53,17 @@ def _fitted(make: Make, catalogue: Any) -> Recommender:
 
 
 @_cases(PERSONAL)
-def test_titles_of_the_own_taste_come_first(make: Make, catalogue: Any) -> None:
-    found = recommend(_fitted(make, catalogue), catalogue.histories, 6, candidates=~catalogue.is_cold)
-    for taste, row in enumerate(found):
+def test_titles_of_the_user_s_taste_come_first(make: Make, catalogue: Any) -> None:
+    lists = recommend(_fitted(make, catalogue), catalogue.histories, 6, candidates=~catalogue.is_cold)
+    for taste, row in enumerate(lists):
         # 10 warm titles of the taste less the 4 of the history
         assert set(row.tolist()) == catalogue.others(taste) - catalogue.cold(taste)
 
 
 @_cases(WITH_CONTENT)
-def test_cold_titles_of_the_own_taste_come_before_titles_of_other_tastes(make: Make, catalogue: Any) -> None:
-    found = recommend(_fitted(make, catalogue), catalogue.histories, 8)
-    for taste, row in enumerate(found):
+def test_cold_titles_of_the_user_s_taste_come_before_titles_of_other_tastes(make: Make, catalogue: Any) -> None:
+    lists = recommend(_fitted(make, catalogue), catalogue.histories, 8)
+    for taste, row in enumerate(lists):
         assert set(row.tolist()) == catalogue.others(taste)
 
 
@@ -74,11 +74,13 @@ def test_without_content_cold_titles_score_nothing(make: Make, catalogue: Any) -
 
 
 @_cases(ALL)
-def test_empty_history_is_served_what_most_users_like(make: Make, catalogue: Any) -> None:
+def test_empty_history_gets_popular_titles(make: Make, catalogue: Any) -> None:
     empty = sparse.csr_matrix((1, catalogue.liked.shape[1]), dtype=np.float32)
-    found = recommend(_fitted(make, catalogue), empty, 10, candidates=~catalogue.is_cold)[0]
+    titles = recommend(_fitted(make, catalogue), empty, 10, candidates=~catalogue.is_cold)[0]
     # 90 of 190 users are of taste 0, which has 10 warm titles.
-    assert set(found.tolist()) == catalogue.others(0) - catalogue.cold(0) | set(catalogue.histories[0].indices.tolist())
+    assert set(titles.tolist()) == catalogue.others(0) - catalogue.cold(0) | set(
+        catalogue.histories[0].indices.tolist()
+    )
 
 
 @_cases(ALL)
@@ -122,29 +124,29 @@ def test_fitting_changes_neither_likes_nor_content(make: Make, catalogue: Any) -
 def test_similar_titles_are_of_the_same_taste(make: Make, catalogue: Any) -> None:
     model = _fitted(make, catalogue)
     for position in np.flatnonzero(~catalogue.is_cold):
-        found = model.similar_titles(int(position), 4)
-        assert position not in found
-        assert set(catalogue.taste[found]) == {catalogue.taste[position]}
+        titles = model.similar_titles(int(position), 4)
+        assert position not in titles
+        assert set(catalogue.taste[titles]) == {catalogue.taste[position]}
 
 
 @_cases(WITH_CONTENT)
 def test_titles_similar_to_a_cold_one_are_of_its_taste(make: Make, catalogue: Any) -> None:
     model = _fitted(make, catalogue)
     for position in np.flatnonzero(catalogue.is_cold):
-        found = model.similar_titles(int(position), 4)
-        assert set(catalogue.taste[found]) == {catalogue.taste[position]}
+        titles = model.similar_titles(int(position), 4)
+        assert set(catalogue.taste[titles]) == {catalogue.taste[position]}
 
 
 @_cases(WITHOUT_CONTENT)
-def test_nothing_is_similar_to_a_title_of_which_nothing_is_known(make: Make, catalogue: Any) -> None:
+def test_nothing_is_similar_to_a_title_without_likes(make: Make, catalogue: Any) -> None:
     model = _fitted(make, catalogue)
     cold = int(np.flatnonzero(catalogue.is_cold)[0])
     assert model.similar_titles(cold, 3).tolist() == [NO_TITLE] * 3
     warm = int(np.flatnonzero(~catalogue.is_cold)[0])
     # 36 titles less 6 cold ones and itself
-    found = model.similar_titles(warm, 40)
-    assert (found == NO_TITLE).tolist() == [False] * 29 + [True] * 11
-    assert not catalogue.is_cold[found[:29]].any()
+    titles = model.similar_titles(warm, 40)
+    assert (titles == NO_TITLE).tolist() == [False] * 29 + [True] * 11
+    assert not catalogue.is_cold[titles[:29]].any()
 
 
 @_cases(WITH_CONTENT)

@@ -1,4 +1,4 @@
-"""Vectors of cold titles, by the settings that make them; what warm titles keep."""
+"""Predicted vectors of cold titles, by setting; vectors of warm titles stay."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ def _als() -> Als:
     return Als(factors=4, regularization=5, alpha=10, iterations=15, seed=1)
 
 
-def test_cold_titles_become_as_the_warm_ones_they_are_like() -> None:
+def test_cold_titles_get_the_vectors_of_similar_warm_ones() -> None:
     completed = ContentRidge(noise=1e-9, max_titles=5, length_scale=0.1).complete(VECTORS, COUNTS, CONTENT)
-    expected = [[3, 0], [0, 4], [3, 0], [0, 4], [1.5, 2]]  # the one in between is like neither: the mean
+    expected = [[3, 0], [0, 4], [3, 0], [0, 4], [1.5, 2]]  # the one in between is similar to neither: the mean
     np.testing.assert_allclose(completed, expected, atol=1e-6)
 
 
@@ -35,7 +35,7 @@ def test_scale_lengthens_cold_titles_only() -> None:
     np.testing.assert_allclose(ridge.complete(VECTORS, COUNTS, CONTENT), expected, atol=1e-6)
 
 
-def test_cold_titles_may_all_be_as_long_as_the_mean_of_the_warm() -> None:
+def test_cold_titles_may_have_the_mean_length_of_warm_ones() -> None:
     ridge = ContentRidge(noise=1e-9, max_titles=5, length_scale=0.1, cold_lengths="mean_of_warm", cold_scale=2)
     # mean length 3.5, twice that is 7; (1.5, 2) has the length 2.5
     expected = [[3, 0], [0, 4], [7, 0], [0, 7], [4.2, 5.6]]
@@ -44,12 +44,12 @@ def test_cold_titles_may_all_be_as_long_as_the_mean_of_the_warm() -> None:
 
 def test_only_the_most_liked_titles_are_learnt_from() -> None:
     ridge = ContentRidge(noise=1e-9, max_titles=1, length_scale=0.1)
-    # Of one title the mean is that title, which everything is predicted to be.
+    # The mean of one title is that title, which is the prediction for all others.
     completed = ridge.complete(VECTORS, np.array([5, 6, 0, 0, 0]), CONTENT)
     np.testing.assert_allclose(completed, [[3, 0], [0, 4], [0, 4], [0, 4], [0, 4]], atol=1e-6)
 
 
-def test_what_few_users_liked_is_followed_less_closely() -> None:
+def test_titles_with_few_likes_have_more_noise() -> None:
     ridge = ContentRidge(noise=0.1, max_titles=5, length_scale=0.1, noise_power=1)
     completed = ridge.complete(VECTORS, np.array([1, 9, 0, 0, 0]), CONTENT)
     # mean count 5: noise 0.5 and 0.0556; of the way from the mean to the title 1 / 1.5 and 1 / 1.0556 are gone
@@ -78,8 +78,8 @@ def test_a_history_of_a_cold_title_is_folded_in(catalogue: Any) -> None:
     for taste in range(3):
         history = np.zeros((1, len(catalogue.taste)), dtype=np.float32)
         history[0, min(catalogue.cold(taste))] = 1
-        found = recommend(model, sparse.csr_matrix(history), 5)[0]
-        assert set(catalogue.taste[found]) == {taste}
+        titles = recommend(model, sparse.csr_matrix(history), 5)[0]
+        assert set(catalogue.taste[titles]) == {taste}
 
 
 def test_scores_of_a_cold_title_are_predicted_from_those_of_warm_ones(catalogue: Any) -> None:
@@ -95,9 +95,9 @@ def test_scores_of_a_cold_title_are_predicted_from_those_of_warm_ones(catalogue:
     coefficients = np.linalg.solve(kernel[np.ix_(warm, warm)] + 0.3 * np.eye(len(warm)), (scores - mean).T)
     cold = np.flatnonzero(catalogue.is_cold)
     expected = mean + (kernel[np.ix_(cold, warm)] @ coefficients).T
-    found = model.score(catalogue.liked)
-    np.testing.assert_allclose(found[:, cold], expected, atol=1e-5)
-    np.testing.assert_allclose(found[:, warm], scores, atol=1e-5)
+    predicted = model.score(catalogue.liked)
+    np.testing.assert_allclose(predicted[:, cold], expected, atol=1e-5)
+    np.testing.assert_allclose(predicted[:, warm], scores, atol=1e-5)
 
 
 def test_titles_that_ease_leaves_out_are_predicted_too(catalogue: Any) -> None:

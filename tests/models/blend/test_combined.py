@@ -1,4 +1,4 @@
-"""Several models as one inner product: nothing lost where it is wide enough, and else no more than must be."""
+"""Several models as one inner product: exact with enough dimensions, otherwise with the least possible loss."""
 
 from typing import Any
 
@@ -12,20 +12,20 @@ USERS, TITLES = 40, 25
 
 
 def parts(seed: int = 1) -> dict[str, Part]:
-    """One of vectors, one that is linear in a sparse history; their scores lie a thousandfold apart."""
+    """A part of vectors and a part linear in a sparse history; their scores differ a thousandfold."""
     random = np.random.default_rng(seed)
     queries = random.normal(size=(USERS, 4)).astype(np.float32)
     vectors = (random.normal(size=(TITLES, 4)) + 3).astype(np.float32)
     histories = (random.random((USERS, 6)) < 0.5).astype(np.float32)
-    histories[:, 0] = 1  # nobody has an empty one
+    histories[:, 0] = 1  # no history is empty
     linear = (1000 * random.normal(size=(TITLES, 6))).astype(np.float32)
     return {"towers": Part(queries, vectors, 1.0), "ease": Part(sparse.csr_matrix(histories), linear, 0.5)}
 
 
-def expected_scores(own: dict[str, Part]) -> np.ndarray:
+def expected_scores(blended: dict[str, Part]) -> np.ndarray:
     """[users, titles]: each user's scores of each part at mean 0 and standard deviation 1, weighted and added up."""
     total = np.zeros((USERS, TITLES))
-    for part in own.values():
+    for part in blended.values():
         queries = part.queries.toarray() if sparse.issparse(part.queries) else part.queries
         scores = queries.astype(np.float64) @ part.vectors.T.astype(np.float64)
         scores -= scores.mean(axis=1, keepdims=True)
@@ -34,26 +34,26 @@ def expected_scores(own: dict[str, Part]) -> np.ndarray:
 
 
 def usual_scores() -> np.ndarray:
-    """[titles], that no part has."""
+    """[titles]: scores for cold users, which no part has."""
     return 5 + np.random.default_rng(7).exponential(size=TITLES)
 
 
-def projected(combined: Combined, own: dict[str, Part]) -> np.ndarray:
-    """[users, titles] as the query tower asks: each part's query in the common space, of length 1, weighted."""
+def projected(combined: Combined, blended: dict[str, Part]) -> np.ndarray:
+    """[users, titles] of the query tower: each part's query in the common space, of length 1, weighted and summed."""
     queries: Any = 0
-    for name, part in own.items():
-        there = np.asarray(part.queries @ combined.projections[name])
-        queries = queries + part.weight * there / np.linalg.norm(there, axis=1, keepdims=True)
-    np.testing.assert_allclose(combined.queries(own), queries, rtol=1e-5)
+    for name, part in blended.items():
+        query = np.asarray(part.queries @ combined.projections[name])
+        queries = queries + part.weight * query / np.linalg.norm(query, axis=1, keepdims=True)
+    np.testing.assert_allclose(combined.queries(blended), queries, rtol=1e-5)
     return queries @ combined.vectors.T
 
 
 @pytest.mark.parametrize("dims", [11, 50])
-def test_wide_enough_it_scores_as_the_sum_of_the_parts(dims: int) -> None:
-    own = parts()
-    combined = combine(own, dims, 1, usual_scores())
+def test_with_enough_dimensions_scores_are_the_sum_of_the_parts(dims: int) -> None:
+    blended = parts()
+    combined = combine(blended, dims, 1, usual_scores())
     assert combined.vectors.shape == (TITLES, 11)
-    np.testing.assert_allclose(projected(combined, own), expected_scores(own), atol=1e-3)
+    np.testing.assert_allclose(projected(combined, blended), expected_scores(blended), atol=1e-3)
 
 
 def test_each_dimension_is_of_mean_square_one() -> None:
@@ -63,14 +63,14 @@ def test_each_dimension_is_of_mean_square_one() -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3, 6])
-def test_of_fewer_dimensions_it_keeps_the_most_that_so_many_can(dims: int) -> None:
-    own = parts()
-    combined = combine(own, dims, 1, usual_scores())
+def test_with_fewer_dimensions_the_loss_is_the_least_possible(dims: int) -> None:
+    blended = parts()
+    combined = combine(blended, dims, 1, usual_scores())
     assert combined.vectors.shape == (TITLES, dims)
-    scores = expected_scores(own)
+    scores = expected_scores(blended)
     basis = combined.vectors / np.sqrt(TITLES)
     lost = np.linalg.norm(scores - scores @ basis @ basis.T)
-    # What every matrix of this rank must lose, one dimension being taken: Eckart and Young 1936.
+    # The least loss of a matrix of this rank, less one dimension that is taken: Eckart and Young 1936.
     taken = usual_scores() - usual_scores().mean()
     rest = scores - np.outer(scores @ taken, taken) / (taken @ taken)
     least = np.sqrt(np.sum(np.linalg.svd(rest, compute_uv=False)[dims - 1 :] ** 2))
@@ -78,7 +78,7 @@ def test_of_fewer_dimensions_it_keeps_the_most_that_so_many_can(dims: int) -> No
 
 
 @pytest.mark.parametrize("dims", [2, 4, 50])
-def test_the_usual_scores_are_kept_whatever_is_lost(dims: int) -> None:
+def test_scores_of_cold_users_are_always_exact(dims: int) -> None:
     usual = usual_scores()
     combined = combine(parts(), dims, 1, usual)
     assert np.linalg.norm(combined.cold_user_query) == pytest.approx(1)
@@ -87,7 +87,7 @@ def test_the_usual_scores_are_kept_whatever_is_lost(dims: int) -> None:
 
 
 @pytest.mark.parametrize("dims", [4, 50])
-def test_usual_scores_that_tell_no_titles_apart_take_no_dimension(dims: int) -> None:
+def test_equal_scores_for_cold_users_take_no_dimension(dims: int) -> None:
     combined = combine(parts(), dims, 1, np.full(TITLES, 0.1))
     assert not combined.cold_user_query.any()
     assert combined.vectors.shape == (TITLES, min(dims, 10))
@@ -99,11 +99,11 @@ def test_the_main_directions_are_the_same_for_the_same_seed() -> None:
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_part_that_tells_no_titles_apart_adds_nothing() -> None:
-    own = parts()
-    flat = Part(own["towers"].queries, np.ones((TITLES, 4), np.float32), 5.0)
+def test_a_part_with_equal_scores_adds_nothing() -> None:
+    blended = parts()
+    flat = Part(blended["towers"].queries, np.ones((TITLES, 4), np.float32), 5.0)
     assert not flat.scores().any()
-    combined = combine({"ease": own["ease"], "flat": flat}, 6, 1, np.ones(TITLES))
-    alone = projected(combine({"ease": own["ease"]}, 6, 1, np.ones(TITLES)), {"ease": own["ease"]})
-    np.testing.assert_allclose(projected(combined, {"ease": own["ease"]}), alone, atol=1e-2)
+    combined = combine({"ease": blended["ease"], "flat": flat}, 6, 1, np.ones(TITLES))
+    alone = projected(combine({"ease": blended["ease"]}, 6, 1, np.ones(TITLES)), {"ease": blended["ease"]})
+    np.testing.assert_allclose(projected(combined, {"ease": blended["ease"]}), alone, atol=1e-2)
     np.testing.assert_allclose(combined.projections["flat"], 0, atol=1e-3)

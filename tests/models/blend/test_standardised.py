@@ -1,4 +1,4 @@
-"""Numbers per title on one scale: over the candidates alone, nothing known in the middle."""
+"""Numbers per title on one scale, by the candidates alone; a missing number is the mean."""
 
 import numpy as np
 import pytest
@@ -9,25 +9,25 @@ from models.blend.standardised import Scale, popularity, standardise
 @pytest.mark.parametrize("candidates", [slice(2), np.array([True, True, False])])
 def test_standardised_over_candidates_alone(candidates: slice | np.ndarray) -> None:
     # Candidates 1, 3: mean 2, deviation 1. The last title left the guide.
-    found = standardise(np.array([1.0, 3.0, 7.0]), candidates)
-    assert found.values.tolist() == [-1, 1, 5]
-    assert (found.mean, found.std) == (2, 1)
+    numbers = standardise(np.array([1.0, 3.0, 7.0]), candidates)
+    assert numbers.values.tolist() == [-1, 1, 5]
+    assert (numbers.mean, numbers.std) == (2, 1)
 
 
-def test_value_that_is_not_known_is_the_mean() -> None:
+def test_missing_value_is_the_mean() -> None:
     assert standardise(np.array([1.0, np.nan, 3.0]), slice(3)).values.tolist() == [-1, 0, 1]
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.1, 0.1], [np.nan, np.nan, np.nan]])
-def test_values_all_alike_say_nothing(values: list[float]) -> None:
-    found = standardise(np.array(values), slice(3))
-    assert found.values.tolist() == [0, 0, 0]
-    assert found.std == 0
+def test_equal_values_become_zeros(values: list[float]) -> None:
+    numbers = standardise(np.array(values), slice(3))
+    assert numbers.values.tolist() == [0, 0, 0]
+    assert numbers.std == 0
 
 
 @pytest.mark.parametrize("scale", ["log", "rank"])
-def test_how_popular_a_title_is_that_nobody_liked_is_not_known(scale: Scale) -> None:
-    # So it is in the middle, and the dial moves it neither way.
+def test_title_without_likes_has_the_mean_popularity(scale: Scale) -> None:
+    # So the dial moves it neither way.
     assert popularity(np.array([0, 9, 1]), slice(3), scale).values.tolist() == [0, 1, -1]
 
 

@@ -19,7 +19,7 @@ BLOCKS = dict.fromkeys(
     ("genres", "genre_pairs", "people", "credits", "lead", "fame", "month", "weekday", "year", "plot"), 1.0
 )
 
-# Title 30 came first into the vocabulary, then 10, then 20; genre 2 is drama, 3 is comedy, 1 is one that is unknown.
+# The vocabulary has title 30 first, then 10, then 20; genre 2 is drama, 3 is comedy, 1 is unknown.
 TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "title_id": (pa.int64(), [10, 20, 30]),
     "title_index": (pa.int32(), [3, 4, 2]),
@@ -37,7 +37,7 @@ TITLES: dict[str, tuple[pa.DataType, list[Any]]] = {
     "poster_embedding": (VECTOR, [None, None, None]),
     "count_positives_ever": (pa.int64(), [2, 0, 0]),
 }
-# u2 met title 20 twice, once in a later year; 99 is in no catalogue.
+# u2 has two positives on title 20, one in a later year; 99 is in no catalogue.
 NOON = datetime(1970, 1, 2, 12, tzinfo=UTC)
 EXAMPLES = [
     ("u2", 20, NOON.replace(year=1971), "US", "train"),
@@ -71,9 +71,9 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> LakeSnapshot:
     }
     examples = {name: (type_, [row[n] for row in EXAMPLES]) for n, (name, type_) in enumerate(types.items())}
     write(folder, "training_examples", examples, ["split"])
-    # u1 met titles 20, without liking it, and 99, which is in no catalogue; 0 is padding.
-    met = {"history_title_ids": (pa.list_(pa.int64()), [[20, 99, 0]])}
-    write(folder, "training_users", {"user_id": (pa.string(), ["u1"]), **met}, None)
+    # u1's history has title 20, not liked, and 99, which is in no catalogue; 0 is padding.
+    histories = {"history_title_ids": (pa.list_(pa.int64()), [[20, 99, 0]])}
+    write(folder, "training_users", {"user_id": (pa.string(), ["u1"]), **histories}, None)
     return LakeSnapshot.pin(str(folder), EVALUATION_TABLES)
 
 

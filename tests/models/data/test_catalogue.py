@@ -5,14 +5,14 @@ import numpy as np
 from models.data.catalogue import Catalogue
 
 
-def test_titles_stand_in_the_order_of_their_index(catalogue: Catalogue) -> None:
+def test_titles_are_in_the_order_of_their_index(catalogue: Catalogue) -> None:
     assert catalogue.title_ids.tolist() == [30, 10, 20]
     assert catalogue.is_listed.tolist() == [True, True, False]
     assert catalogue.object_types == [None, "movie", "show"]
     assert catalogue.rows(np.array([10, 99, 30, 20, 5])).tolist() == [1, -1, 0, 2, -1]
 
 
-def test_genres_are_named_and_unknown_ones_say_nothing(catalogue: Catalogue) -> None:
+def test_genres_are_named_and_unknown_ones_are_absent(catalogue: Catalogue) -> None:
     assert catalogue.genre_names == ["drama", "comedy"]
     assert catalogue.genres.toarray().tolist() == [[0, 1], [1, 1], [0, 0]]
     assert catalogue.content.present["genres"].tolist() == [True, True, False]
@@ -23,8 +23,8 @@ def test_release_is_the_date_or_the_middle_of_the_year(catalogue: Catalogue) -> 
     assert np.array_equal(catalogue.release_days, [np.nan, 10, 546], equal_nan=True)
 
 
-def test_taken_titles_keep_what_is_known_of_them(catalogue: Catalogue) -> None:
-    # Titles 30, 10, 20 stand in this order.
+def test_taken_titles_keep_their_values(catalogue: Catalogue) -> None:
+    # The order is 30, 10, 20.
     taken = catalogue.take(np.array([2, 0]))
     assert taken.title_ids.tolist() == [20, 30]
     assert taken.is_listed.tolist() == [False, True]

@@ -1,4 +1,4 @@
-"""Blocks of content, which say what is absent."""
+"""Blocks of content, with flags of the titles that have each."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ def test_a_person_in_two_roles_counts_once(catalogue: Catalogue) -> None:
     assert catalogue.content.present["people"].tolist() == [True, True, False]
 
 
-def test_pairs_of_genres_are_those_that_a_title_has_both_of(catalogue: Catalogue) -> None:
+def test_pairs_of_genres_are_those_of_one_title(catalogue: Catalogue) -> None:
     pairs = catalogue.content.blocks["genre_pairs"].toarray()
     # Ids 1, 2 and 3 with padding are columns of which drama is 0 and comedy 1: 30 is a comedy, 10 is both.
     width = int(np.sqrt(pairs.shape[1]))
@@ -28,9 +28,9 @@ def test_pairs_of_genres_are_those_that_a_title_has_both_of(catalogue: Catalogue
     assert not pairs[2].any()
 
 
-def test_credits_tell_parts_apart_and_are_of_length_one(catalogue: Catalogue) -> None:
+def test_credits_distinguish_parts(catalogue: Catalogue) -> None:
     credits = catalogue.content.blocks["credits"].toarray()
-    # Person 6 plays in 30 and in 10 and directs one of them; nobody else has one part in two titles.
+    # Person 6 plays in 30 and in 10 and directs one of them; no other person has one part in two titles.
     assert credits.tolist() == [[1], [1], [0]]
 
 
@@ -55,9 +55,9 @@ def test_lead_is_the_first_of_the_cast(catalogue: Catalogue) -> None:
     assert content_blocks(rows, {"lead": 1.0}).blocks["lead"].toarray().tolist() == [[1], [1], [0]]
 
 
-def test_fame_is_how_many_parts_people_have(catalogue: Catalogue) -> None:
+def test_fame_is_the_number_of_parts_of_a_title_s_people(catalogue: Catalogue) -> None:
     # Person 6 is in the cast of two titles and directs one, person 5 is in one: three parts and one. 30 is played by 6;
-    # 10 by 5, who leads it, and 6, and 6 directs it; 20 names nobody. 30 has one genre, 10 two, 20 none that is known.
+    # 10 by 5, who leads it, and 6, and 6 directs it; 20 has no cast. 30 has one genre, 10 two, 20 no known one.
     counts = np.array([[3, 3, 0, 3], [4, 3, 3, 1], [0, 0, 0, 0]])
     expected = np.column_stack([np.log1p(counts), [1, 2, 0]])
     expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
@@ -70,7 +70,7 @@ def test_weekday_is_that_of_the_release(catalogue: Catalogue) -> None:
     assert np.argwhere(catalogue.content.blocks["weekday"]).tolist() == [[1, 6]]
 
 
-def test_absent_embeddings_are_rows_of_zeros_that_say_so(catalogue: Catalogue) -> None:
+def test_absent_embeddings_are_rows_of_zeros_and_flagged(catalogue: Catalogue) -> None:
     plots = catalogue.content.blocks["plot"]
     assert np.allclose(plots, [[1, 0], [0.6, 0.8], [0, 0]])
     assert catalogue.content.present["plot"].tolist() == [True, True, False]
@@ -82,7 +82,7 @@ def test_catalogue_without_any_embedding_of_a_kind_has_an_empty_block(snapshot: 
     assert not posters.present["poster"].any()
 
 
-def test_years_near_each_other_are_alike_and_far_ones_not(catalogue: Catalogue) -> None:
+def test_near_years_are_similar_and_far_ones_not(catalogue: Catalogue) -> None:
     none, first, second = catalogue.content.blocks["year"]
     assert not none.any()
     assert catalogue.content.present["year"].tolist() == [False, True, True]

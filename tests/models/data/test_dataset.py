@@ -1,4 +1,4 @@
-"""Batches of a pinned table: every row once, in an order that its seed gives, and threads that end."""
+"""Batches of a pinned table: every row once, in the order of the seed, and threads that end."""
 
 import gc
 import itertools
@@ -25,7 +25,7 @@ ROWS_PER_GROUP = 10
 
 
 def examples(first: int, count: int, split: str = "train", length: int = 3) -> pa.Table:
-    """Rows numbered from `first`, of which all columns say their number."""
+    """Rows numbered from `first`; every column holds the number."""
     numbers = np.arange(first, first + count)
     return pa.table(
         {
@@ -71,7 +71,7 @@ def reader_threads() -> list[str]:
 
 
 def wait_till_no_reader_threads() -> None:
-    """TensorFlow drops a generator in a thread of its own."""
+    """TensorFlow drops a generator in another thread, so threads end a little later."""
     gc.collect()
     for _ in range(100):
         if not reader_threads():
@@ -105,25 +105,25 @@ def test_columns_of_a_row_stay_together(files: DeltaFiles) -> None:
         np.testing.assert_array_equal(batch["history_title_ids"], np.stack([numbers] * 3, axis=1))
 
 
-def test_the_order_is_that_of_seed_and_epoch(files: DeltaFiles) -> None:
+def test_the_order_depends_on_seed_and_epoch_alone(files: DeltaFiles) -> None:
     first = order(reader(files, seed=1).batches(epoch=0))
 
     assert [order(reader(files, seed=1).batches(epoch=0)) for _ in range(5)] == [first] * 5
     assert order(reader(files, seed=2).batches(epoch=0)) != first
     assert order(reader(files, seed=1).batches(epoch=1)) != first
-    # Petastorm itself takes the seed 0 for none.
+    # Petastorm itself takes seed 0 as no seed.
     assert order(reader(files, seed=0).batches(epoch=0)) == order(reader(files, seed=0).batches(epoch=0))
 
 
 def test_no_shuffle_is_the_order_of_the_files(files: DeltaFiles) -> None:
-    found = order(reader(files, shuffle=None).batches(epoch=0))
+    numbers = order(reader(files, shuffle=None).batches(epoch=0))
 
-    assert found == order(reader(files, shuffle=None, reader_threads=3).batches(epoch=4))
-    assert all(b == a + 1 for a, b in itertools.pairwise(found) if b % ROWS_PER_GROUP)
+    assert numbers == order(reader(files, shuffle=None, reader_threads=3).batches(epoch=4))
+    assert all(b == a + 1 for a, b in itertools.pairwise(numbers) if b % ROWS_PER_GROUP)
 
 
 def test_batches_mix_rows_of_several_row_groups(files: DeltaFiles) -> None:
-    """A buffer of 30 rows has three groups of ten: that ten rows are of one has a chance of 3 in 30 million."""
+    """A buffer of 30 rows has three groups of ten: the chance that ten rows are of one group is 3 in 30 million."""
     batches = list(reader(files, batch_size=10, buffer_rows=30).batches(epoch=0))
 
     assert all(len({number // ROWS_PER_GROUP for number in batch["title_id"].tolist()}) > 1 for batch in batches[:6])
@@ -132,10 +132,10 @@ def test_batches_mix_rows_of_several_row_groups(files: DeltaFiles) -> None:
 @pytest.mark.parametrize("shard_count", [2, 3, 10])
 def test_shards_have_every_row_once_together(files: DeltaFiles, shard_count: int) -> None:
     shards = [reader(files, cur_shard=shard, shard_count=shard_count) for shard in range(shard_count)]
-    found = [order(shard.batches(epoch=3)) for shard in shards]
+    by_shard = [order(shard.batches(epoch=3)) for shard in shards]
 
-    assert sorted(number for shard in found for number in shard) == list(range(95))
-    assert [len(shard) for shard in found] == [shard.count_rows for shard in shards]
+    assert sorted(number for shard in by_shard for number in shard) == list(range(95))
+    assert [len(shard) for shard in by_shard] == [shard.count_rows for shard in shards]
 
 
 def test_counts_are_those_of_the_batches(files: DeltaFiles) -> None:
@@ -195,7 +195,7 @@ def test_tensors_have_the_types_that_training_takes(tmp_path: Path) -> None:
 
 
 def test_moments_are_the_same_as_spark_writes_them(tmp_path: Path) -> None:
-    """Spark's type for them is INT96, which is read as nanoseconds."""
+    """Spark writes INT96, which is read as nanoseconds."""
     moment = pa.table({"event_time": pa.array([-1, 1_700_000_000_000_001], pa.timestamp("us", "UTC"))})
     write_deltalake(str(tmp_path), moment)
     (path,) = open_version(str(tmp_path), 0).footers
@@ -251,7 +251,7 @@ def test_a_file_that_goes_missing_is_one_clear_line(tmp_path: Path, is_tensorflo
     assert "\n" not in str(raised.value)
 
 
-def test_other_errors_of_tensorflow_stay_theirs() -> None:
+def test_other_errors_of_tensorflow_are_not_changed() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError), clear_errors():
         tf.reshape(tf.zeros(3), [2])
 

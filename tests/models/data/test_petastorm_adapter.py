@@ -46,7 +46,7 @@ def numbered(folder: Path, count_groups: int) -> str:
 
 
 def read(paths: list[str], files: ParquetFiles = LOCAL, **options: Any) -> dict[str, list[Any]]:
-    """All columns of all rows, as they come."""
+    """All columns of all rows, in the reader's order."""
     reader = make_batch_reader(paths, filesystem=files, num_epochs=1, **options)
     try:
         groups = [group._asdict() for group in reader]
@@ -75,25 +75,25 @@ def rows(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
 def test_reads_what_pyarrow_reads(tmp_path: Path, pool: str, early: bool) -> None:
     files = [write(tmp_path / "a.parquet", ROWS), write(tmp_path / "b.parquet", ROWS.slice(1))]
 
-    found = read(files, reader_pool_type=pool, convert_early_to_numpy=early, seed=1)
+    columns = read(files, reader_pool_type=pool, convert_early_to_numpy=early, seed=1)
 
-    assert rows(found) == rows(pa.concat_tables([pq.read_table(file) for file in files]).to_pydict())
+    assert rows(columns) == rows(pa.concat_tables([pq.read_table(file) for file in files]).to_pydict())
 
 
 def test_reads_by_any_filesystem_of_pyarrow(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/table/a.parquet", Path(write(tmp_path / "a.parquet", ROWS)).read_bytes())
 
-    found = read(["/table/a.parquet"], ParquetFiles(fs.PyFileSystem(fs.FSSpecHandler(memory)), {}))
+    columns = read(["/table/a.parquet"], ParquetFiles(fs.PyFileSystem(fs.FSSpecHandler(memory)), {}))
 
-    assert rows(found) == rows(ROWS.to_pydict())
+    assert rows(columns) == rows(ROWS.to_pydict())
 
 
 def test_footers_that_are_given_are_not_read(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", ROWS)
     footer = pq.read_metadata(file)
     with open(file, "r+b") as damaged:
-        damaged.seek(-8, 2)  # what says how long the footer is
+        damaged.seek(-8, 2)  # the length of the footer
         damaged.write(b"\xff" * 8)
 
     assert rows(read([file], ParquetFiles(fs.LocalFileSystem(), {file: footer}))) == rows(ROWS.to_pydict())
@@ -101,7 +101,7 @@ def test_footers_that_are_given_are_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pool", ["thread", "dummy"])
 def test_every_row_group_is_read_once_in_one_order(tmp_path: Path, pool: str) -> None:
-    """Petastorm's own ventilator lost some in a third of such passes, and two threads hardly ever agreed."""
+    """Petastorm's ventilator lost some in a third of such passes, and two threads hardly ever gave one order."""
     file = numbered(tmp_path, 100)
 
     orders = [read([file], reader_pool_type=pool, workers_count=1 + n % 3, seed=5)["row"] for n in range(9)]
@@ -130,7 +130,7 @@ def test_shards_share_out_the_row_groups(tmp_path: Path) -> None:
         ({"filesystem": fs.LocalFileSystem()}, "takes filesystem=ParquetFiles"),
     ],
 )
-def test_what_has_no_stand_in_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_option_without_a_stand_in_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         make_batch_reader([numbered(tmp_path, 1)], **{"filesystem": LOCAL, **options})
 
@@ -183,7 +183,7 @@ def test_a_damaged_row_group_is_one_clear_error(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_a_reader_that_failed_unseen_ends(tmp_path: Path) -> None:
-    """Its thread waits for room in the queue of results: rows and end of group 1 and 2 fill it, with group 0's end."""
+    """Its thread waits while the queue of results is full: with rows and ends of groups 1 and 2, and group 0's end."""
     file = numbered(tmp_path, 6)
     damage(file, 3)
     reader = make_batch_reader(
@@ -207,6 +207,6 @@ import numpy, pyarrow
 names = ["pyarrow.hdfs", "pyarrow.filesystem", "pyspark", "tensorflow"]
 print([name for name in names if name in sys.modules], hasattr(numpy, "unicode_"), hasattr(pyarrow, "localfs"))
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert found.stdout == "[] False False\n"
+    assert process.stdout == "[] False False\n"

@@ -1,4 +1,4 @@
-"""Positives once each, in users' and titles' rows; splits and histories."""
+"""Positives, one per user and title, by rows of users and titles; splits and histories."""
 
 from dataclasses import replace
 
@@ -27,18 +27,18 @@ def test_recent_positives_are_those_of_the_last_days(snapshot: LakeSnapshot, cat
 
 
 def test_split_without_rows_has_no_users(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
-    found = read_positives(snapshot, "validation", catalogue)
-    assert found.user_ids == []
-    assert found.liked.shape == (0, 3)
+    validation = read_positives(snapshot, "validation", catalogue)
+    assert validation.user_ids == []
+    assert validation.liked.shape == (0, 3)
 
 
-def test_histories_are_those_of_the_users_asked_for(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
+def test_histories_are_those_of_the_requested_users(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
     train = read_positives(snapshot, "train", catalogue)
-    found = train.days_of(["u3", "u2", "u1"])
-    assert found.toarray().tolist() == [[0, 0, 0], [0, 1.75, 1.5], [1.5, 0, 0]]
-    assert found.has_sorted_indices
+    days = train.days_of(["u3", "u2", "u1"])
+    assert days.toarray().tolist() == [[0, 0, 0], [0, 1.75, 1.5], [1.5, 0, 0]]
+    assert days.has_sorted_indices
 
 
-def test_met_is_what_was_liked_or_stands_in_a_history(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
+def test_seen_titles_have_a_positive_or_a_history_entry(snapshot: LakeSnapshot, catalogue: Catalogue) -> None:
     is_seen = read_seen_titles(snapshot, catalogue)
     assert dict(zip(catalogue.title_ids.tolist(), is_seen.tolist(), strict=True)) == {10: True, 20: True, 30: False}

@@ -16,7 +16,7 @@ OPTIONS = PositionBias(
 )
 
 
-def test_a_like_weighs_the_mean_over_the_titles_clicks(trained: Any) -> None:
+def test_a_like_weighs_the_mean_over_the_title_s_clicks(trained: Any) -> None:
     catalogue = trained.inputs.catalogue
     rows: list[Row] = [
         *in_random_order(0.5),
@@ -43,7 +43,7 @@ def test_a_like_weighs_the_mean_over_the_titles_clicks(trained: Any) -> None:
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
 
 
-def test_likes_of_what_was_often_looked_at_weigh_less(trained: Any) -> None:
+def test_likes_of_often_examined_titles_weigh_less(trained: Any) -> None:
     catalogue = trained.inputs.catalogue
     rows: list[Row] = [
         *[(999, is_random, rank, seen, clicks) for _, is_random, rank, seen, clicks in in_random_order(0.5)],
@@ -55,13 +55,13 @@ def test_likes_of_what_was_often_looked_at_weigh_less(trained: Any) -> None:
     ]
     likes = np.array([3, 1, 1, 1] + [0] * (len(catalogue) - 4))
     likes[4] = 2  # in no list at all
-    plain, found = (
+    plain, weighted = (
         title_weights(ranks_of(*rows), catalogue, likes, OPTIONS.model_copy(update={"exposure_power": power}))
         for power in (0.0, 0.5)
     )
     curve = fit_examination(ranks_of(*rows))
     assert plain is not None
-    assert found is not None
+    assert weighted is not None
     assert curve is not None
     assert np.ptp(plain) == 0  # nothing was clicked but a title that is not in the catalogue
     looks = np.array([400, 400 * 4**-curve.decay, 1e9, 9**-curve.decay, 0])
@@ -69,8 +69,8 @@ def test_likes_of_what_was_often_looked_at_weigh_less(trained: Any) -> None:
     expected = np.append(np.clip(share[:4] ** -0.5, 1 / 5, 5), 1)
     assert expected[0] == 5  # looked at a millionth as often as the mean like's title
     expected *= likes.sum() / (expected @ likes[:5])
-    np.testing.assert_allclose(found[:5], expected, rtol=1e-5)
-    assert (found @ likes) == pytest.approx(likes.sum(), rel=1e-5)
+    np.testing.assert_allclose(weighted[:5], expected, rtol=1e-5)
+    assert (weighted @ likes) == pytest.approx(likes.sum(), rel=1e-5)
 
 
 def test_debiased_popularity_is_likes_by_looks(trained: Any) -> None:
@@ -81,27 +81,27 @@ def test_debiased_popularity_is_likes_by_looks(trained: Any) -> None:
     looks = np.array([400, 100, 10**9 + 10])
     share = looks / np.average([*looks, 10], weights=likes[:4])
 
-    def popularity(found: ClickRanks, **changes: Any) -> np.ndarray:
-        return debiased_popularity(found, catalogue, likes, OPTIONS.model_copy(update=changes))
+    def popularity(ranks: ClickRanks, **changes: Any) -> np.ndarray:
+        return debiased_popularity(ranks, catalogue, likes, OPTIONS.model_copy(update=changes))
 
-    found = popularity(ranks_of(*rows), debiased_popularity_power=0.1, max_weight=1.0)
+    debiased = popularity(ranks_of(*rows), debiased_popularity_power=0.1, max_weight=1.0)
     assert 1 / 5 < share[2] ** -0.1 < share[1] ** -0.1 < 5
-    np.testing.assert_allclose(found[:4], [*(likes[:3] * share**-0.1), 6], rtol=1e-5)  # the last was in no list
-    assert not found[4:].any()
+    np.testing.assert_allclose(debiased[:4], [*(likes[:3] * share**-0.1), 6], rtol=1e-5)  # the last was in no list
+    assert not debiased[4:].any()
     np.testing.assert_array_equal(popularity(ranks_of(*rows)), likes)
     np.testing.assert_array_equal(popularity(ranks_of(*rows), debiased_popularity_power=0.1, min_clicks=10**9), likes)
 
 
-def test_nothing_is_corrected_where_that_is_off_or_too_little_is_known(trained: Any) -> None:
+def test_nothing_is_corrected_where_that_is_off_or_clicks_are_few(trained: Any) -> None:
     likes = np.ones(len(trained.inputs.catalogue), dtype=np.int64)
 
-    def weights(found: ClickRanks, **changes: Any) -> Any:
-        return title_weights(found, trained.inputs.catalogue, likes, OPTIONS.model_copy(update=changes))
+    def weights(ranks: ClickRanks, **changes: Any) -> Any:
+        return title_weights(ranks, trained.inputs.catalogue, likes, OPTIONS.model_copy(update=changes))
 
-    found = ranks_of(*in_random_order(0.5, seen=100))
-    clicks = int(found.clicks.sum())
-    assert weights(found, max_weight=1.0) is None
-    assert weights(found, min_clicks=clicks + 1) is None
-    assert weights(found, min_clicks=clicks) is not None
-    assert weights(found.until(-1)) is None
+    ranks = ranks_of(*in_random_order(0.5, seen=100))
+    clicks = int(ranks.clicks.sum())
+    assert weights(ranks, max_weight=1.0) is None
+    assert weights(ranks, min_clicks=clicks + 1) is None
+    assert weights(ranks, min_clicks=clicks) is not None
+    assert weights(ranks.until(-1)) is None
     assert trained.inputs.title_weights is None  # a lake without ranks

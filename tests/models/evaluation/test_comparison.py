@@ -12,19 +12,19 @@ from models.evaluation.comparison import Difference, Estimate, compare_paired, e
 
 
 def _normal_half_width(deviation: float, count: int) -> float:
-    """Of the 95 % interval of a mean."""
+    """Half the width of the 95 % interval of a mean."""
     return 1.96 * deviation / math.sqrt(count)
 
 
 def test_interval_of_many_users_is_the_normal_one() -> None:
     values = np.random.default_rng(1).exponential(size=4000)
-    found = estimate_mean(values, 4000, 0.95, seed=7)
+    estimate = estimate_mean(values, 4000, 0.95, seed=7)
     half_width = _normal_half_width(float(values.std()), 4000)
-    assert found.mean == pytest.approx(values.mean(), abs=1e-12)
-    assert found.count_users == 4000
+    assert estimate.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert estimate.count_users == 4000
     # A quantile of 4,000 means is off by some 2 % of the half width.
-    assert found.mean - found.low == pytest.approx(half_width, rel=0.08)
-    assert found.high - found.mean == pytest.approx(half_width, rel=0.08)
+    assert estimate.mean - estimate.low == pytest.approx(half_width, rel=0.08)
+    assert estimate.high - estimate.mean == pytest.approx(half_width, rel=0.08)
 
 
 def test_interval_of_two_users_by_hand() -> None:
@@ -41,17 +41,17 @@ def test_quantiles_are_those_of_all_resamples() -> None:
     values = [0.0, 0.1, 0.4, 1.0]
     means = sorted(sum(drawn) / 4 for drawn in itertools.product(values, repeat=4))
     assert (means[25], means[230]) == pytest.approx((0.125, 0.625))
-    found = estimate_mean(np.array(values), 20_000, 0.8, seed=11)
-    assert (found.low, found.high) == pytest.approx((0.125, 0.625))
+    estimate = estimate_mean(np.array(values), 20_000, 0.8, seed=11)
+    assert (estimate.low, estimate.high) == pytest.approx((0.125, 0.625))
 
 
-def test_interval_covers_the_mean_as_often_as_it_says() -> None:
+def test_interval_covers_the_mean_with_its_confidence() -> None:
     generator = np.random.default_rng(5)
     trials = 600
     for confidence in (0.8, 0.95):
         estimates = [estimate_mean(generator.beta(0.5, 2, 150), 300, confidence, seed) for seed in range(trials)]
         # The mean of beta(a, b) is a / (a + b).
-        covered = np.mean([found.low <= 0.2 <= found.high for found in estimates])
+        covered = np.mean([one.low <= 0.2 <= one.high for one in estimates])
         # Three standard deviations of a share of 600 trials, and 2 % that intervals of skew values fall short.
         assert abs(covered - confidence) < 3 * math.sqrt(confidence * (1 - confidence) / trials) + 0.02
 
@@ -77,8 +77,8 @@ def test_every_resample_is_drawn_however_many_fit_at_once(monkeypatch: pytest.Mo
     half_width = _normal_half_width(float(values.std()), 50)
     for draws in (1, 50 * 7, 50 * 1000):  # one resample at a time, seven with a rest of six, all
         monkeypatch.setattr(comparison, "_MAX_DRAWS", draws)
-        found = estimate_mean(values, 1000, 0.95, seed=4)
-        assert found.high - found.low == pytest.approx(2 * half_width, rel=0.15)
+        estimate = estimate_mean(values, 1000, 0.95, seed=4)
+        assert estimate.high - estimate.low == pytest.approx(2 * half_width, rel=0.15)
 
 
 def test_wider_confidence_wider_interval() -> None:
@@ -96,19 +96,19 @@ def test_equal_values_are_a_point() -> None:
 
 
 def test_difference_by_hand() -> None:
-    # Differences .5, .5, .5 and .5: whoever is drawn, the mean is .5.
-    found = compare_paired(np.array([0.5, 0.75, 1.0, 1.5]), np.array([0.0, 0.25, 0.5, 1.0]), 100, 0.95, seed=1)
-    assert found == Difference(0.5, 0.5, 0.5, 4, share_better=1.0, share_worse=0.0, share_equal=0.0)
+    # Differences .5, .5, .5 and .5: the mean of every resample is .5.
+    difference = compare_paired(np.array([0.5, 0.75, 1.0, 1.5]), np.array([0.0, 0.25, 0.5, 1.0]), 100, 0.95, seed=1)
+    assert difference == Difference(0.5, 0.5, 0.5, 4, share_better=1.0, share_worse=0.0, share_equal=0.0)
 
 
 def test_shares_of_users_better_worse_and_equal() -> None:
     # +.5, +.25, -1, 0, 0, 0, 0, +.25: 3 better, 1 worse, 4 equal of 8, mean 0
     values = np.array([1, 0.5, 0, 0.5, 0, 1, 0.25, 0.25])
     baseline = np.array([0.5, 0.25, 1, 0.5, 0, 1, 0.25, 0])
-    found = compare_paired(values, baseline, 200, 0.95, seed=1)
-    assert (found.mean, found.count_users) == (0, 8)
-    assert (found.share_better, found.share_worse, found.share_equal) == (3 / 8, 1 / 8, 4 / 8)
-    assert found.low < 0 < found.high
+    difference = compare_paired(values, baseline, 200, 0.95, seed=1)
+    assert (difference.mean, difference.count_users) == (0, 8)
+    assert (difference.share_better, difference.share_worse, difference.share_equal) == (3 / 8, 1 / 8, 4 / 8)
+    assert difference.low < 0 < difference.high
 
 
 def test_better_and_worse_swap_with_the_models() -> None:
@@ -133,13 +133,13 @@ def test_pairing_matters() -> None:
     assert paired.low > 0 > unpaired.low
 
 
-def test_difference_covers_the_true_one_as_often_as_it_says() -> None:
+def test_interval_covers_the_true_difference_with_its_confidence() -> None:
     generator = np.random.default_rng(6)
     trials, covered = 400, 0
     for seed in range(trials):
         baseline = generator.normal(size=100)
-        found = compare_paired(baseline + generator.normal(0.1, 0.5, 100), baseline, 300, 0.9, seed)
-        covered += found.low <= 0.1 <= found.high
+        difference = compare_paired(baseline + generator.normal(0.1, 0.5, 100), baseline, 300, 0.9, seed)
+        covered += difference.low <= 0.1 <= difference.high
     # Three standard deviations of a share of 400 trials, and 1 % that a percentile interval of 100 users falls short.
     assert abs(covered / trials - 0.9) < 3 * math.sqrt(0.9 * 0.1 / trials) + 0.01
 
@@ -157,7 +157,7 @@ def test_different_lengths_are_refused() -> None:
         ([1.0, math.nan, math.inf], "2 of 3 users have no finite value"),
     ],
 )
-def test_values_that_are_none_are_refused(values: list[Any], message: str) -> None:
+def test_values_of_wrong_shape_or_not_finite_are_refused(values: list[Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"values: {message}"):
         estimate_mean(np.array(values), 10, 0.95, seed=1)
     with pytest.raises(ValueError, match=f"baseline: {message}"):

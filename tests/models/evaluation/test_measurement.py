@@ -53,7 +53,7 @@ def evaluation_set() -> EvaluationSet:
 
 
 @pytest.fixture
-def found(options: Evaluation, catalogue: Catalogue, evaluation_set: EvaluationSet) -> dict[str, list[Measurement]]:
+def measured(options: Evaluation, catalogue: Catalogue, evaluation_set: EvaluationSet) -> dict[str, list[Measurement]]:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
     return measurement.measure(recommended, "old", evaluation_set, catalogue, LIKED, options, seed=7)
 
@@ -63,19 +63,19 @@ def one(rows: list[Measurement], metric: str, segment: str, dimension: str = "al
     return row
 
 
-def test_all_users_are_measured_and_compared(found: dict[str, list[Measurement]]) -> None:
-    # Of u1's one positive both find it; of u2's two the new model finds one, the old none.
-    assert one(found["old"], "recall", "all").mean == 0.5
-    new = one(found["new"], "recall", "all")
+def test_all_users_are_measured_and_compared(measured: dict[str, list[Measurement]]) -> None:
+    # Both models find u1's one positive; the new one finds one of u2's two, the old none.
+    assert one(measured["old"], "recall", "all").mean == 0.5
+    new = one(measured["new"], "recall", "all")
     assert (new.mean, new.name, new.count_users) == (0.75, "recall@2", 2)
     assert new.difference is not None
     assert (new.difference.mean, new.difference.share_better, new.difference.share_worse) == (0.25, 0.5, 0)
-    assert one(found["old"], "recall", "all").difference is None
+    assert one(measured["old"], "recall", "all").difference is None
 
 
-def test_segments_restrict_the_positives(found: dict[str, list[Measurement]]) -> None:
+def test_segments_restrict_the_positives(measured: dict[str, list[Measurement]]) -> None:
     recall = {
-        (row.dimension, row.segment): (row.mean, row.count_users) for row in found["new"] if row.metric == "recall"
+        (row.dimension, row.segment): (row.mean, row.count_users) for row in measured["new"] if row.metric == "recall"
     }
     assert recall == {
         ("all", "all"): (0.75, 2),
@@ -83,7 +83,7 @@ def test_segments_restrict_the_positives(found: dict[str, list[Measurement]]) ->
         ("history_titles", "1-4"): (1, 1),
         ("country", "DE"): (0.5, 1),
         ("country", "FR"): (1, 1),
-        # 4 of 6 likes are title 0's; titles 1 and 2 have one each and go together.
+        # 4 of 6 likes are title 0's; titles 1 and 2 have one each and are in one group.
         ("popularity", "head"): (1, 1),
         ("popularity", "mid"): (0, 1),
         ("popularity", "unseen"): (1, 1),
@@ -99,37 +99,37 @@ def test_segments_restrict_the_positives(found: dict[str, list[Measurement]]) ->
     }
 
 
-def test_metrics_of_lists_alone_are_measured(found: dict[str, list[Measurement]]) -> None:
+def test_metrics_of_lists_alone_are_measured(measured: dict[str, list[Measurement]]) -> None:
     # u1 gets titles 2 and 0 with 1 and 4 likes, u2 gets title 3 with none.
-    assert one(found["new"], "mean_popularity", "all").mean == (2.5 + 0) / 2
-    assert one(found["new"], "cold_share", "all").mean == (0 + 1) / 2
+    assert one(measured["new"], "mean_popularity", "all").mean == (2.5 + 0) / 2
+    assert one(measured["new"], "cold_share", "all").mean == (0 + 1) / 2
     # Titles 0, 2 and 3 of four.
-    assert one(found["new"], "coverage", "all").mean == 0.75
-    assert one(found["new"], "coverage", "all").low is None
+    assert one(measured["new"], "coverage", "all").mean == 0.75
+    assert one(measured["new"], "coverage", "all").low is None
 
 
-def test_users_without_a_defined_value_are_counted(found: dict[str, list[Measurement]]) -> None:
+def test_users_without_a_defined_value_are_counted(measured: dict[str, list[Measurement]]) -> None:
     # A list of one title has no pair; u2's history is empty and so has no genres.
-    diversity = one(found["new"], "diversity", "all")
+    diversity = one(measured["new"], "diversity", "all")
     assert (diversity.count_users, diversity.count_left_out) == (1, 1)
     assert diversity.difference is not None
     assert diversity.difference.count_users == 1
-    assert one(found["old"], "calibration", "all").count_left_out == 1
+    assert one(measured["old"], "calibration", "all").count_left_out == 1
 
 
 def test_list_entries_of_unseen_titles_are_counted(options: Evaluation, evaluation_set: EvaluationSet) -> None:
     recommended = {"old": np.array([[0, 2], [0, 1]]), "new": np.array([[2, 0], [3, NO_TITLE]])}
     is_seen = np.array([True, True, False, True])
-    found = measurement.measure_unseen(recommended, "old", evaluation_set, is_seen, options, seed=7)
+    measured = measurement.measure_unseen(recommended, "old", evaluation_set, is_seen, options, seed=7)
     # Title 2 is one of two entries for u1 in both models' lists, and in none for u2.
-    assert one(found["new"], "unmet_share", "all").mean == 0.25
-    recall = one(found["new"], "recall_among_all", "all")
+    assert one(measured["new"], "unmet_share", "all").mean == 0.25
+    recall = one(measured["new"], "recall_among_all", "all")
     assert recall.mean == 0.75
     assert recall.difference is not None
     assert recall.difference.mean == 0.25
 
 
-def test_among_some_titles_others_are_no_candidates(evaluation_set: EvaluationSet) -> None:
+def test_among_restricts_the_candidates(evaluation_set: EvaluationSet) -> None:
     among = evaluation_set.among(np.array([True, False, True, True])).among(np.array([True, True, False, True]))
     assert among.candidates.tolist() == [True, False, False, True]
     assert evaluation_set.candidates.all()

@@ -34,7 +34,7 @@ def _recommended(lists: Lists, k_max: int = K_MAX) -> NDArray[np.int64]:
 
 
 def _random_lists(generator: np.random.Generator, longest: int) -> Lists:
-    """Lists of 0 to `longest` different titles; that many users have one each of the ends."""
+    """Lists of 0 to `longest` different titles, with at least one each of 0, 1 and `longest`."""
     lengths = [0, 1, longest, *generator.integers(0, longest + 1, USERS - 3)]
     return [generator.permutation(TITLES)[:length].tolist() for length in lengths]
 
@@ -84,12 +84,12 @@ def _diversity(titles: list[int], content: NDArray[np.float32], k: int) -> float
 
 
 def _genre_distribution(weights: dict[int, float], genres: list[list[int]]) -> dict[int, float]:
-    found: dict[int, float] = {}
+    masses: dict[int, float] = {}
     for title, weight in weights.items():
         for genre in genres[title]:
-            found[genre] = found.get(genre, 0.0) + weight / len(genres[title])
-    total = sum(found.values())
-    return {genre: mass / total for genre, mass in found.items()}
+            masses[genre] = masses.get(genre, 0.0) + weight / len(genres[title])
+    total = sum(masses.values())
+    return {genre: mass / total for genre, mass in masses.items()}
 
 
 def _divergence(titles: list[int], history: list[int], genres: list[list[int]], k: int, alpha: float) -> float:
@@ -121,13 +121,13 @@ def test_accuracy_is_that_of_the_oracle(
     generator = np.random.default_rng(seed)
     lists = _random_lists(generator, K_MAX)
     positives = _random_positives(generator, lists)
-    expected = [oracle(titles, own, k) for titles, own in zip(lists, positives, strict=True)]
+    expected = [oracle(titles, relevant, k) for titles, relevant in zip(lists, positives, strict=True)]
     np.testing.assert_allclose(metric(_recommended(lists), _matrix(positives), k), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("k", KS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_describes_lists_is_that_of_the_oracle(seed: int, k: int) -> None:
+def test_novelty_and_popularity_are_those_of_the_oracle(seed: int, k: int) -> None:
     generator = np.random.default_rng(seed)
     lists = _random_lists(generator, K_MAX)
     recommended = _recommended(lists)
@@ -155,8 +155,8 @@ def test_diversity_is_that_of_the_oracle(seed: int, k: int, as_block: Callable[[
     content = generator.integers(-2, 3, (TITLES, 3)).astype(np.float32)
     content[0], content[1], content[2], content[3] = (0, 0, 0), (1, 2, 0), (2, 4, 0), (-1, -2, 0)
     expected = [_diversity(titles, content, k) for titles in lists]
-    found = metrics.diversity_at_k(_recommended(lists), as_block(content), k)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    diversities = metrics.diversity_at_k(_recommended(lists), as_block(content), k)
+    np.testing.assert_allclose(diversities, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
@@ -167,9 +167,9 @@ def test_calibration_is_that_of_the_oracle(seed: int, k: int, as_block: Callable
     lists, histories = _random_lists(generator, K_MAX), _random_lists(generator, TITLES)
     genres = [generator.permutation(4)[:count].tolist() for count in generator.integers(0, 4, TITLES)]
     block = as_block(_matrix(genres, 4).toarray().astype(np.float32))
-    expected = [_divergence(titles, own, genres, k, 0.01) for titles, own in zip(lists, histories, strict=True)]
-    found = metrics.calibration_at_k(_recommended(lists), _matrix(histories), block, k)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    expected = [_divergence(titles, history, genres, k, 0.01) for titles, history in zip(lists, histories, strict=True)]
+    divergences = metrics.calibration_at_k(_recommended(lists), _matrix(histories), block, k)
+    np.testing.assert_allclose(divergences, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("k", KS)
@@ -200,7 +200,7 @@ def test_accuracy_by_hand() -> None:
     np.testing.assert_array_equal(metrics.mrr_at_k(recommended, relevant, 1), [0, 0, 0])
 
 
-def test_k_beyond_the_lists_still_asks_for_k() -> None:
+def test_k_beyond_the_lists_counts_as_k() -> None:
     recommended, relevant = np.array([[0, 1]]), _matrix([[0, 1, 2, 3]])
     np.testing.assert_array_equal(metrics.recall_at_k(recommended, relevant, 20), [0.5])
     # (1 + .63093) / (1 + .63093 + .5 + .43068) = 1.63093 / 2.56161
@@ -216,12 +216,12 @@ def test_users_without_any_recommendation_miss() -> None:
 
 
 def test_no_users_have_no_values() -> None:
-    nobody = np.empty((0, 5), dtype=np.int64)
-    assert metrics.recall_at_k(nobody, _matrix([])[:0], 5).tolist() == []
-    assert metrics.ndcg_at_k(nobody, _matrix([])[:0], 5).tolist() == []
+    no_users = np.empty((0, 5), dtype=np.int64)
+    assert metrics.recall_at_k(no_users, _matrix([])[:0], 5).tolist() == []
+    assert metrics.ndcg_at_k(no_users, _matrix([])[:0], 5).tolist() == []
 
 
-def test_lists_of_nothing_describe_nothing() -> None:
+def test_metrics_of_empty_lists_are_undefined() -> None:
     nothing, histories = np.full((2, 3), NO_TITLE), _matrix([[0], [1]])
     unknown = [np.nan, np.nan]
     np.testing.assert_array_equal(metrics.novelty_at_k(nothing, np.ones(TITLES, dtype=np.int64), 2, 3), unknown)
@@ -234,7 +234,7 @@ def test_lists_of_nothing_describe_nothing() -> None:
 
 
 def test_novelty_by_hand() -> None:
-    # Of 7 users: nobody liked title 0, one title 1, all title 2. log2(8/1) = 3, log2(8/2) = 2, log2(8/8) = 0 bits
+    # Of 7 users: none liked title 0, one title 1, all title 2. log2(8/1) = 3, log2(8/2) = 2, log2(8/8) = 0 bits
     counts = np.array([0, 1, 7])
     recommended = np.array([[0, 1, 2], [0, 1, NO_TITLE], [2, NO_TITLE, NO_TITLE]])
     np.testing.assert_allclose(metrics.novelty_at_k(recommended, counts, 7, 3), [5 / 3, 5 / 2, 0])
@@ -273,8 +273,8 @@ def test_calibration_by_hand() -> None:
     np.testing.assert_allclose(metrics.calibration_at_k(recommended, histories, genres, 1), expected, atol=1e-15)
     # Ranks 1 and 2 weigh 1 and .63093: q = (.61315, .38685), and p = (.5, .5). With alpha = .5 q̃ = (.55657, .44343):
     # .5 · ln(.5 / .55657) + .5 · ln(.5 / .44343) = -.05360 + .06004
-    found = metrics.calibration_at_k(np.array([[0, 1]]), _matrix([[2]], 4), genres, 2, alpha=0.5)
-    np.testing.assert_allclose(found, [0.00644], atol=5e-6)
+    divergences = metrics.calibration_at_k(np.array([[0, 1]]), _matrix([[2]], 4), genres, 2, alpha=0.5)
+    np.testing.assert_allclose(divergences, [0.00644], atol=5e-6)
 
 
 def test_titles_of_many_genres_weigh_no_more() -> None:
@@ -282,8 +282,8 @@ def test_titles_of_many_genres_weigh_no_more() -> None:
     genres = _matrix([[0], [0, 1, 2], [0], [1]], 3)
     liked, recommended = _matrix([[0, 1]], 4), np.array([[3]])
     # q = (0, 1, 0), alpha = .5: q̃ = (1/3, 7/12, 1/12); 2/3 ln 2 + 1/6 ln(2/7) + 1/6 ln 2 = .46210 - .20879 + .11552
-    found = metrics.calibration_at_k(recommended, liked, genres, 1, alpha=0.5)
-    np.testing.assert_allclose(found, [0.36883], atol=5e-6)
+    divergences = metrics.calibration_at_k(recommended, liked, genres, 1, alpha=0.5)
+    np.testing.assert_allclose(divergences, [0.36883], atol=5e-6)
 
 
 def test_coverage_and_gini_by_hand() -> None:
@@ -334,7 +334,7 @@ def test_users_without_positives_are_refused() -> None:
         metrics.recall_at_k(recommended, _matrix([[0], [], []]), 1)
 
 
-def test_positives_that_are_not_there_once_are_refused() -> None:
+def test_malformed_positives_are_refused() -> None:
     recommended = np.array([[0]])
     stored_zero = sparse.csr_matrix((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 4))
     pair_twice = sparse.csr_matrix((np.array([1.0, 1.0]), np.array([2, 2]), np.array([0, 2])), shape=(1, 4))
@@ -357,7 +357,7 @@ def test_wrong_sizes_are_refused() -> None:
         metrics.novelty_at_k(recommended, np.array([1, 5]), 4, 1)
 
 
-def test_what_is_no_candidate_is_refused() -> None:
+def test_titles_that_are_no_candidates_are_refused() -> None:
     recommended = np.array([[0, 3], [2, 3]])
     for metric in (metrics.coverage_at_k, metrics.gini_at_k):
         with pytest.raises(ValueError, match="2 titles are no candidates, the first is 2"):

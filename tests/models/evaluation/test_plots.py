@@ -1,4 +1,4 @@
-"""What plots show: the figures, intervals and names they were given."""
+"""Plots: their bars, intervals, colours and labels."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from models.evaluation.measurement import Measurement
 
 
 def measured(segment: str, mean: float, difference: tuple[float, float] | None = None, **changes: Any) -> Measurement:
-    """An interval reaches .02 below and .03 above the mean; a difference lies in the middle of its own."""
+    """A measurement with an interval from .02 below to .03 above the mean; a difference is the middle of its own."""
     low_and_high = {"low": mean - 0.02, "high": mean + 0.03, "count_users": 1200, "count_left_out": 0}
     plain = {"dimension": "popularity", "segment": segment, "metric": "recall", "k": 20, "mean": mean}
     paired = None
@@ -23,7 +23,7 @@ def measured(segment: str, mean: float, difference: tuple[float, float] | None =
     return Measurement(**{**plain, **low_and_high, "difference": paired, **changes})
 
 
-FOUND = {
+MEASURED = {
     "als": [measured("head", 0.3), measured("tail", 0.1, count_users=40), measured("head", 0.9, metric="ndcg")],
     "challenger": [
         measured("head", 0.4),
@@ -36,18 +36,18 @@ FOUND = {
 
 
 def whiskers(bars: Any) -> np.ndarray:
-    """[bars, 2]: where the intervals of a container end."""
+    """[bars, 2]: ends of the intervals of a container."""
     return np.array([segment[:, 1] for segment in bars.errorbar.lines[2][0].get_segments()])
 
 
 def test_models_stand_side_by_side_with_intervals_and_users() -> None:
-    axes = plots.by_segment(FOUND, "popularity", "recall", 20).axes[0]
+    axes = plots.by_segment(MEASURED, "popularity", "recall", 20).axes[0]
     als, challenger = axes.containers[1::2] if len(axes.containers) > 2 else axes.containers
     assert [bar.get_height() for bar in als] == [0.3, 0.1]
     assert [bar.get_height() for bar in challenger] == [0.4, 0.2, 0.05]
     np.testing.assert_allclose(whiskers(als), [[0.28, 0.33], [0.08, 0.13]])
-    # Each within .4 of its segment's place, als to the left; als has nothing to say of the third.
-    centres = [[bar.get_x() + bar.get_width() / 2 for bar in own] for own in (als, challenger)]
+    # Each within .4 of its segment's position, als to the left; als has no figure for the third.
+    centres = [[bar.get_x() + bar.get_width() / 2 for bar in bars] for bars in (als, challenger)]
     np.testing.assert_allclose(centres[0], [-0.2, 0.8])
     np.testing.assert_allclose(centres[1], [0.2, 1.2, 2.2])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["head\n1,200", "tail\n40", "unseen\n1,200"]
@@ -56,20 +56,20 @@ def test_models_stand_side_by_side_with_intervals_and_users() -> None:
 
 
 def test_figures_without_an_interval_have_whiskers_of_no_length() -> None:
-    found = {"als": [measured("all", 0.3, metric="coverage", low=None, high=None)]}
-    axes = plots.by_segment(found, "popularity", "coverage", 20).axes[0]
-    [bars] = [own for own in axes.containers if hasattr(own, "patches")]
+    measurements = {"als": [measured("all", 0.3, metric="coverage", low=None, high=None)]}
+    axes = plots.by_segment(measurements, "popularity", "coverage", 20).axes[0]
+    [bars] = [container for container in axes.containers if hasattr(container, "patches")]
     assert [bar.get_height() for bar in bars] == [0.3]
     np.testing.assert_allclose(whiskers(bars), [[0.3, 0.3]])
 
 
 def test_nothing_measured_is_an_empty_plot() -> None:
-    for found in ({}, {"als": []}):
-        axes = plots.by_segment(found, "popularity", "recall", 20).axes[0]
+    for measurements in ({}, {"als": []}):
+        axes = plots.by_segment(measurements, "popularity", "recall", 20).axes[0]
         assert not axes.patches
 
 
-def test_differences_are_coloured_by_what_they_prove() -> None:
+def test_differences_are_coloured_by_significance() -> None:
     rows = [
         measured("head", 0.4, (-0.05, -0.01)),
         measured("mid", 0.4, (-0.01, 0.03)),
@@ -90,7 +90,7 @@ def test_differences_are_coloured_by_what_they_prove() -> None:
     assert (axes.get_xlabel(), axes.get_title()) == ("difference in recall@20", "new less old")
 
 
-def test_the_dial_is_shown_with_what_it_trades() -> None:
+def test_the_dial_is_shown_with_its_trade_off() -> None:
     points = [
         DialPoint(-1.0, 0.1, 0.2, 0.9, 5.0, 0.3, 0.05, 0.6, 4.0),
         DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1, 0.01, 0.8, 3.0),
@@ -104,8 +104,8 @@ def test_the_dial_is_shown_with_what_it_trades() -> None:
 
 def test_every_plot_can_be_drawn(tmp_path: Any) -> None:
     drawn: list[Figure] = [
-        plots.by_segment(FOUND, "popularity", "recall", 20),
-        plots.differences(FOUND["als"], "recall", 20, "none"),
+        plots.by_segment(MEASURED, "popularity", "recall", 20),
+        plots.differences(MEASURED["als"], "recall", 20, "none"),
         plots.dial([DialPoint(0.0, 0.3, 0.4, 0.5, 50.0, 0.1, 0.01, 0.8, 3.0)], 20),
     ]
     for number, figure in enumerate(drawn):

@@ -1,4 +1,4 @@
-"""Segments: who and what is in them, and that only the truth is restricted."""
+"""Segments: their users and positives; only the truth is restricted, not the lists."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -23,10 +23,10 @@ def _relevant(rows: Sequence[Sequence[int]] = POSITIVES, titles: int = TITLES) -
     return sparse.csr_matrix(dense)
 
 
-def _pairs(found: Iterable[Segment]) -> dict[str, list[tuple[int, int]]]:
-    """The pairs of a user and a title of each segment by name, checked to have no user without any."""
+def _pairs(made: Iterable[Segment]) -> dict[str, list[tuple[int, int]]]:
+    """The pairs of user and title by segment; every user must have one."""
     pairs = {}
-    for segment in found:
+    for segment in made:
         rows = [(user, row.indices.tolist()) for user, row in zip(segment.users, segment.relevant, strict=True)]
         assert all(titles for _, titles in rows)
         assert segment.relevant.shape == (len(segment.users), TITLES)
@@ -34,7 +34,7 @@ def _pairs(found: Iterable[Segment]) -> dict[str, list[tuple[int, int]]]:
     return pairs
 
 
-def test_everybody_is_the_whole_truth() -> None:
+def test_all_users_are_the_whole_truth() -> None:
     segment = segments.all_users(_relevant())
     assert (segment.dimension, segment.name, segment.users.tolist()) == ("all", "all", [0, 1, 2, 3])
     np.testing.assert_array_equal(segment.relevant.toarray(), _relevant().toarray())
@@ -42,8 +42,8 @@ def test_everybody_is_the_whole_truth() -> None:
 
 def test_history_lengths_begin_segments() -> None:
     lengths = np.array([0, 1, 4, 5, 19, 20, 300])
-    found = segments.users_by_history(_relevant([[0]] * 7), lengths, (0, 1, 5, 20))
-    assert [(segment.dimension, segment.name, segment.users.tolist()) for segment in found] == [
+    made = segments.users_by_history(_relevant([[0]] * 7), lengths, (0, 1, 5, 20))
+    assert [(segment.dimension, segment.name, segment.users.tolist()) for segment in made] == [
         ("history_titles", "0", [0]),
         ("history_titles", "1-4", [1, 2]),
         ("history_titles", "5-19", [3, 4]),
@@ -52,19 +52,19 @@ def test_history_lengths_begin_segments() -> None:
 
 
 def test_segments_of_users_keep_all_their_positives() -> None:
-    found = segments.users_by_history(_relevant(), np.array([7, 2, 9, 3]), (0, 1, 5, 20))
-    # Nobody has a history of 0 or of 20 titles.
-    assert _pairs(found) == {"1-4": [(1, 0), (3, 4)], "5-19": [(0, 1), (0, 2), (2, 2), (2, 3), (2, 5)]}
+    made = segments.users_by_history(_relevant(), np.array([7, 2, 9, 3]), (0, 1, 5, 20))
+    # No history has 0 or 20 titles.
+    assert _pairs(made) == {"1-4": [(1, 0), (3, 4)], "5-19": [(0, 1), (0, 2), (2, 2), (2, 3), (2, 5)]}
 
 
 def test_countries_are_segments_of_users() -> None:
-    found = segments.users_by_country(_relevant(), ["FR", None, "DE", "FR"])
-    assert _pairs(found) == {
+    made = segments.users_by_country(_relevant(), ["FR", None, "DE", "FR"])
+    assert _pairs(made) == {
         "DE": [(2, 2), (2, 3), (2, 5)],
         "FR": [(0, 1), (0, 2), (3, 4)],
         "unknown": [(1, 0)],
     }
-    assert [segment.dimension for segment in found] == ["country"] * 3
+    assert [segment.dimension for segment in made] == ["country"] * 3
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_popularity_groups_are_those_of_a_loop(seed: int) -> None:
     generator = np.random.default_rng(seed)
     counts = generator.geometric(0.2, 60) - 1  # many ties and zeros
     expected = []
-    for own in counts.tolist():
-        before = sum(other for other in counts.tolist() if other > own) / counts.sum()
-        expected.append("unseen" if own == 0 else "head" if before < 0.3 else "mid" if before < 0.7 else "tail")
+    for count in counts.tolist():
+        before = sum(other for other in counts.tolist() if other > count) / counts.sum()
+        expected.append("unseen" if count == 0 else "head" if before < 0.3 else "mid" if before < 0.7 else "tail")
     assert segments.popularity_groups(counts, 0.3, 0.7).tolist() == expected
     assert set(expected) == set(segments.POPULARITY_GROUPS)
 
@@ -105,8 +105,8 @@ def test_all_positives_may_be_of_one_group() -> None:
 
 
 def test_popularity_segments_hold_pairs() -> None:
-    found = segments.positives_by_popularity(_relevant(), np.array([5, 50, 30, 0, 15, 0]), 0.5, 0.8)
-    assert _pairs(found) == {
+    made = segments.positives_by_popularity(_relevant(), np.array([5, 50, 30, 0, 15, 0]), 0.5, 0.8)
+    assert _pairs(made) == {
         "head": [(0, 1)],
         "mid": [(0, 2), (2, 2)],
         "tail": [(1, 0), (3, 4)],
@@ -117,8 +117,8 @@ def test_popularity_segments_hold_pairs() -> None:
 def test_ages_are_those_of_pairs() -> None:
     # Title 2 is 0 days old for user 0 and 8 for user 2.
     ages = np.array([3.9, 0.5, 4.0, 8.0, 31.0, np.nan, -0.1])
-    found = segments.positives_by_age(_relevant(), ages, (0, 1, 4, 8, 31))
-    assert _pairs(found) == {
+    made = segments.positives_by_age(_relevant(), ages, (0, 1, 4, 8, 31))
+    assert _pairs(made) == {
         "0": [(0, 2)],
         "1-3": [(0, 1)],
         "4-7": [(1, 0)],
@@ -127,7 +127,7 @@ def test_ages_are_those_of_pairs() -> None:
         "unreleased": [(3, 4)],
         "unknown": [(2, 5)],
     }
-    assert {segment.dimension for segment in found} == {"title_age_days"}
+    assert {segment.dimension for segment in made} == {"title_age_days"}
 
 
 def test_ages_at_midnight_belong_to_the_day_that_begins() -> None:
@@ -152,9 +152,9 @@ def test_ages_of_titles_at_one_moment() -> None:
 
 
 def test_known_likes_are_those_of_the_title() -> None:
-    found = segments.positives_by_known_likes(_relevant(), np.array([0, 9, 1, 0, 2, 10]), (0, 1, 3, 10))
-    assert [segment.dimension for segment in found] == ["known_likes"] * 4
-    assert _pairs(found) == {
+    made = segments.positives_by_known_likes(_relevant(), np.array([0, 9, 1, 0, 2, 10]), (0, 1, 3, 10))
+    assert [segment.dimension for segment in made] == ["known_likes"] * 4
+    assert _pairs(made) == {
         "0": [(1, 0), (2, 3)],
         "1-2": [(0, 2), (2, 2), (3, 4)],
         "3-9": [(0, 1)],
@@ -164,8 +164,8 @@ def test_known_likes_are_those_of_the_title() -> None:
 
 def test_any_positives_may_be_a_segment() -> None:
     is_in = np.array([False, True, False, False, True, True, False])
-    [found] = segments.positives_among("new", "later", _relevant(), is_in)
-    assert (found.dimension, _pairs([found])) == ("new", {"later": [(0, 2), (2, 3), (2, 5)]})
+    [made] = segments.positives_among("new", "later", _relevant(), is_in)
+    assert (made.dimension, _pairs([made])) == ("new", {"later": [(0, 2), (2, 3), (2, 5)]})
     assert segments.positives_among("new", "later", _relevant(), np.zeros(7, dtype=np.bool_)) == []
     with pytest.raises(ValueError, match=r"is_in: expected one for each of 7 positives, found 6"):
         segments.positives_among("new", "later", _relevant(), np.zeros(6, dtype=np.bool_))
@@ -173,10 +173,10 @@ def test_any_positives_may_be_a_segment() -> None:
 
 @pytest.mark.parametrize("as_block", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
 def test_titles_of_several_genres_are_in_each(as_block: Callable[[NDArray[np.float32]], object]) -> None:
-    # Title 2 has both genres, 3 none; nobody likes a western.
+    # Title 2 has both genres, 3 none; no user likes a western.
     genres = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]], dtype=np.float32)
-    found = segments.positives_by_genre(_relevant(), as_block(genres), ["drama", "comedy", "western"])
-    assert _pairs(found) == {
+    made = segments.positives_by_genre(_relevant(), as_block(genres), ["drama", "comedy", "western"])
+    assert _pairs(made) == {
         "drama": [(0, 2), (1, 0), (2, 2), (2, 5)],
         "comedy": [(0, 1), (0, 2), (2, 2), (3, 4)],
         "unknown": [(2, 3)],
@@ -205,7 +205,7 @@ def test_only_the_truth_is_restricted() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_segments_that_part_the_truth_lose_and_double_nothing(seed: int) -> None:
+def test_segments_of_a_partition_hold_every_pair_once(seed: int) -> None:
     generator = np.random.default_rng(seed)
     rows = [generator.permutation(TITLES)[: generator.integers(1, TITLES + 1)].tolist() for _ in range(40)]
     relevant = _relevant(rows)
@@ -215,8 +215,8 @@ def test_segments_that_part_the_truth_lose_and_double_nothing(seed: int) -> None
         segments.users_by_history(relevant, generator.integers(0, 30, 40), (0, 1, 5, 20)),
     ]
     everything = sorted((user, title) for user, titles in enumerate(rows) for title in titles)
-    for found in parts:
-        assert sorted(pair for pairs in _pairs(found).values() for pair in pairs) == everything
+    for made in parts:
+        assert sorted(pair for pairs in _pairs(made).values() for pair in pairs) == everything
 
 
 def test_truth_without_positives_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Training epoch by epoch: what a break changes, which weights stay, what ends it."""
+"""Training epoch by epoch: continued after a kill, stopped early, ended by a loss that is no number."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +19,12 @@ TITLES, USERS = 10, 32
 
 
 class KilledError(Exception):
-    """What a test does to a training."""
+    """A test kills a training by this error."""
 
 
 @pytest.fixture(scope="module")
 def batches() -> dict[str, np.ndarray]:
-    """[batches, users, length] of histories: of one half of the titles or the other."""
+    """[batches, users, length] of histories, each from one half of the titles."""
     random = np.random.default_rng(1)
     rows = np.array([random.permutation(5)[:4] + 1 + 5 * (n % 2) for n in range(USERS)])
     shape = (4, USERS // 4)
@@ -55,7 +55,7 @@ def network(options: Training, count_steps: int = 24) -> UserSoftmax:
 
 
 def data_of(batches: dict[str, np.ndarray]) -> Callable[[int], tf.data.Dataset]:
-    """Epochs of the batches in another order each."""
+    """Epochs of the batches, each in another order."""
 
     def make(epoch: int) -> tf.data.Dataset:
         order = np.random.default_rng(epoch).permutation(4)
@@ -91,18 +91,18 @@ def fit(
 def undisturbed(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[EpochResult], list[np.ndarray]]:
-    own = network(options())
-    return fit(own, batches, options(), tmp_path_factory.mktemp("undisturbed")), weights_of(own)
+    made = network(options())
+    return fit(made, batches, options(), tmp_path_factory.mktemp("undisturbed")), weights_of(made)
 
 
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed: tuple[list[EpochResult], list[np.ndarray]],
     batches: dict[str, np.ndarray],
     options: Callable[..., Training],
     tmp_path: Path,
 ) -> None:
     expected, expected_weights = undisturbed
-    # Before its first checkpoint, then after some: the epoch that was being told of is made again.
+    # Killed before its first checkpoint, then after some: the epoch just reported is trained again.
     for killed_after in (0, 3):
         with pytest.raises(KilledError):
             fit(network(options()), batches, options(), tmp_path, killed_after=killed_after)
@@ -110,11 +110,11 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     results = fit(last, batches, options(), tmp_path)
     assert [result.epoch for result in results] == [3, 4, 5]
     assert [result.loss for result in results] == pytest.approx([result.loss for result in expected[3:]], rel=1e-5)
-    for found, own in zip(weights_of(last), expected_weights, strict=True):
-        np.testing.assert_allclose(found, own, atol=1e-5)
+    for weight, expected_weight in zip(weights_of(last), expected_weights, strict=True):
+        np.testing.assert_allclose(weight, expected_weight, atol=1e-5)
 
 
-def test_a_training_that_ended_is_not_done_again(
+def test_a_training_that_ended_is_not_repeated(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
 ) -> None:
     first = network(options())
@@ -122,38 +122,38 @@ def test_a_training_that_ended_is_not_done_again(
     assert len(fit(first, batches, short, tmp_path)) == 2
     again = network(options())
     assert fit(again, batches, short, tmp_path) == []
-    for found, own in zip(weights_of(again), weights_of(first), strict=True):
-        np.testing.assert_array_equal(found, own)
+    for weight, expected_weight in zip(weights_of(again), weights_of(first), strict=True):
+        np.testing.assert_array_equal(weight, expected_weight)
 
 
 def test_it_stops_when_it_gets_no_better_and_the_best_weights_stay(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
 ) -> None:
-    own = network(options())
+    made = network(options())
     seen: list[list[np.ndarray]] = []
 
     def validate() -> float:
-        seen.append(weights_of(own))
+        seen.append(weights_of(made))
         return [0.1, 0.3, 0.2, 0.3][len(seen) - 1]
 
-    results = fit(own, batches, options(epochs=9), tmp_path, validate)
+    results = fit(made, batches, options(epochs=9), tmp_path, validate)
     # The third and fourth epoch are no better than the second: equal is not better.
     assert [result.validation for result in results] == [0.1, 0.3, 0.2, 0.3]
-    for found, best in zip(weights_of(own), seen[1], strict=True):
-        np.testing.assert_array_equal(found, best)
+    for weight, best in zip(weights_of(made), seen[1], strict=True):
+        np.testing.assert_array_equal(weight, best)
     assert not np.array_equal(seen[1][0], seen[3][0])
 
 
-def test_the_best_weights_stay_through_a_break_too(
+def test_the_best_weights_survive_a_kill(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
 ) -> None:
     figures = {0: 0.1, 1: 0.5, 2: 0.2, 3: 0.3}
     seen: dict[int, list[np.ndarray]] = {}
 
-    def measured(own: UserSoftmax, first: int) -> Callable[[], float]:
+    def measured(network: UserSoftmax, first: int) -> Callable[[], float]:
         def validate() -> float:
             epoch = first + len(seen)
-            seen[epoch] = weights_of(own)
+            seen[epoch] = weights_of(network)
             return figures[epoch]
 
         return validate
@@ -166,11 +166,11 @@ def test_the_best_weights_stay_through_a_break_too(
     seen.clear()
     results = fit(after, batches, options(), tmp_path, measured(after, 2))
     assert [result.epoch for result in results] == [2, 3]
-    for found, own in zip(weights_of(after), best, strict=True):
-        np.testing.assert_array_equal(found, own)
+    for weight, best_weight in zip(weights_of(after), best, strict=True):
+        np.testing.assert_array_equal(weight, best_weight)
 
 
-def test_without_anything_held_back_all_epochs_are_made(
+def test_without_validation_all_epochs_are_trained(
     undisturbed: tuple[list[EpochResult], list[np.ndarray]],
 ) -> None:
     results, _ = undisturbed
@@ -193,44 +193,44 @@ def test_an_epoch_s_loss_is_the_mean_over_its_steps(
     batches: dict[str, np.ndarray], options: Callable[..., Training], tmp_path: Path
 ) -> None:
     still = options(learning_rate=1e-12, epochs=1)
-    own = network(still)
-    own.optimizer.build(own.trainable_variables)
+    made = network(still)
+    made.optimizer.build(made.trainable_variables)
     order = np.random.default_rng(0).permutation(4)
     losses = []
     for step, number in enumerate(order):
-        own.optimizer.iterations.assign(step)
-        losses.append(float(own.compute_loss({name: tf.constant(values[number]) for name, values in batches.items()})))
-    own.optimizer.iterations.assign(0)
-    [result] = fit(own, batches, still, tmp_path)
+        made.optimizer.iterations.assign(step)
+        losses.append(float(made.compute_loss({name: tf.constant(values[number]) for name, values in batches.items()})))
+    made.optimizer.iterations.assign(0)
+    [result] = fit(made, batches, still, tmp_path)
     assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_the_learning_rate_falls_to_its_last_share(options: Callable[..., Training]) -> None:
-    own = network(options(final_learning_rate_share=0.1), count_steps=20)
+    made = network(options(final_learning_rate_share=0.1), count_steps=20)
     rates = []
-    own.optimizer.build(own.trainable_variables)
+    made.optimizer.build(made.trainable_variables)
     for step in (0, 10, 20, 30):
-        own.optimizer.iterations.assign(step)
-        own.optimizer.apply_gradients((tf.zeros_like(weight), weight) for weight in own.trainable_variables)
-        rates.append(float(own.optimizer.learning_rate))
+        made.optimizer.iterations.assign(step)
+        made.optimizer.apply_gradients((tf.zeros_like(weight), weight) for weight in made.trainable_variables)
+        rates.append(float(made.optimizer.learning_rate))
     # Half way along a cosine is the middle.
     assert rates == pytest.approx([0.05, 0.0275, 0.005, 0.005], rel=1e-4)
 
 
-@pytest.mark.parametrize(("asked", "expected"), [("on", "mixed_bfloat16"), ("off", "float32"), ("auto", "float32")])
-def test_towers_compute_in_the_precision_asked_for(
-    asked: str, expected: str, options: Callable[..., Training], batches: dict[str, np.ndarray]
+@pytest.mark.parametrize(("setting", "expected"), [("on", "mixed_bfloat16"), ("off", "float32"), ("auto", "float32")])
+def test_towers_compute_in_the_precision_of_the_setting(
+    setting: str, expected: str, options: Callable[..., Training], batches: dict[str, np.ndarray]
 ) -> None:
-    if asked == "auto" and tf.config.list_physical_devices("GPU"):
+    if setting == "auto" and tf.config.list_physical_devices("GPU"):
         pytest.skip("on a GPU auto is mixed")
     try:
-        epochs.use_precision(options(mixed_precision=asked))
+        epochs.use_precision(options(mixed_precision=setting))
         assert keras.mixed_precision.global_policy().name == expected
-        own = network(options())
+        made = network(options())
         first = {name: tf.constant(values[0]) for name, values in batches.items()}
-        loss = own.compute_loss(first)
-        assert own.titles.ids.dtype == loss.dtype == tf.float32
-        assert own.titles.table().dtype.name == expected.removeprefix("mixed_")
+        loss = made.compute_loss(first)
+        assert made.titles.ids.dtype == loss.dtype == tf.float32
+        assert made.titles.table().dtype.name == expected.removeprefix("mixed_")
     finally:
         keras.mixed_precision.set_global_policy("float32")
     plain = network(options())

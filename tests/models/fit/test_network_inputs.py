@@ -31,16 +31,16 @@ def batch(titles: list[list[int]], countries: list[str | bytes], **more: Any) ->
     }
 
 
-def test_titles_the_model_has_no_row_of_are_padding(maker: InputMaker) -> None:
+def test_titles_without_a_row_are_padding(maker: InputMaker) -> None:
     # 5 and 99 lie before and behind all known ones, 15 between; 0 is the table's own padding.
-    found = maker.inputs(batch([[10, 5, 30], [99, 20, 15], [0, 0, 0]], ["DE", "FR", "DE"]))
-    assert found["rows"].numpy().tolist() == [[2, 0, 1], [0, 3, 0], [0, 0, 0]]
-    assert found["rows"].dtype == tf.int64
+    inputs = maker.inputs(batch([[10, 5, 30], [99, 20, 15], [0, 0, 0]], ["DE", "FR", "DE"]))
+    assert inputs["rows"].numpy().tolist() == [[2, 0, 1], [0, 3, 0], [0, 0, 0]]
+    assert inputs["rows"].dtype == tf.int64
 
 
 def test_countries_are_ids_of_the_vocabulary_and_1_where_it_lacks_them(maker: InputMaker) -> None:
-    found = maker.inputs(batch([[10]] * 3, ["FR", "DE", "XX"]))
-    assert found["country"].numpy().tolist() == [3, 2, 1]
+    inputs = maker.inputs(batch([[10]] * 3, ["FR", "DE", "XX"]))
+    assert inputs["country"].numpy().tolist() == [3, 2, 1]
 
 
 def test_examples_bring_the_liked_title(maker: InputMaker) -> None:
@@ -48,12 +48,12 @@ def test_examples_bring_the_liked_title(maker: InputMaker) -> None:
         "title_id": tf.constant([20, 77], tf.int64),
         "sampling_probability": tf.constant([0.2, 0.1]),
     }
-    found = maker.inputs(batch([[10], [30]], ["DE", "DE"], **more))
-    assert found["title_row"].numpy().tolist() == [3, 0]
-    np.testing.assert_allclose(found["sampling_probability"], [0.2, 0.1])
+    inputs = maker.inputs(batch([[10], [30]], ["DE", "DE"], **more))
+    assert inputs["title_row"].numpy().tolist() == [3, 0]
+    np.testing.assert_allclose(inputs["sampling_probability"], [0.2, 0.1])
 
 
-def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
+def test_an_epoch_has_full_batches_of_users_of_the_table(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Any
 ) -> None:
     settings = tiny_settings(trained.lake.root, tmp_path, **{"training.users_per_batch": 10})
@@ -63,10 +63,10 @@ def test_an_epoch_has_every_user_of_the_table_as_it_stands_there(
     likes = inputs.positives  # [users, warm titles]
     for epoch in (0, 1):
         batches = list(maker.dataset(reader, epoch))
-        # 48 users in batches of ten: the eight left over are dropped, others in each epoch.
-        assert [len(found["rows"]) for found in batches] == [10, 10, 10, 10]
-        histories = [set(row[row > 0] - 1) for found in batches for row in found["rows"].numpy()]
+        # 48 users in batches of ten: eight are dropped, different ones in each epoch.
+        assert [len(batch["rows"]) for batch in batches] == [10, 10, 10, 10]
+        histories = [set(row[row > 0] - 1) for batch in batches for row in batch["rows"].numpy()]
         known = [set(likes[user].indices) for user in range(48)]
         assert len(histories) == 40
-        assert all(own in known for own in histories)
+        assert all(liked in known for liked in histories)
     assert LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES) == inputs.snapshot

@@ -1,4 +1,4 @@
-"""Training on a lake of two tastes: what it learns, twice the same, from where another one ended, with more titles."""
+"""Training on a lake of two tastes: it learns them, is reproducible, and can start from an earlier model."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def train(settings: Any, folder: Path, **more: Any) -> tuple[TwoTower, list[Epoc
 
 
 def recommended(model: TwoTower, inputs: Inputs, count: int) -> np.ndarray:
-    """[users, count]: positions of titles, after what each user liked in training."""
+    """[users, count]: rows of titles, by each user's likes in training."""
     return recommend(CatalogueModel(model, inputs.catalogue), inputs.train.liked, count)
 
 
@@ -38,8 +38,8 @@ def is_own_taste(lists: np.ndarray) -> np.ndarray:
     return lists % 2 == np.arange(len(lists))[:, None] % 2
 
 
-def test_it_learns_tastes_and_where_new_titles_belong(trained: Any) -> None:
-    # Of eight titles of their side users liked five; a new one is of it besides.
+def test_it_learns_tastes_and_the_taste_of_new_titles(trained: Any) -> None:
+    # Of the eight titles of their taste users liked five; one new title is of it too.
     lists = recommended(trained.model, trained.inputs, 4)
     assert is_own_taste(lists).mean() > 0.98
     assert (lists >= 16).mean() == pytest.approx(0.25, abs=0.02)
@@ -61,7 +61,7 @@ def test_cold_users_get_titles_by_debiased_popularity(
     logs = np.log(popularity[inputs.warm])
     shown = cold_user[inputs.warm]
     np.testing.assert_allclose(shown / shown.std(), (logs - logs.mean()) / logs.std(), atol=1e-3)
-    # As large as scores are, so that the dial turns them as far.
+    # As spread as other scores, so that the dial turns them as far.
     spreads = [scores[inputs.warm].std() for scores in others]
     assert min(spreads) < shown.std() < max(spreads)
 
@@ -85,11 +85,11 @@ def test_examples_train_the_towers_too(trained: Any, tiny_settings: Callable[...
     model, results, inputs = train(settings, tmp_path)
     assert is_own_taste(recommended(model, inputs, 3)).mean() > 0.9
     assert results[-1].loss < results[0].loss
-    assert model.dim <= 9  # towers alone, and what appeals to whoever is not known
+    assert model.dim <= 9  # towers alone, and the cold-user query
 
 
 @pytest.mark.parametrize(
-    ("asked", "limit", "expected"),
+    ("loss", "limit", "expected"),
     [
         ("auto", 16, "user_softmax"),
         ("auto", 15, "sampled_softmax"),
@@ -97,14 +97,14 @@ def test_examples_train_the_towers_too(trained: Any, tiny_settings: Callable[...
         ("sampled_softmax", 99, "sampled_softmax"),
     ],
 )
-def test_the_loss_goes_by_how_many_titles_there_are(
-    asked: str, limit: int, expected: str, trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+def test_the_loss_depends_on_the_number_of_titles(
+    loss: str, limit: int, expected: str, trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    changes = {"training.loss": asked, "training.max_softmax_titles": limit}
+    changes = {"training.loss": loss, "training.max_softmax_titles": limit}
     assert loss_for(tiny_settings(trained.lake.root, tmp_path, **changes), 16) == expected
 
 
-def test_a_warm_start_begins_where_the_last_one_ended_and_takes_new_titles(
+def test_a_warm_start_continues_an_earlier_model_with_new_titles(
     trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     grown = tiny_lake(tmp_path / "lake", titles=22, seed=2)
@@ -116,7 +116,7 @@ def test_a_warm_start_begins_where_the_last_one_ended_and_takes_new_titles(
     assert is_own_taste(recommended(model, inputs, 5)).mean() > 0.98
 
 
-def test_towers_of_another_width_can_not_be_begun_with(
+def test_a_warm_start_from_another_width_is_refused(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = tiny_settings(trained.lake.root, tmp_path, **{"model.dim": 4})
@@ -124,39 +124,39 @@ def test_towers_of_another_width_can_not_be_begun_with(
         train(settings, tmp_path, warm_start=trained.model)
 
 
-def test_what_nobody_liked_is_nothing_to_train_on(
+def test_a_catalogue_without_likes_is_nothing_to_train_on(
     trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     lonely = tiny_lake(tmp_path / "lake", users=1)
     settings = tiny_settings(lonely.root, tmp_path)
     snapshot = LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)
     assert read_inputs(settings, snapshot).train.liked.nnz == 5
-    # The titles that were liked are in no catalogue any more.
+    # The liked titles have left the catalogue.
     later = dataclasses.replace(snapshot, versions={**snapshot.versions, "title_features": _written_anew(lonely.root)})
     with pytest.raises(ModelError, match="nothing to train on"):
         read_inputs(settings, later)
 
 
-def test_likes_weigh_by_the_places_of_clicks_before_the_days_held_out(
+def test_likes_weigh_by_the_ranks_of_clicks_before_the_held_out_days(
     trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    own = tiny_lake(tmp_path / "lake")
-    settings = tiny_settings(own.root, tmp_path, **{"position_bias.min_clicks": 100})
+    lake = tiny_lake(tmp_path / "lake")
+    settings = tiny_settings(lake.root, tmp_path, **{"position_bias.min_clicks": 100})
     last = date(1970, 1, 1) + timedelta(days=int(trained.inputs.train.days.max()))
     shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
     clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]
-    own.write_click_ranks([*shown, *clicked])
-    inputs = read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES))
+    lake.write_click_ranks([*shown, *clicked])
+    inputs = read_inputs(settings, LakeSnapshot.pin(str(lake.root), TRAINING_TABLES))
     weights = inputs.title_weights
     assert weights is not None
     assert weights[0] > weights[2] > weights[1]  # clicked at rank 4, never, mostly at rank 1
     assert inputs.data_hash != trained.inputs.data_hash
     _, results, _ = train(settings, tmp_path / "checkpoints")
     assert results[0].loss != trained.results[0].loss
-    # A day that is held out says nothing.
-    own.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
+    # A held-out day changes nothing.
+    lake.write_click_ranks([*shown, *clicked, (101, last + timedelta(days=1), False, 9, 10, 10)])
     np.testing.assert_array_equal(
-        read_inputs(settings, LakeSnapshot.pin(str(own.root), TRAINING_TABLES)).title_weights, weights
+        read_inputs(settings, LakeSnapshot.pin(str(lake.root), TRAINING_TABLES)).title_weights, weights
     )
 
 
@@ -168,7 +168,7 @@ def _written_anew(root: Path) -> int:
     return DeltaTable(root / "title_features").version()
 
 
-def test_data_has_one_hash_whatever_files_hold_it(
+def test_data_hash_does_not_depend_on_the_files(
     trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     hashes = []

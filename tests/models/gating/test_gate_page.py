@@ -43,7 +43,7 @@ def test_headline_is_the_verdict(decision: str, headline: str) -> None:
     page = gate_page.render(Verdict(NIGHT, "marquee@2", "marquee@1", decision, "because", [GAINED]))
     assert f"<h1>{headline}</h1>" in page
     assert "Night of 2024-05-14; compared with marquee@1." in page
-    # Only who is refused is told how to override.
+    # Only the page of a refusal says how to override it.
     assert ("python -m models.gate --ds 2024-05-14 --override" in page) is (decision == REFUSE)
 
 

@@ -1,4 +1,4 @@
-"""The gate's rules on figures whose verdict is known."""
+"""The gate's rules on figures with known verdicts."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -76,13 +76,13 @@ def test_better_everywhere_passes() -> None:
         (0.015, 0.04, "uncertain: the interval reaches down to -0.0250, below -0.0200"),
     ],
 )
-def test_all_users_must_gain_with_certainty_not_to_lose(gain: float, half_width: float, reason: str) -> None:
+def test_all_users_must_gain_and_certainly_not_lose(gain: float, half_width: float, reason: str) -> None:
     checks = judge([row("all", "recall", gain, half_width), row("all", "ndcg", 0.02)])
     assert failed(checks) == [("all", "recall")]
     assert checks[0].reason == reason
 
 
-def test_one_segment_that_surely_loses_is_enough() -> None:
+def test_one_significant_loss_in_a_segment_is_enough() -> None:
     # A loss of .05 where .02 is allowed, known to +- .01: 1.5 intervals, nearly six deviations beyond.
     checks = judge(better(row("tail", "recall", -0.05), row("tail", "ndcg", 0.0)))
     assert failed(checks) == [("tail", "recall")]
@@ -148,7 +148,7 @@ def test_data_of_a_usual_night_passes() -> None:
     assert checks[1].reason == "882 events were loaded; the median of 3 days before is 999"
 
 
-def test_half_a_feed_and_bad_lines_are_told() -> None:
+def test_half_a_feed_and_bad_lines_fail() -> None:
     days = [feed(n, 1000, 0) for n in range(1, 4)]
     assert failed(gate_rules.judge_data([feed(0, 499, 0), *days], NIGHT, options())) == [("all", "events")]
     assert failed(gate_rules.judge_data([feed(0, 1000, 21), *days], NIGHT, options())) == [("all", "rejected_share")]
@@ -173,7 +173,7 @@ BACKTEST = {
         ({"high": 0.049, "count_reference": 99}, False, False),
     ],
 )
-def test_new_titles_must_get_a_share_of_what_known_ones_get(
+def test_new_titles_must_reach_a_share_of_the_recall_of_known_ones(
     changes: dict[str, float], passed: bool, decides: bool
 ) -> None:
     [check] = gate_rules.judge_new_titles({**BACKTEST, **changes}, options(min_cold_to_warm=0.05))

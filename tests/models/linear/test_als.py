@@ -1,4 +1,4 @@
-"""Fold-in against a solve of each user's own equations, and against what implicit computes."""
+"""Fold-in against a solve of each user's equations, and against the library `implicit`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ FACTORS, TITLES, USERS = 5, 40, 30
 
 
 def _histories(generator: np.random.Generator) -> sparse.csr_matrix:
-    """Of all lengths from none to all titles."""
+    """Histories of every length, from none to all titles."""
     chances = np.linspace(0, 1, USERS)[:, None]
     return sparse.csr_matrix((generator.random((USERS, TITLES)) < chances).astype(np.float32))
 
@@ -27,8 +27,8 @@ def _slow_fold_in(
     users = np.zeros((len(histories), y.shape[1]))
     for user, likes in enumerate(histories):
         weights = np.diag(np.where(likes > 0, alpha * likes, 1))
-        wanted = (likes > 0).astype(float)
-        users[user] = np.linalg.solve(y.T @ weights @ y + regularization * np.eye(y.shape[1]), y.T @ weights @ wanted)
+        targets = (likes > 0).astype(float)
+        users[user] = np.linalg.solve(y.T @ weights @ y + regularization * np.eye(y.shape[1]), y.T @ weights @ targets)
     return users
 
 
@@ -37,19 +37,19 @@ def test_fold_in_is_each_users_weighted_ridge_regression(max_numbers: int, monke
     monkeypatch.setattr(als, "_MAX_NUMBERS", max_numbers)
     generator = np.random.default_rng(1)
     histories, y = _histories(generator), generator.normal(size=(TITLES, FACTORS))
-    found = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
-    np.testing.assert_allclose(found, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
+    folded = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
+    np.testing.assert_allclose(folded, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
 
 
 def test_a_history_may_weigh_its_titles() -> None:
     generator = np.random.default_rng(2)
     histories, y = _histories(generator), generator.normal(size=(TITLES, FACTORS))
     histories.data = generator.uniform(0.5, 3, len(histories.data))
-    found = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
-    np.testing.assert_allclose(found, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
+    folded = fold_in(histories, y, y.T @ y + 0.3 * np.eye(y.shape[1]), alpha=7.0)
+    np.testing.assert_allclose(folded, _slow_fold_in(histories.toarray(), y, 7.0, 0.3), rtol=1e-9, atol=1e-12)
 
 
-def test_fold_in_is_what_implicit_computes_for_new_users(catalogue: Any) -> None:
+def test_fold_in_gives_the_vectors_of_implicit_for_new_users(catalogue: Any) -> None:
     model = Als(factors=FACTORS, regularization=2, alpha=10, iterations=5, seed=1)
     model.fit(catalogue.liked, catalogue.content)
     reference = implicit.cpu.als.AlternatingLeastSquares(

@@ -1,4 +1,4 @@
-"""The search on objectives whose best point is known."""
+"""The search on objectives with a known best point."""
 
 import logging
 import math
@@ -85,7 +85,7 @@ def test_no_point_is_tried_twice_and_none_beyond_the_limit() -> None:
     assert [trial.stage for trial in trials] == ["random"] * 10 + ["neighbour"] * 23
 
 
-def test_a_grid_smaller_than_asked_for_is_tried_whole() -> None:
+def test_a_grid_smaller_than_the_request_is_tried_whole() -> None:
     grid = AlsGrid((16, 32), (1.0, 10.0), (1.0,), (5,))
     trials = search_als(_one_peak, grid, count_random=50, count_climbs=3, max_trials=50, seed=1)
     assert {trial.parameters for trial in trials} == {grid.point(number) for number in range(4)}
@@ -98,7 +98,7 @@ def test_the_earliest_of_equal_trials_is_best() -> None:
     assert best_trial(trials) is trials[0]
 
 
-def test_the_best_at_an_end_of_the_grid_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_best_at_an_end_of_the_grid_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     grid = AlsGrid((64, 128), (50.0, 150.0, 500.0), (20.0,), (20, 40))
     with caplog.at_level(logging.WARNING):
         search_als(_one_peak, grid, count_random=4, count_climbs=1, max_trials=50, seed=1)
@@ -119,7 +119,7 @@ def test_values_out_of_order_are_refused() -> None:
         AlsGrid((), (1.0,), (1.0,), (5,))
 
 
-def test_a_trial_is_a_record_of_what_was_tried() -> None:
+def test_a_trial_records_its_parameters_and_objective() -> None:
     (trial,) = search_als(lambda _: 0.25, AlsGrid((16,), (1.0,), (2.0,), (5,)), 1, 1, 1, seed=1)
     assert trial == Trial(AlsParameters(16, 1.0, 2.0, 5), 0.25, "random", seconds=0)
     assert trial.seconds >= 0

@@ -25,7 +25,7 @@ COUNT = 25
 def _blocks(generator: np.random.Generator) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.bool_]]]:
     present = {name: generator.random(COUNT) < share for name, share in (("a", 0.7), ("b", 0.9), ("c", 1.0))}
     blocks = {
-        "a": generator.normal(100, 1, size=(COUNT, 3)),  # its mean is far greater than what tells titles apart
+        "a": generator.normal(100, 1, size=(COUNT, 3)),  # its mean is far greater than its differences
         "b": (generator.random((COUNT, 30)) < 0.1).astype(float),
         "c": generator.normal(size=(COUNT, 1)),
     }
@@ -63,7 +63,7 @@ def test_features_by_hand() -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 1024])
-def test_features_are_what_dense_arithmetic_makes_of_them(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_those_of_dense_arithmetic(batch_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(content_kernel, "_BATCH_ROWS", batch_rows)
     generator = np.random.default_rng(6)
     content, dense = _content(generator)
@@ -86,13 +86,13 @@ def test_additive_kernel_has_a_share_of_each_block_alone(batch_rows: int, monkey
     content, _ = _content(np.random.default_rng(6))
     names = list(content.blocks)
     weights = {name: float(n + 1) for n, name in enumerate(names)}
-    flat = {"flat": np.ones((COUNT, 2), np.float32)}  # of which all titles are alike
+    flat = {"flat": np.ones((COUNT, 2), np.float32)}  # equal for all titles
     whole = Content({**content.blocks, **flat}, {**content.present, "flat": np.ones(COUNT, bool)}, weights)
     rows, some = features(whole), np.array([3, 20, 4])
     total = sum(weights.values()) + 1
     alone = [
-        weight / total * gaussian_kernel(select(own, some), own, 1.5)
-        for weight, own in ((weight, features(content.only({name: 1.0}))) for name, weight in weights.items())
+        weight / total * gaussian_kernel(select(block_rows, some), block_rows, 1.5)
+        for weight, block_rows in ((weight, features(content.only({name: 1.0}))) for name, weight in weights.items())
     ]
     expected = 0.7 * gaussian_kernel(select(rows, some), rows, 1.5) + 0.3 * np.sum(alone, axis=0)
     np.testing.assert_allclose(additive_kernel(select(rows, some), rows, 1.5, 0.3), expected, atol=1e-10)
@@ -108,7 +108,7 @@ def test_every_block_counts_alike_and_rows_have_mean_square_length_one() -> None
         assert squared_lengths(rows).mean() == pytest.approx(1)
 
 
-def test_a_block_that_tells_nothing_apart_is_zeros() -> None:
+def test_a_constant_block_is_zeros() -> None:
     values = np.full((4, 2), 0.1, dtype=np.float32)
     for block in (values, sparse.csr_matrix(values)):
         rows = features(Content({"a": block}, {"a": np.ones(4, dtype=bool)}))
@@ -123,19 +123,19 @@ def test_a_block_that_no_title_has_is_zeros() -> None:
 def test_kernel_ridge_is_the_mean_of_a_gaussian_process() -> None:
     generator = np.random.default_rng(8)
     content, dense = _content(generator)
-    known, asked = np.arange(15), np.arange(15, COUNT)
+    known, unknown = np.arange(15), np.arange(15, COUNT)
     targets, noise = generator.normal(5, 1, size=(15, 2)), generator.uniform(0.1, 1, 15)
     rows = features(content)
     ridge = fit_kernel_ridge(select(rows, known), targets, noise, 1.2)
     kernel = np.array([[np.exp(-((a - b) ** 2).sum() / 2 / 1.44) for b in dense] for a in dense])
     inverse = np.linalg.inv(kernel[:15, :15] + np.diag(noise))
     mean = targets.mean(axis=0)
-    for place, title in enumerate(asked):
+    for row, title in enumerate(unknown):
         expected = mean + kernel[title, :15] @ inverse @ (targets - mean)
-        np.testing.assert_allclose(ridge.predict(select(rows, asked))[place], expected, atol=1e-10)
+        np.testing.assert_allclose(ridge.predict(select(rows, unknown))[row], expected, atol=1e-10)
 
 
-def test_titles_like_nothing_known_are_predicted_the_mean() -> None:
+def test_titles_unlike_all_known_ones_are_predicted_the_mean() -> None:
     numbers = np.array([[0.0], [1.0], [1e6]])
     rows = features(Content({"a": numbers}, {"a": np.ones(3, dtype=bool)}))
     ridge = fit_kernel_ridge(select(rows, np.array([0, 1])), np.array([[2.0], [4.0]]), np.full(2, 0.1), 0.01)

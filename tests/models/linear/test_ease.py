@@ -55,7 +55,7 @@ def test_too_many_titles_are_refused_with_what_to_do() -> None:
         Ease(regularization=3, max_titles=7).fit(sparse.csr_matrix(_likes()), CONTENT)
 
 
-def test_titles_left_out_score_nothing_and_say_nothing() -> None:
+def test_titles_left_out_score_0_and_contribute_nothing() -> None:
     # The likes of the 8 titles rise from a tenth of users to seven tenths, so the last four are liked most.
     model = Ease(regularization=3, max_titles=4, most_liked_only=4)
     model.fit(sparse.csr_matrix(_likes()), CONTENT)

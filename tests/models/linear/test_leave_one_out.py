@@ -1,4 +1,4 @@
-"""Titles predicted from all others at once: as if each had been left out and the ridge been solved anew."""
+"""Predictions of all titles at once, each as by a ridge solved without it."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ CONTENT = Content(
 
 @pytest.mark.parametrize("alone_share", [0.0, 0.4])
 @pytest.mark.parametrize("left_out", [(), ("plot",), ("genres", "release")])
-def test_as_if_the_ridge_were_solved_without_each_title(left_out: tuple[str, ...], alone_share: float) -> None:
+def test_predictions_are_those_of_ridges_without_each_title(left_out: tuple[str, ...], alone_share: float) -> None:
     rows = features(CONTENT)
     known = np.array([0, 2, 3, 5, 6, 8, 9, 11, 13])
     targets, noise = RANDOM.normal(size=(9, 4)), RANDOM.uniform(0.1, 0.5, 9)
     fitted = leave_one_out.fit_leave_one_out(select(rows, known), targets, noise, 1.3, alone_share)
-    asked = metadata_fields.leave_out(select(rows, known), CONTENT, left_out)
-    found = fitted.predict(asked)
+    without_fields = metadata_fields.leave_out(select(rows, known), CONTENT, left_out)
+    predicted = fitted.predict(without_fields)
     for n in range(9):
         others = np.delete(np.arange(9), n)
         slow = fit_kernel_ridge(select(rows, known[others]), targets[others], noise[others], 1.3, alone_share)
-        np.testing.assert_allclose(found[n], slow.predict(select(asked, np.array([n])))[0], rtol=1e-9)
+        np.testing.assert_allclose(predicted[n], slow.predict(select(without_fields, np.array([n])))[0], rtol=1e-9)
 
 
-def test_by_all_their_content_no_kernel_is_needed() -> None:
+def test_predictions_from_all_content_need_no_kernel() -> None:
     rows, targets, noise = features(CONTENT), RANDOM.normal(size=(14, 4)), RANDOM.uniform(0.1, 0.5, 14)
     fitted = leave_one_out.fit_leave_one_out(rows, targets, noise, 1.3)
     np.testing.assert_allclose(fitted.left_out(), fitted.predict(rows), rtol=1e-9)

@@ -1,4 +1,4 @@
-"""What is linear in likes: EASE, and the content of liked titles."""
+"""The part that is linear in likes: EASE, and the content of liked titles."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,37 +36,37 @@ def standardised(scores: np.ndarray) -> np.ndarray:
 
 
 def test_a_title_is_predicted_by_the_ridge_of_all_others() -> None:
-    found = linear_part.content_weights(ROWS, COUNTS, RIDGE)
-    assert found.dtype == np.float32
+    weights = linear_part.content_weights(ROWS, COUNTS, RIDGE)
+    assert weights.dtype == np.float32
     noise = noise_of_counts(COUNTS, RIDGE.noise, RIDGE.noise_power)
     for title in range(9):
         others = np.delete(np.arange(9), title)
         kernel = gaussian_kernel(select(ROWS, others), select(ROWS, others), 1.4) + np.diag(noise[others])
         of_title = gaussian_kernel(select(ROWS, others), select(ROWS, np.array([title])), 1.4)[:, 0]
         expected = np.linalg.solve(kernel, of_title) * (COUNTS[others] / COUNTS.mean()) ** -0.5
-        np.testing.assert_allclose(found[others, title], expected, rtol=1e-5)
-        assert found[title, title] == 0
+        np.testing.assert_allclose(weights[others, title], expected, rtol=1e-5)
+        assert weights[title, title] == 0
 
 
 def test_its_weights_are_those_of_the_ridge_itself() -> None:
-    """Of targets whose mean is 0 without the title: else the ridge's mean differs."""
+    """For targets whose mean without the title is 0; otherwise the ridge's mean differs."""
     targets = RANDOM.normal(size=(9, 1))
     targets[0] = 0
     targets[1:] -= targets[1:].mean()
     noise = noise_of_counts(COUNTS, RIDGE.noise, RIDGE.noise_power)
     others = np.arange(1, 9)
     ridge = fit_kernel_ridge(select(ROWS, others), targets[1:], noise[1:], RIDGE.length_scale)
-    found = linear_part.content_weights(ROWS, COUNTS, RIDGE)[1:, 0] * (COUNTS[1:] / COUNTS.mean()) ** 0.5
-    np.testing.assert_allclose(found @ targets[1:], ridge.predict(select(ROWS, np.array([0])))[0], rtol=1e-4)
+    weights = linear_part.content_weights(ROWS, COUNTS, RIDGE)[1:, 0] * (COUNTS[1:] / COUNTS.mean()) ** 0.5
+    np.testing.assert_allclose(weights @ targets[1:], ridge.predict(select(ROWS, np.array([0])))[0], rtol=1e-4)
 
 
-def test_each_matrix_counts_as_much_as_asked_whatever_its_unit() -> None:
+def test_each_matrix_counts_by_its_weight_in_any_unit() -> None:
     histories = sparse.csr_matrix((RANDOM.random((20, 9)) < 0.4).astype(np.float32))
     one, other = RANDOM.normal(size=(2, 9, 9)).astype(np.float32) * np.array([[[7]], [[0.01]]], np.float32)
-    found = linear_part.linear_part(histories, [(one, 0.5), (other, 2.0)])
+    part = linear_part.linear_part(histories, [(one, 0.5), (other, 2.0)])
     expected = 0.5 * (histories @ one) / spread(histories @ one) + 2 * (histories @ other) / spread(histories @ other)
-    np.testing.assert_allclose(histories @ found.vectors.T, expected, rtol=1e-4, atol=1e-5)
-    assert found.weight == pytest.approx(spread(expected), rel=1e-5)
+    np.testing.assert_allclose(histories @ part.vectors.T, expected, rtol=1e-4, atol=1e-5)
+    assert part.weight == pytest.approx(spread(expected), rel=1e-5)
     alone = linear_part.linear_part(histories, [(one, 0.5)])
     assert alone.weight == pytest.approx(0.5)
     np.testing.assert_allclose(alone.scores(), 0.5 * standardised(histories @ one), rtol=1e-3, atol=1e-4)
@@ -75,7 +75,7 @@ def test_each_matrix_counts_as_much_as_asked_whatever_its_unit() -> None:
 def trained_with(
     changes: dict[str, Any], trained: Any, tiny_settings: Callable[..., Any], folder: Path
 ) -> tuple[Inputs, TwoTower]:
-    """On the same lake, and as it was learnt: content has no say in what was learnt of titles."""
+    """Inputs and model of a training on the same lake, without content as a prior."""
     settings = tiny_settings(trained.lake.root, folder, **changes)
     inputs = read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES))
     model = training.train_model(settings, inputs, folder, lambda result: None)
@@ -99,10 +99,10 @@ def test_a_trained_model_has_content_beside_ease(
     lengths = np.sqrt(np.maximum(np.diff(inputs.positives.indptr), 1))
     shares = sparse.csr_matrix(sparse.diags(1 / lengths) @ inputs.positives)
     linear = linear_part.linear_part(shares, [(ease.weights.astype(np.float32), 0.5), (of_content, 0.4)])
-    found, of_towers = (
-        CatalogueModel(own, inputs.catalogue).score(inputs.train.liked)[:, inputs.warm] for own in (model, towers)
+    scores, of_towers = (
+        CatalogueModel(one, inputs.catalogue).score(inputs.train.liked)[:, inputs.warm] for one in (model, towers)
     )
-    np.testing.assert_allclose(found, standardised(of_towers) + linear.scores(), atol=2e-3)
+    np.testing.assert_allclose(scores, standardised(of_towers) + linear.scores(), atol=2e-3)
 
 
 def test_a_catalogue_too_large_has_no_content_part(
@@ -110,6 +110,6 @@ def test_a_catalogue_too_large_has_no_content_part(
 ) -> None:
     plain = {"model.weights.ease": 0.0, "model.weights.als": 0.0, "model.cold_start.max_titles": 15}
     _, without = trained_with({**plain, "model.weights.content": 0.0}, trained, tiny_settings, tmp_path / "a")
-    inputs, found = trained_with({**plain, "model.weights.content": 0.4}, trained, tiny_settings, tmp_path / "b")
+    inputs, model = trained_with({**plain, "model.weights.content": 0.4}, trained, tiny_settings, tmp_path / "b")
     assert len(inputs.warm) == 16
-    assert found._query.part_weights == without._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}
+    assert model._query.part_weights == without._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}

@@ -1,4 +1,4 @@
-"""Historical nights: what was known by each and what came after, and no model that knows what came after."""
+"""Historical nights: what was known by each, what came after, and models that know nothing of what came after."""
 
 import shutil
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def catalogue_of(release_days: list[float]) -> Catalogue:
     )
 
 
-# Title 2 comes out the day after the night, 3 five days later, of 4 the day is not known, 5 left the guide.
+# Title 2 is released the day after the night, 3 five days after it, 4 has no date, 5 left the guide.
 CATALOGUE = catalogue_of([0, DAY - 3, DAY + 1, DAY + 5, np.nan, 0])
 
 
@@ -53,7 +53,7 @@ ROWS = [
     row("b", 0, -2.25, country="FR"),
     row("b", 2, 1.75, country="FR"),
     row("b", 0, 1.5, country="FR"),  # again
-    row("a", 3, 1.25),  # not out yet for two days more than the horizon
+    row("a", 3, 1.25),  # released two days after the horizon
     row("c", 4, 2.5),
     row("c", 5, 2.5),
     row("c", 1, 3.0),
@@ -61,7 +61,7 @@ ROWS = [
 
 
 def ranks_of(*rows: tuple[int, int, bool, int, int, int]) -> ClickRanks:
-    """Title, day, whether in random order, rank, impressions, clicks."""
+    """Rows: title, day, is in random order, rank, impressions, clicks."""
     columns = np.array(rows, dtype=np.int64).reshape(-1, 6).T
     return ClickRanks(columns[0], columns[1], columns[2].astype(np.bool_), *columns[3:])
 
@@ -69,11 +69,11 @@ def ranks_of(*rows: tuple[int, int, bool, int, int, int]) -> ClickRanks:
 def history_of(rows: list[dict[str, Any]]) -> InteractionLog:
     types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
     types |= {"country": pa.string(), "known_ds": pa.date32()}
-    columns = {name: pa.array([own[name] for own in rows], type_) for name, type_ in types.items()}
+    columns = {name: pa.array([row[name] for row in rows], type_) for name, type_ in types.items()}
     return InteractionLog(LakeSnapshot("nowhere", {}), CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
 
 
-def test_a_night_knows_what_came_in_by_its_end() -> None:
+def test_a_night_knows_the_positives_known_by_its_end() -> None:
     known = history_of(ROWS).known_by(NIGHT)
     assert known.user_ids == ["a", "b"]
     assert known.liked.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]
@@ -81,22 +81,22 @@ def test_a_night_knows_what_came_in_by_its_end() -> None:
     assert history_of(ROWS).known_by(NIGHT + timedelta(days=1)).liked[0].indices.tolist() == [0, 1, 3]
 
 
-def test_the_truth_is_what_was_liked_next_of_what_was_out_by_then() -> None:
+def test_the_truth_is_the_next_likes_of_released_titles() -> None:
     interactions = history_of(ROWS)
     evaluation_set = interactions.evaluation_set_after(NIGHT, 2, interactions.known_by(NIGHT))
     assert evaluation_set is not None
-    # a's like of 3 is of a title that comes out after both days, b's of 0 is known; c's of 1 is a day later.
+    # a's like of 3 is of a title released after both days, b's of 0 is known already; c's of 1 is a day later.
     assert evaluation_set.user_ids == ["b", "c"]
     assert evaluation_set.countries == ["FR", "DE"]
     assert evaluation_set.relevant.toarray().tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]]
     assert evaluation_set.histories.toarray().tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
     assert evaluation_set.history_ages_days.tolist() == [3.25]  # before midnight after the night
-    assert evaluation_set.ages_days[0] == 0  # liked on the day it came out
+    assert evaluation_set.ages_days[0] == 0  # liked on its release day
     assert np.isnan(evaluation_set.ages_days[1])
     assert evaluation_set.candidates.tolist() == [True, True, True, False, True, False]
 
 
-def test_where_nobody_liked_anything_next_there_is_no_truth() -> None:
+def test_without_later_likes_there_is_no_truth() -> None:
     interactions = history_of(ROWS[:5])
     assert interactions.evaluation_set_after(NIGHT + timedelta(days=1), 5, interactions.known_by(NIGHT)) is None
 
@@ -124,16 +124,16 @@ def without_later(interactions: InteractionLog, night: date) -> InteractionLog:
     return replace(interactions, rows=kept, ranks=interactions.ranks.until(historical_nights.day_number(night)))
 
 
-def test_a_night_s_model_is_the_same_whatever_happened_later(settings_of: Any) -> None:
+def test_a_night_s_model_does_not_depend_on_later_events(settings_of: Any) -> None:
     settings, night = settings_of(), date(2024, 5, 3)
     day = historical_nights.day_number(night)
-    # By night the first title was clicked at rank 4; by the morning after at rank 1, and looks fall no more.
+    # By the night the first title was clicked at rank 4; on the next day at rank 1, and examination falls no more.
     by_night = ((101, day, True, 1, 1000, 200), (101, day, True, 4, 1000, 100), (100, day, False, 4, 90, 50))
     after = ((101, day + 1, True, 4, 1000, 300), (100, day + 1, False, 1, 90, 50))
     interactions = replace(historical_nights.read_interaction_log(settings), ranks=ranks_of(*by_night, *after))
     models = [
-        historical_nights.train_night(settings, own, night, own.known_by(night), None)
-        for own in (interactions, without_later(interactions, night))
+        historical_nights.train_night(settings, log, night, log.known_by(night), None)
+        for log in (interactions, without_later(interactions, night))
     ]
     assert len(interactions.known_by(night).days) == 48 * 3  # a like a day, of six
     vectors = [model.title_vectors(interactions.catalogue) for model in models]

@@ -1,4 +1,4 @@
-"""Fields of metadata taken away, from all titles or from one at a time, and their mere presence."""
+"""Fields of metadata left out, of all titles or of some, or replaced by their presence."""
 
 import numpy as np
 import pytest
@@ -32,11 +32,11 @@ def test_fields_are_made_of_blocks() -> None:
         "people": ["cast", "directors"],
         "genres": ["genres"],
     }
-    found = {field: own.tolist() for field, own in metadata_fields.presence(CONTENT).items()}
-    assert found == {"plot": [True, False, True], "people": [True, True, False], "genres": [True, True, True]}
+    has_field = {field: flags.tolist() for field, flags in metadata_fields.presence(CONTENT).items()}
+    assert has_field == {"plot": [True, False, True], "people": [True, True, False], "genres": [True, True, True]}
 
 
-def test_every_block_there_is_belongs_to_a_field() -> None:
+def test_every_block_belongs_to_a_field() -> None:
     from typing import get_args
 
     from conf.settings import ContentBlock
@@ -53,32 +53,34 @@ def dense_features(rows: Features) -> Doubles:
 
 
 def test_without_a_field_the_others_stay_as_they_were() -> None:
-    found = metadata_fields.without_field(CONTENT, "people")
-    assert dict(found.weights) == {"plot": 2.0, "genres": 1.0}
-    assert found.blocks["plot"] is CONTENT.blocks["plot"]
+    content = metadata_fields.without_field(CONTENT, "people")
+    assert dict(content.weights) == {"plot": 2.0, "genres": 1.0}
+    assert content.blocks["plot"] is CONTENT.blocks["plot"]
 
 
 def test_of_a_field_only_its_presence_is_left() -> None:
-    found = metadata_fields.presence_alone(CONTENT, "people")
-    assert dict(found.weights) == {"plot": 2.0, "genres": 1.0, "has_people": 1.0}
-    assert np.asarray(found.blocks["has_people"]).tolist() == [[1], [1], [0]]
-    assert found.present["has_people"].all()
-    # Two titles with it are alike in it, and as unlike the third as the weight allows.
-    rows = dense_features(features(found.only({"has_people": 1.0})))
+    content = metadata_fields.presence_alone(CONTENT, "people")
+    assert dict(content.weights) == {"plot": 2.0, "genres": 1.0, "has_people": 1.0}
+    assert np.asarray(content.blocks["has_people"]).tolist() == [[1], [1], [0]]
+    assert content.present["has_people"].all()
+    # The two titles with it have one value, the third another.
+    rows = dense_features(features(content.only({"has_people": 1.0})))
     assert rows[:, 0] == pytest.approx([0.7071, 0.7071, -1.4142], abs=1e-4)
 
 
 def test_a_field_is_left_out_of_some_titles_alone() -> None:
     rows = features(CONTENT)
     whole = dense_features(select(rows, np.array([0, 2])))
-    found = dense_features(metadata_fields.leave_out(select(rows, np.array([0, 2])), CONTENT, ["plot", "people"]))
-    assert (found[:, :2] == 0).all()  # the plot, at its mean
-    assert (found[:, 2:5] == 0).all()  # cast and directors
-    np.testing.assert_array_equal(found[:, 5:], whole[:, 5:])
+    without_fields = dense_features(
+        metadata_fields.leave_out(select(rows, np.array([0, 2])), CONTENT, ["plot", "people"])
+    )
+    assert (without_fields[:, :2] == 0).all()  # the plot, at its mean
+    assert (without_fields[:, 2:5] == 0).all()  # cast and directors
+    np.testing.assert_array_equal(without_fields[:, 5:], whole[:, 5:])
     assert (whole[:, :2] != 0).all()
 
 
-def test_fame_does_not_tell_whether_anybody_is_named() -> None:
+def test_fame_does_not_count_as_named_people() -> None:
     blocks = {"cast": np.array([[1.0], [0.0]]), "fame": np.ones((2, 5))}
     present = {"cast": np.array([True, False]), "fame": np.array([True, True])}
     assert metadata_fields.presence(Content(blocks, present))["people"].tolist() == [True, False]

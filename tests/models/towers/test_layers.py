@@ -1,4 +1,4 @@
-"""The towers beside plain loops over titles, and what leaving ids out does to a step."""
+"""The towers against plain loops over titles."""
 
 from typing import Any
 
@@ -53,9 +53,9 @@ def history(
 ) -> HistoryTensors:
     """Histories of (row, weight, age in days), padded behind."""
     padded = np.zeros((len(entries), length, 3))
-    for number, own in enumerate(entries):
-        if own:
-            padded[number, : len(own)] = own
+    for number, titles in enumerate(entries):
+        if titles:
+            padded[number, : len(titles)] = titles
     rows, likes, ages = padded[..., 0].astype(np.int64), padded[..., 1], padded[..., 2]
     known = np.zeros(len(entries), dtype=np.int64) if countries is None else np.array(countries)
     return HistoryTensors(*map(tf.constant, (rows, likes.astype(np.float32), ages.astype(np.float32), known)))
@@ -64,7 +64,7 @@ def history(
 def expected_query(
     entries: list[tuple[int, float, float]], country: int, table: NDArray[Any], weights: dict[str, NDArray[Any]]
 ) -> Doubles:
-    """Title by title: softmax of the logits, the pooled titles longer by the root of how many count as one."""
+    """Title by title: softmax of the logits; the pool is scaled by the root of the effective number of titles."""
     counted = [(row, like, age) for row, like, age in entries if row > 0 and like > 0]
     pooled = np.zeros(DIM)
     if counted:
@@ -93,56 +93,58 @@ def test_queries_are_those_of_a_loop_over_titles(
     table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
 ) -> None:
     countries = [0, 1, 2, 1, 0]
-    found = query_vectors(history(*HISTORIES, countries=countries), tf.constant(table), weights).numpy()
-    expected = [expected_query(own, country, table, weights) for own, country in zip(HISTORIES, countries, strict=True)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    queries = query_vectors(history(*HISTORIES, countries=countries), tf.constant(table), weights).numpy()
+    expected = [
+        expected_query(entries, country, table, weights) for entries, country in zip(HISTORIES, countries, strict=True)
+    ]
+    np.testing.assert_allclose(queries, expected, atol=1e-5)
 
 
 def test_query_weights_start_with_equal_attention(table: NDArray[np.float32]) -> None:
     tower = QueryTower(DIM, COUNT_COUNTRIES)
     tower.build()
-    own = tower.weights_by_name()
-    attention = attend(history(HISTORIES[1]), attention_by_title(tf.constant(table), own), own).numpy()
+    weights = tower.weights_by_name()
+    attention = attend(history(HISTORIES[1]), attention_by_title(tf.constant(table), weights), weights).numpy()
     np.testing.assert_allclose(attention, [[1 / 3, 1 / 3, 1 / 3, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("own", "alike"),
+    ("entries", "alike"),
     [
         ([(5, -1.0, 1.0)], []),
         ([(5, 0.0, 1.0)], []),
         ([(3, 1.0, 0.0), (0, 0.0, 0.0), (4, 1.0, 1.0)], [(3, 1.0, 0.0), (4, 1.0, 1.0)]),
         ([(3, 1.0, 0.0), (5, -2.0, 0.0)], [(3, 1.0, 0.0)]),
-        # What stands on padding says nothing.
+        # Values on padding are ignored.
         ([(3, 1.0, 0.0), (0, 1.0, 7.0)], [(3, 1.0, 0.0)]),
-        # The order says nothing that ages don't.
+        # The order of titles does not matter, only their ages.
         ([(3, 1.0, 5.0), (4, 0.5, 1.0)], [(4, 0.5, 1.0), (3, 1.0, 5.0)]),
     ],
 )
-def test_what_is_disliked_or_padding_is_left_out(
-    own: list[tuple[int, float, float]],
+def test_dislikes_and_padding_are_left_out(
+    entries: list[tuple[int, float, float]],
     alike: list[tuple[int, float, float]],
     table: NDArray[np.float32],
     weights: dict[str, NDArray[np.float32]],
 ) -> None:
-    found = query_vectors(history(own, alike), tf.constant(table), weights).numpy()
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    queries = query_vectors(history(entries, alike), tf.constant(table), weights).numpy()
+    np.testing.assert_allclose(queries[0], queries[1], atol=1e-6)
 
 
-def test_an_empty_history_asks_as_everybody(
+def test_an_empty_history_gives_the_shared_query(
     table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
 ) -> None:
     attention = attend(history([]), attention_by_title(tf.constant(table), weights), weights).numpy()
     assert attention.tolist() == [[0, 0, 0, 0, 0]]
-    found = query_vectors(history([], countries=[1]), tf.constant(table), weights).numpy()[0]
-    np.testing.assert_allclose(found, unit_rows(weights["everybody"] + weights["countries"][1]), atol=1e-6)
+    query = query_vectors(history([], countries=[1]), tf.constant(table), weights).numpy()[0]
+    np.testing.assert_allclose(query, unit_rows(weights["everybody"] + weights["countries"][1]), atol=1e-6)
 
 
-def test_country_that_came_since_is_taken_for_the_last_known(
+def test_country_beyond_the_table_is_clipped(
     table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
 ) -> None:
-    found = query_vectors(history([], [], countries=[2, 50]), tf.constant(table), weights).numpy()
-    np.testing.assert_allclose(found[0], found[1])
+    queries = query_vectors(history([], [], countries=[2, 50]), tf.constant(table), weights).numpy()
+    np.testing.assert_allclose(queries[0], queries[1])
 
 
 def test_sums_are_the_same_through_a_dense_matrix_or_by_gathering() -> None:
@@ -152,8 +154,8 @@ def test_sums_are_the_same_through_a_dense_matrix_or_by_gathering() -> None:
         shares = random.normal(size=(4, length)).astype(np.float32)
         vectors = random.normal(size=(count_rows, DIM)).astype(np.float32)
         expected = [sum(shares[n, m] * vectors[rows[n, m]] for m in range(length)) for n in range(4)]
-        found = weighted_rows(tf.constant(rows), tf.constant(shares), tf.constant(vectors))
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        sums = weighted_rows(tf.constant(rows), tf.constant(shares), tf.constant(vectors))
+        np.testing.assert_allclose(sums, expected, atol=1e-5)
         # A table whose size the graph does not know is gathered from.
         signature = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None, None]), tf.TensorSpec([None, DIM])]
         in_graph = tf.function(weighted_rows, input_signature=signature)
@@ -161,16 +163,16 @@ def test_sums_are_the_same_through_a_dense_matrix_or_by_gathering() -> None:
 
 
 def test_values_of_one_column_are_added_up() -> None:
-    found = scattered(tf.constant([[2, 0, 2], [1, 1, 1]]), tf.constant([[1.0, 5.0, 0.5], [1.0, 2.0, 3.0]]), 4)
-    assert found.numpy().tolist() == [[5, 0, 1.5, 0], [0, 6, 0, 0]]
+    sums = scattered(tf.constant([[2, 0, 2], [1, 1, 1]]), tf.constant([[1.0, 5.0, 0.5], [1.0, 2.0, 3.0]]), 4)
+    assert sums.numpy().tolist() == [[5, 0, 1.5, 0], [0, 6, 0, 0]]
 
 
-def test_unit_vectors_of_nothing_are_nothing() -> None:
-    found = unit(tf.constant([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]])).numpy()
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [-1, 0]], atol=1e-6)
+def test_zero_vectors_stay_zero() -> None:
+    units = unit(tf.constant([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]])).numpy()
+    np.testing.assert_allclose(units, [[0.6, 0.8], [0, 0], [-1, 0]], atol=1e-6)
 
 
-def test_a_title_is_its_id() -> None:
+def test_a_title_vector_is_its_id_s_embedding() -> None:
     tower = TitleTower(COUNT_TITLES, DIM)
     tower.build()
     table = tower.table().numpy()

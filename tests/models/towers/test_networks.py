@@ -1,4 +1,4 @@
-"""Both losses beside plain loops over users and titles, with the same draws."""
+"""Both losses against plain loops over users and titles, with the same draws."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def options(**changes: Any) -> NetworkOptions:
 
 
 def ready(network: TwoTowerNetwork) -> Any:
-    """Compiled, and with query weights that are not those of the start."""
+    """The network, compiled and with query weights unlike the initial ones."""
     network.compile(optimizer=keras.optimizers.Adam(0.1))
     random = np.random.default_rng(1)
     for name in ("of_vector", "of_age", "of_weight", "countries"):
@@ -36,7 +36,7 @@ def of_users(share: tuple[float, float], power: float = 0.5, **changes: Any) -> 
 
 
 USERS = {
-    # Row 2 stands twice in the second history; what weighs .1 is met, not liked; the third liked nothing.
+    # Row 2 is twice in the second history; entries that weigh .1 are not likes; the third has no likes.
     "rows": np.array([[1, 4, 6, 7, 0], [2, 3, 2, 8, 5], [4, 1, 0, 0, 0], [0, 0, 0, 0, 0]]),
     "weights": np.array(
         [[1, 0.8, 1, 0.1, 0], [1, 1, 1, -1, 0.5], [0.1, -1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=np.float32
@@ -51,7 +51,7 @@ def tensors(values: dict[str, NDArray[Any]]) -> dict[str, tf.Tensor]:
 
 
 def dropped(network: UserSoftmax, share: tuple[float, float]) -> NDArray[np.bool_]:
-    """[users, length]: what this step leaves out of histories."""
+    """[users, length]: entries that this step leaves out of histories."""
     users, length = USERS["rows"].shape
     shares = share[0] + (share[1] - share[0]) * tf.random.stateless_uniform([users, 1], network.draw(0)).numpy()
     return tf.random.stateless_uniform([users, length], network.draw(1)).numpy() < shares
@@ -109,8 +109,8 @@ def test_scores_are_of_the_whole_history() -> None:
     network = of_users((0.5, 0.5))
     history = HistoryTensors(*(tf.constant(USERS[name]) for name in ("rows", "weights", "ages_days", "country")))
     table = network.titles.table().numpy()
-    own = network.query(history, tf.constant(table)).numpy() @ table.T / TEMPERATURE
-    np.testing.assert_allclose(network.scores(history).numpy()[:, 1:], own[:, 1:], rtol=1e-4, atol=1e-4)
+    scores = network.query(history, tf.constant(table)).numpy() @ table.T / TEMPERATURE
+    np.testing.assert_allclose(network.scores(history).numpy()[:, 1:], scores[:, 1:], rtol=1e-4, atol=1e-4)
 
 
 def test_each_step_draws_anew_and_the_same_step_the_same() -> None:
@@ -118,12 +118,12 @@ def test_each_step_draws_anew_and_the_same_step_the_same() -> None:
     for _ in range(2):
         network = of_users((0.3, 0.7))
         network.optimizer.build(network.trainable_variables)
-        own = [float(network.compute_loss(tensors(USERS)))]
+        by_step = [float(network.compute_loss(tensors(USERS)))]
         network.optimizer.iterations.assign_add(1)
-        own.append(float(network.compute_loss(tensors(USERS))))
+        by_step.append(float(network.compute_loss(tensors(USERS))))
         network.optimizer.iterations.assign(0)
-        own.append(float(network.compute_loss(tensors(USERS))))
-        losses.append(own)
+        by_step.append(float(network.compute_loss(tensors(USERS))))
+        losses.append(by_step)
     assert losses[0] == losses[1]
     assert losses[0][0] == losses[0][2] != losses[0][1]
 
@@ -134,7 +134,7 @@ EXAMPLES = {
     "weights": np.array([[1, 1, 0], [0.5, 0, 0], [0, 0, 0], [1, -1, 1]], dtype=np.float32),
     "ages_days": np.arange(12, dtype=np.float32).reshape(4, 3),
     "country": np.array([2, 0, 3, 1]),
-    # Title 1 is liked by two: for each the other one is no negative; for the last it is in the history besides.
+    # Title 1 is liked by two: for each the other is no negative; for the last it is in the history too.
     "title_row": np.array([1, 5, 1, 7]),
     "sampling_probability": POPULARITY[[0, 4, 0, 6]],
 }
@@ -153,17 +153,17 @@ def expected_example_loss(network: SampledSoftmax, correct: bool, title_weights:
     drawn = tf.random.stateless_uniform([UNIFORM], network.draw(3), 1, COUNT_TITLES + 1, tf.int64).numpy()
     candidates = [*EXAMPLES["title_row"], *drawn]
     losses = []
-    for example, own in enumerate(EXAMPLES["title_row"]):
+    for example, liked_row in enumerate(EXAMPLES["title_row"]):
         logits = []
-        for place, title in enumerate(candidates):
-            if place != example and (title == own or title in EXAMPLES["rows"][example]):
+        for number, title in enumerate(candidates):
+            if number != example and (title == liked_row or title in EXAMPLES["rows"][example]):
                 continue
-            # How often a title is met among four drawn by popularity and six drawn evenly.
-            met = (4 * POPULARITY[title - 1] + UNIFORM / COUNT_TITLES) / (4 + UNIFORM)
-            logits.append(queries[example] @ table[title] / TEMPERATURE - (np.log(met) if correct else 0))
-            if place == example:
+            # The probability of a title among four drawn by popularity and six drawn evenly.
+            draw_probability = (4 * POPULARITY[title - 1] + UNIFORM / COUNT_TITLES) / (4 + UNIFORM)
+            logits.append(queries[example] @ table[title] / TEMPERATURE - (np.log(draw_probability) if correct else 0))
+            if number == example:
                 liked = logits[-1]
-        losses.append(of_title[own - 1] * (np.log(np.sum(np.exp(logits))) - liked))
+        losses.append(of_title[liked_row - 1] * (np.log(np.sum(np.exp(logits))) - liked))
     return float(np.mean(losses))
 
 
@@ -183,13 +183,13 @@ def test_sampled_softmax_is_that_of_a_loop(correct: bool, changes: dict[str, Any
 
 
 def test_titles_of_the_history_and_the_liked_one_again_are_no_negatives() -> None:
-    """In a catalogue of two, the liked title and that of the history, nothing is left to stand against it."""
+    """In a catalogue of two, the liked title and that of the history, there is no negative."""
     network = ready(SampledSoftmax(options(count_titles=2), np.array([0.5, 0.5], np.float32), 20, True))
     both: dict[str, NDArray[Any]] = {**EXAMPLES, "title_row": np.array([1, 1, 1, 1])}
     both["sampling_probability"] = np.full(4, 0.5, dtype=np.float32)
-    met = {**both, "rows": np.array([[2, 0, 0]] * 4)}
+    seen = {**both, "rows": np.array([[2, 0, 0]] * 4)}
     new = {**both, "rows": np.array([[0, 0, 0]] * 4)}
-    assert float(network.compute_loss(tensors(met))) == pytest.approx(0, abs=1e-6)
+    assert float(network.compute_loss(tensors(seen))) == pytest.approx(0, abs=1e-6)
     assert float(network.compute_loss(tensors(new))) > 0.1
 
 
@@ -201,15 +201,15 @@ def test_a_large_catalogue_gives_the_loss_of_a_small_one(monkeypatch: pytest.Mon
         with tf.GradientTape() as tape:
             loss = network.compute_loss(tensors(EXAMPLES))
         losses.append(float(loss))
-        found = tape.gradient(loss, [network.titles.ids, network.query.everybody])
-        gradients.append([tf.convert_to_tensor(gradient).numpy() for gradient in found])
+        by_variable = tape.gradient(loss, [network.titles.ids, network.query.everybody])
+        gradients.append([tf.convert_to_tensor(gradient).numpy() for gradient in by_variable])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     for small, large in zip(*gradients, strict=True):
         np.testing.assert_allclose(large, small, atol=1e-5)
 
 
 def learnt_scores(correct: bool) -> NDArray[np.float32]:
-    """[titles]: what a user without history is recommended, after popular titles were liked, and met, more often."""
+    """[titles]: scores for a user without history; popular titles are liked, and drawn as negatives, more often."""
     titles = np.random.default_rng(6).choice(COUNT_TITLES, size=128, p=POPULARITY / POPULARITY.sum()) + 1
     nothing = {name: np.zeros((128, 1), dtype=EXAMPLES[name].dtype) for name in ("rows", "weights", "ages_days")}
     batch = {**nothing, "country": np.zeros(128, dtype=np.int64), "title_row": titles}
@@ -217,11 +217,11 @@ def learnt_scores(correct: bool) -> NDArray[np.float32]:
     network = SampledSoftmax(options(dim=16, temperature=0.5), POPULARITY, UNIFORM, correct)
     network.compile(optimizer=keras.optimizers.Adam(0.1))
     network.fit(tf.data.Dataset.from_tensors(tensors(batch)).repeat(60), verbose=0)
-    nobody = HistoryTensors(*(tf.constant(batch[name][:1]) for name in ("rows", "weights", "ages_days", "country")))
-    return network.scores(nobody).numpy()[0, 1:]
+    cold_user = HistoryTensors(*(tf.constant(batch[name][:1]) for name in ("rows", "weights", "ages_days", "country")))
+    return network.scores(cold_user).numpy()[0, 1:]
 
 
-def test_correction_makes_up_for_popular_titles_being_met_as_negatives_more_often() -> None:
+def test_correction_makes_up_for_popular_titles_drawn_as_negatives_more_often() -> None:
     corrected, plain = learnt_scores(True), learnt_scores(False)
     popular, rare = POPULARITY >= 0.15, POPULARITY <= 0.05
     # Popular ones are liked six to three times as often: ln 3 is 1.1.

@@ -1,4 +1,4 @@
-"""From rows and scores to a response: names of titles, ranks, unreleased titles, and notes."""
+"""Responses built from rows and scores: names of titles, ranks, unreleased titles, and notes."""
 
 from datetime import date
 from types import SimpleNamespace
@@ -38,7 +38,7 @@ def builder() -> ResponseBuilder:
 
 
 def ranked(*rows: int) -> RankedTitles:
-    """Scores that fall by 0.5 from 2."""
+    """A list of `rows` with scores that fall by 0.5 from 2."""
     scores = np.array([2 - 0.5 * n for n in range(len(rows))], dtype=np.float32)
     return RankedTitles("history", np.array(rows, dtype=np.int64), scores, "exact", 0.5)
 
@@ -64,8 +64,8 @@ def test_titles_are_named_in_order(builder: ResponseBuilder) -> None:
 
 
 def test_short_list_says_so(builder: ResponseBuilder) -> None:
-    response = builder.build(ranked(0), np.array([], dtype=np.int64), count=3, note="nobody knows them")
-    assert response.note == "nobody knows them; no more than 1 titles may be recommended here"
+    response = builder.build(ranked(0), np.array([], dtype=np.int64), count=3, note="all titles are unknown")
+    assert response.note == "all titles are unknown; no more than 1 titles may be recommended here"
     assert builder.build(ranked(), np.array([], dtype=np.int64), count=0).items == ()
 
 

@@ -1,4 +1,4 @@
-"""What is on offer where, against offers written by hand."""
+"""Titles on offer by country and provider, from offers written by hand."""
 
 import pyarrow as pa
 import pytest
@@ -36,8 +36,8 @@ def availability(request: pytest.FixtureRequest) -> Availability:
         ("DE", ["beta"], [3, 5]),
         ("DE", ["beta", "alpha", "alpha"], [0, 3, 5]),
         ("FR", ["alpha"], []),  # offers something, but not there
-        ("FR", ["nobody"], []),
-        ("FR", ["nobody", "beta"], [0, 3]),
+        ("FR", ["unknown"], []),
+        ("FR", ["unknown", "beta"], [0, 3]),
         ("US", None, [7]),
         ("DE", [], []),  # by one of none
         ("ZZ", None, []),

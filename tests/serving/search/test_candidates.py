@@ -1,4 +1,4 @@
-"""Candidates by score and by likeness: products worked out by hand, and lists of an index against exact search."""
+"""Candidates by score and by cosine: products worked out by hand, and lists of an index against exact search."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ def test_score_is_the_inner_product(opened: Any) -> None:
     by_score = ByScore(opened)
     assert len(by_score) == 3
     assert by_score.score(queries, slice(0, 3)).tolist() == [[7, 2, 1], [2, -2, 2]]
-    # Rows that are gathered come in their own order, as often as they are named.
+    # Gathered rows come in the given order, repeats included.
     assert by_score.score(queries, np.array([2, 0, 2])).tolist() == [[1, 7, 1], [2, 2, 2]]
 
 
@@ -34,7 +34,7 @@ def test_gathered_rows_are_multiplied_in_parts(opened: Any, monkeypatch: pytest.
     assert ByScore(opened).score(query, np.array([2, 1, 0, 0, 1])).tolist() == [[1, 2, 7, 7, 2]]
 
 
-def test_likeness_is_the_cosine(opened: Any) -> None:
+def test_similarity_is_the_cosine(opened: Any) -> None:
     by_cosine = ByCosine(opened, refetch=2.0)
     query = np.array([[1, 0]], dtype=np.float32)
     # Lengths are 5, 2 and 1.
@@ -56,7 +56,7 @@ def test_index_finds_the_best_scores(small_bundle: Bundle) -> None:
     assert scores == pytest.approx(-np.sort(-exact, axis=1)[:, :10], abs=1e-4)
 
 
-def test_index_finds_the_most_alike(small_bundle: Bundle) -> None:
+def test_index_finds_the_largest_cosines(small_bundle: Bundle) -> None:
     # Every candidate is fetched, since the longest vectors are not those of the largest cosines.
     by_cosine = ByCosine(small_bundle, refetch=1000.0)
     seeds = np.asarray(small_bundle.embeddings[:3])
@@ -69,7 +69,7 @@ def test_index_finds_the_most_alike(small_bundle: Bundle) -> None:
     assert cosines[:, 0] == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-def test_longer_lists_than_there_are_candidates_are_those_of_all(small_bundle: Bundle) -> None:
+def test_list_longer_than_the_corpus_holds_all_candidates(small_bundle: Bundle) -> None:
     query = np.ones((1, small_bundle.vectors.shape[1]), dtype=np.float32)
     rows, _ = candidates.search_index(small_bundle, query, 10_000)
     assert sorted(rows[0].tolist()) == list(range(small_bundle.count_candidates))

@@ -1,4 +1,4 @@
-"""Lists from all titles or from an index: the best, none that may not be there, never shorter than they can be."""
+"""Lists by exact search or by an index: the best allowed titles, and never fewer than possible."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ NEVER_SEARCH = Policy(exact_max_titles=10**9, overfetch=1.5, exact_price=1.0)
 
 @dataclass
 class Numbers:
-    """Candidates of one dimension, where a title is worth what it holds; the index sees only part of them."""
+    """Candidates with vectors of one dimension; the index never finds the `hidden` ones."""
 
     values: np.ndarray
     hidden: frozenset[int] = frozenset()  # rows that the index never finds
@@ -31,10 +31,10 @@ class Numbers:
         self.fetched.append(count)
         rows = np.full((len(queries), count), -1, dtype=np.int64)
         scores = np.full(rows.shape, -np.inf, dtype=np.float32)
-        for place, (query,) in enumerate(queries):
+        for number, (query,) in enumerate(queries):
             order = [n for n in np.argsort(-query * self.values, kind="stable") if n not in self.hidden][:count]
-            rows[place, : len(order)] = order
-            scores[place, : len(order)] = query * self.values[order]
+            rows[number, : len(order)] = order
+            scores[number, : len(order)] = query * self.values[order]
         return rows, scores
 
 
@@ -50,7 +50,7 @@ def ask(candidates: Numbers, allowed: list[int] | None, excluded: list[int], cou
 
 
 @pytest.mark.parametrize("policy", [ALWAYS_SEARCH, NEVER_SEARCH])
-def test_best_first_without_what_is_excluded(policy: Policy) -> None:
+def test_best_come_first_without_excluded_titles(policy: Policy) -> None:
     candidates = Numbers(np.array([5, 9, 7, 1, 8, 3]))
     assert ask(candidates, None, [], 3, policy) == [1, 4, 2]
     assert ask(candidates, None, [4], 3, policy) == [1, 2, 0]
@@ -69,12 +69,12 @@ def test_of_equal_scores_the_lower_row_comes_first(policy: Policy) -> None:
 def test_each_query_has_its_own_exclusions_and_scores() -> None:
     candidates = Numbers(np.array([5, 9, 7, 1]))
     queries = np.array([[1], [-1], [2]], dtype=np.float32)
-    found = planner.best_titles(candidates, queries, None, [np.array([1]), NONE, np.array([0, 1, 2])], 2, NEVER_SEARCH)
-    assert found.rows.tolist() == [[2, 0], [3, 0], [3, -1]]
-    assert found.scores.tolist() == [[7, 5], [-1, -5], [2, -np.inf]]
+    lists = planner.best_titles(candidates, queries, None, [np.array([1]), NONE, np.array([0, 1, 2])], 2, NEVER_SEARCH)
+    assert lists.rows.tolist() == [[2, 0], [3, 0], [3, -1]]
+    assert lists.scores.tolist() == [[7, 5], [-1, -5], [2, -np.inf]]
 
 
-def test_exact_lists_are_the_same_whatever_is_scored_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_lists_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
     candidates = Numbers(random.integers(0, 20, 500))  # many ties
     allowed = np.sort(random.choice(500, 300, replace=False))
@@ -84,10 +84,10 @@ def test_exact_lists_are_the_same_whatever_is_scored_at_a_time(monkeypatch: pyte
     monkeypatch.setattr(planner, "_MAX_NUMBERS", 140)  # 35 titles at a time
     parts = planner.best_titles(candidates, queries, allowed, excluded, 30, NEVER_SEARCH)
     assert parts.rows.tolist() == whole.rows.tolist()
-    for place, (query,) in enumerate(queries):
-        left = [n for n in allowed.tolist() if n not in set(excluded[place].tolist())]
-        expected = sorted(left, key=lambda n: (-query * candidates.values[n], n))[:30]
-        assert whole.rows[place].tolist() == expected
+    for number, (query,) in enumerate(queries):
+        remaining = [n for n in allowed.tolist() if n not in set(excluded[number].tolist())]
+        expected = sorted(remaining, key=lambda n: (-query * candidates.values[n], n))[:30]
+        assert whole.rows[number].tolist() == expected
 
 
 def test_more_is_fetched_where_too_few_pass_the_filter() -> None:
@@ -97,7 +97,7 @@ def test_more_is_fetched_where_too_few_pass_the_filter() -> None:
     assert candidates.fetched == [300, 1200]
 
 
-def test_what_the_index_never_finds_is_scored_in_the_end() -> None:
+def test_titles_that_the_index_never_finds_are_scored_in_the_end() -> None:
     candidates = Numbers(np.arange(1000)[::-1], hidden=frozenset(range(990, 999)))
     policy = Policy(exact_max_titles=0, overfetch=1.5, exact_price=100.0)
     # 300 fetched, then 1200 would cost more than scoring the ten.
@@ -105,15 +105,15 @@ def test_what_the_index_never_finds_is_scored_in_the_end() -> None:
     assert candidates.fetched == [300]
 
 
-def test_only_lists_that_lack_something_are_asked_again() -> None:
+def test_only_short_lists_are_searched_again() -> None:
     candidates = Numbers(np.arange(1000)[::-1])
     allowed = np.concatenate([np.arange(10), np.arange(990, 1000)])
-    # The second query excludes the ten best that are allowed: (2 + 5) · 1000 / 20 · 1.5 = 525, for the five
-    # that are blocked per query in the median, do not reach the others.
-    found = planner.best_titles(
+    # The second query excludes the ten best allowed titles. With 5 blocked titles per query in the median,
+    # (2 + 5) · 1000 / 20 · 1.5 = 525 are fetched, which do not reach the other ten.
+    lists = planner.best_titles(
         candidates, np.ones((2, 1), np.float32), allowed, [NONE, np.arange(10)], 2, ALWAYS_SEARCH
     )
-    assert found.rows.tolist() == [[0, 1], [990, 991]]
+    assert lists.rows.tolist() == [[0, 1], [990, 991]]
     assert candidates.fetched == [525, 2100]
 
 
@@ -127,5 +127,5 @@ def test_only_lists_that_lack_something_are_asked_again() -> None:
         (1_000_000, 1_000_000, SearchPlan("exact", 0)),
     ],
 )
-def test_plan_goes_by_how_many_may_be_recommended(allowed: int, needed: int, expected: SearchPlan) -> None:
+def test_plan_depends_on_the_number_of_allowed_titles(allowed: int, needed: int, expected: SearchPlan) -> None:
     assert planner.choose_plan(allowed, 1_000_000, needed, Policy(20_000, 1.5, 1.0)) == expected

@@ -182,7 +182,7 @@ def test_cmyk_colours_are_not_inverted() -> None:
 def test_exif_orientation_turns_the_picture_upright(
     file_format: str, orientation: int, corner: tuple[int, int]
 ) -> None:
-    # Red where the stored picture begins; `corner` is where the EXIF standard shows that place.
+    # Red where the stored picture begins; `corner` is where the EXIF standard shows that corner.
     image = Image.new("RGB", (32, 48), BLUE)
     image.paste(RED, (0, 0, 16, 16))
     exif = Image.Exif()
@@ -236,13 +236,13 @@ def test_picture_resized_or_recompressed_is_nearer_than_any_other() -> None:
         assert np.sort(cosines, axis=1)[:, -2].max() < 0.9
 
 
-def test_likeness_of_colours_is_that_of_the_eye() -> None:
+def test_similar_colours_have_similar_vectors() -> None:
     red, dark_red, orange, blue = _vectors(*[_plain(c) for c in (RED, (200, 20, 20), (255, 60, 0), BLUE)])
     assert red @ dark_red > 0.5 > red @ blue
     assert red @ orange > red @ blue
 
 
-def test_place_of_colours_counts() -> None:
+def test_position_of_colours_counts() -> None:
     one, mirrored, faded = _vectors(_halves(RED, BLUE), _halves(BLUE, RED), _halves((230, 20, 20), (20, 20, 230)))
     assert one @ faded > one @ mirrored
 
@@ -263,7 +263,7 @@ def test_one_colour_all_over_has_a_unit_vector(colour: tuple[int, int, int]) -> 
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
 
 
-def test_faint_noise_does_not_make_a_flat_picture_another() -> None:
+def test_faint_noise_hardly_changes_a_flat_picture() -> None:
     noisy = _plain((120, 60, 60)) + np.random.default_rng(2).integers(0, 3, (30, 20, 3)).astype(np.uint8)
     flat, almost_flat = _vectors(_plain((120, 60, 60)), noisy)
     assert flat @ almost_flat > 0.95

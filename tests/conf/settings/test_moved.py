@@ -1,4 +1,4 @@
-"""Keys of earlier versions are refused by name, and the message says what replaces each."""
+"""Keys of earlier versions are refused by name, and the message names the replacement."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from conf import document
 from conf.loader import ConfigError, load_settings
 from conf.settings import Index, Settings, moved
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLD_KEYS = sorted(moved.KEYS)
 
 
@@ -45,7 +45,7 @@ def test_every_key_of_a_section_that_is_gone_is_named() -> None:
     )
 
 
-def test_what_replaces_old_keys_exists() -> None:
+def test_replacements_of_old_keys_exist() -> None:
     keys = {key for key, _ in document.leaves(Settings.model_fields)}
     assert not keys & set(OLD_KEYS)
     assert set(moved.RENAMED.values()) <= keys

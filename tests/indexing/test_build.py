@@ -17,11 +17,11 @@ POINTS = [
     DialPoint(-0.5, 0.29, 0.19, 0.7, 30.0, 0.1, 0.04, 0.7, 4.0),
     DialPoint(0.0, 0.30, 0.20, 0.5, 50.0, 0.1, 0.02, 0.8, 3.0),
 ]
-FOUND = dial_settings.for_index(SETTINGS, POINTS, 2.0, "a test")
+MEASURED = dial_settings.for_index(SETTINGS, POINTS, 2.0, "a test")
 
 
-def test_what_was_chosen_by_measuring_is_what_a_bundle_gets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    text = dial_settings.to_json(FOUND)
+def test_bundle_gets_the_measured_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = dial_settings.to_json(MEASURED)
     monkeypatch.setattr(
         registry, "kept_text", lambda settings, model, file: {("7", "dial.json"): text}.get((model, file))
     )
@@ -34,8 +34,8 @@ def test_what_was_chosen_by_measuring_is_what_a_bundle_gets(monkeypatch: pytest.
     assert build.measured_dial(SETTINGS, "8") is None
 
 
-def test_settings_that_can_not_be_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    outside = json.dumps({**FOUND, "minimum": 0.0})
+def test_settings_outside_of_the_range_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = json.dumps({**MEASURED, "minimum": 0.0})
     monkeypatch.setattr(registry, "kept_text", lambda *_: outside)
     with pytest.raises(BundleError, match=r"dial.json in the run of 7: no settings of the dial: .* lie outside"):
         build.measured_dial(SETTINGS, "7")
