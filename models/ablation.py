@@ -46,7 +46,7 @@ from models.evaluation.evaluation_set_arguments import add_evaluation_arguments,
 from models.linear import cold_ridge
 from models.linear.content_kernel import features
 from models.recommender import recommend_by
-from models.studies import metadata_fields
+from models.studies import content_evidence, metadata_fields
 from models.tracking import registry
 
 WHOLE = "all content"
@@ -124,7 +124,7 @@ def measure(
     lists: Mapping[str, Mapping[str, Ids]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
 ) -> list[Figure]:
     """Figures of `lists` by variant and way; the first variant is what the others are compared with."""
-    bootstrap = (options.resamples, options.confidence, seed)
+    bootstrap = (options.resamples, comparison.CONFIDENCE, seed)
     whole, found = next(iter(lists)), []
     for way in lists[whole]:
         for metric, of_lists in _METRICS.items():
@@ -193,7 +193,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     content = catalogue.content.only(TwoTower.load(folder).card.content_blocks)
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None
-    k, max_titles = max(settings.evaluation.k), settings.readiness.max_titles
+    k, max_titles = max(settings.evaluation.k), content_evidence.MAX_TITLES
     lists = {
         name: lists_of(folder, catalogue, own, train, evaluation_set, k, max_titles)
         for name, own in variants(content, plot)

@@ -19,7 +19,6 @@ class Histories(Section):
 class MinCounts(Section):
     """How often a token must occur to get an id; other kinds have constants in jobs/vocabularies.py."""
 
-    theme: Count = Field(description="titles that must have a theme before it gets an id")
     person: Count = Field(description="titles that must name a person of cast or crew before it gets an id")
 
 
@@ -32,8 +31,6 @@ class Text(Section):
         description="what is encoded, in this order; starring and directed_by are cast and directors as a sentence"
     )
     dims: Positive = Field(description="tfidf: size of an embedding")
-    min_documents: Positive = Field(description="tfidf: texts that must contain a term")
-    max_document_share: Share = Field(description="tfidf: most of the texts that may contain a term")
     folder: Location | None = Field(description="sentence: folder of the weights")
     max_tokens: Positive = Field(description="sentence: tokens that are read of a text")
 
@@ -48,7 +45,6 @@ class Posters(Section):
     encoder: Literal["descriptor", "keras"] = Field(
         description="descriptor is a colour layout; keras is a network of tf_keras.applications"
     )
-    max_bytes: Positive = Field(description="largest poster file that is read")
     application: str = Field(description="keras: name of the network in tf_keras.applications")
     weights_file: Location | None = Field(description="keras: file of its weights")
 
@@ -60,10 +56,6 @@ class Posters(Section):
 
 
 class TitleFeatures(Section):
-    max_genres: Positive = Field(description="genres of a title that are kept")
-    max_themes: Positive = Field(description="themes of a title that are kept")
-    max_cast: Positive = Field(description="cast of a title that is kept")
-    max_directors: Positive = Field(description="directors of a title that are kept")
     text: Text
     posters: Posters
 

@@ -34,6 +34,5 @@ class Gate(Section):
         description="most of the night's feed lines that may have been rejected, duplicates not counted"
     )
     min_events_share: Share = Field(
-        description="least events of the night, as a share of the median of the days before"
+        description="least events of the night, as a share of the median of the seven days before"
     )
-    events_days: Positive = Field(description="days of that median")

@@ -17,7 +17,6 @@ class Dial(Section):
     values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)] = Field(
         description="settings of the dial that are measured; below 0 favours lesser known titles"
     )
-    refinements: Count = Field(description="how often the halfway points beside a named setting are measured too")
     balanced_max_loss_share: Share = Field(description="most that `balanced` may cost, as a share of the best NDCG")
     popular_max_loss_share: Share = Field(description="most that `popular` may cost, as a share of the best recall")
     discover_max_loss_share: Share = Field(description="most that `discover` may cost, as a share of the best recall")
@@ -39,7 +38,6 @@ class Index(Section):
     dial_reach: Annotated[float, Field(gt=0)] = Field(
         description="how far the dial may be turned to either side, in standard deviations of a user's scores"
     )
-    brute_force_below_titles: Count = Field(description="fewer titles are searched by brute force; ScaNN's own rule")
     tree_from_titles: Count = Field(
         description="from so many titles on a tree is built; fewer are hashed and all looked at"
     )
@@ -53,10 +51,6 @@ class Index(Section):
     min_overlap: Share = Field(
         description="least overlap of top 20s: of both searchers, and of training and bundle for golden users"
     )
-    max_score_difference: Annotated[float, Field(gt=0)] = Field(
-        description="most that training and bundle may differ in a score, in standard deviations of a user's scores"
-    )
-    golden_users: Positive = Field(description="users whose lists prove that training and bundle agree")
     keep_bundles: Positive = Field(
         description="newest bundles that are kept, beside younger ones than keep_days and the live one"
     )

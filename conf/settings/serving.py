@@ -22,16 +22,8 @@ class Serving(Section):
     max_titles: Positive = Field(description="most titles of a response")
     max_history_titles: Positive = Field(description="most titles of a request's history")
     max_listed_titles: Positive = Field(description="most titles of a request to leave out, or to choose from")
-    max_providers: Positive = Field(description="most providers of a request")
     max_body_bytes: Positive = Field(description="largest body of a request")
     exact_max_titles: Count = Field(
         description="up to so many allowed titles are all scored; of more the planner may search the index"
     )
-    exact_price: Annotated[float, Field(gt=0)] = Field(
-        description="price of scoring a title, where fetching one from the index costs 1"
-    )
     threads: Positive = Field(description="threads of one request, or of one worker of batch inference")
-    batch_users: Positive = Field(description="users of a batch in batch inference")
-    reason_history_titles: Positive = Field(
-        description="titles of the history that are left out one by one, to find what each contributes"
-    )

@@ -1,10 +1,10 @@
-"""From feeds to staging tables and interactions: staging, interactions, change_rows."""
+"""From feeds to staging tables and interactions: staging, interactions."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from conf.settings.section import Positive, Section, Share
+from conf.settings.section import Section, Share
 
 
 class Staging(Section):
@@ -40,10 +40,4 @@ class Interactions(Section):
     )
     positive_min_weight: Annotated[float, Field(gt=0)] = Field(
         description="weight from which an interaction is a positive"
-    )
-
-
-class ChangeRows(Section):
-    checkpoint_days: Positive = Field(
-        description="days after which each key has a row again, so that an as-of read goes back no further"
     )

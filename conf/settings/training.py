@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from conf.settings.section import Location, Positive, Section, Share
+from conf.settings.section import Location, Positive, Section
 
 
 class PositionBias(Section):
@@ -20,7 +20,6 @@ class PositionBias(Section):
     debiased_popularity_power: Annotated[float, Field(ge=0)] = Field(
         description="the same for the popularity that cold users' recommendations go by"
     )
-    min_clicks: Positive = Field(description="clicks on lists in random order that the correction needs")
 
 
 class Training(Section):
@@ -42,11 +41,9 @@ class Training(Section):
         description="sampled_softmax: whether logits are corrected for how often a title is drawn"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="Adam's learning rate at the start")
-    final_learning_rate_share: Share = Field(description="share of it that is left at the end, along a cosine")
     patience_epochs: Positive = Field(
         description="epochs without a better validation figure that end training, where a split holds something back"
     )
-    validation_users: Positive = Field(description="most users measured after each epoch")
     shuffle_buffer_rows: Positive = Field(description="rows that are shuffled with one another")
     reader_threads: Positive = Field(description="threads that read Parquet files")
     strategy: Literal["auto", "none", "mirrored", "multi_worker"] = Field(
