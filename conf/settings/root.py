@@ -24,7 +24,7 @@ from conf.settings.training import PositionBias, Training
 class Settings(Section):
     """All settings; a section per area."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of everything that is drawn at random")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of all random draws")
     lake: Lake
     feeds: Feeds
     bundles: Bundles
