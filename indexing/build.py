@@ -9,7 +9,7 @@ where there are none.
 
 Exit code 1, and no bundle, where recall against exact search is below index.min_recall_at_10 or
 index.min_recall_at_100 at any setting of the dial, where the two searchers overlap by less than index.min_overlap, or
-where golden users do not get the training graph's lists (index.max_score_difference, index.min_overlap).
+where golden users do not get the training graph's lists and scores (index.min_overlap, and 0.001 standard deviations).
 """
 
 import json

@@ -63,7 +63,7 @@ def read_histories(spark: SparkSession, settings: Settings, source: str, ds: dat
             *batch_inference.HISTORY_COLUMNS
         )
     histories = tables.read(spark, settings, user_histories.TABLE)
-    users = change_rows.as_of(histories, user_histories.KEYS, ds, settings.change_rows.checkpoint_days)
+    users = change_rows.as_of(histories, user_histories.KEYS, ds, change_rows.CHECKPOINT_DAYS)
     interacted = tables.read(spark, settings, interactions.TABLE).where(F.col("known_ds") <= F.lit(ds))
     users = with_seen_titles(users, interacted, settings.histories.max_titles)
     moment = F.lit(ds + timedelta(days=1)).cast("timestamp")

@@ -27,7 +27,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from conf.settings import Settings, TitleFeatures
+from conf.settings import Settings
 from jobs import command, stg_titles, title_stats, vocabularies
 from jobs.errors import JobError
 from jobs.features import encoder_inputs, text_encoder_terms, title_encoding
@@ -106,11 +106,12 @@ _LISTS = (
     ("cast", "person", "cast_ids"),
     ("directors", "person", "director_ids"),
 )
+# Ids of a title that are kept, by column, in the order of the feed; shorter lists are padded to this length.
+MAX_IDS = {"genre_ids": 8, "theme_ids": 16, "cast_ids": 16, "director_ids": 4}
 
 
-def with_ids(titles: DataFrame, vocabulary: DataFrame, options: TitleFeatures) -> DataFrame:
+def with_ids(titles: DataFrame, vocabulary: DataFrame) -> DataFrame:
     """`titles` with `title_index`, `language_id` and a padded id list per kind."""
-    lengths = (options.max_genres, options.max_themes, options.max_cast, options.max_directors)
     lists = [F.transform(column, partial(_mention, kind, name)) for column, kind, name in _LISTS]
     single = F.array(
         _mention("title", "title_index", F.col("title_id").cast("string")),
@@ -125,7 +126,7 @@ def with_ids(titles: DataFrame, vocabulary: DataFrame, options: TitleFeatures) -
     per_title = per_list.groupBy("title_id").agg(
         F.map_from_entries(F.collect_list(F.struct("name", "ids"))).alias("ids")
     )
-    columns = {name: _padded(F.col("ids")[name], length) for (_, _, name), length in zip(_LISTS, lengths, strict=True)}
+    columns = {name: _padded(F.col("ids")[name], MAX_IDS[name]) for _, _, name in _LISTS}
     first = {name: F.get(F.col("ids")[name], F.lit(0)) for name in ("title_index", "language_id")}
     return titles.join(per_title, on="title_id").withColumns({**columns, **first}).drop("ids")
 
@@ -215,7 +216,7 @@ def _embed(
     encode_posters = partial(
         title_encoding.encode_posters,
         source=poster_source,
-        max_bytes=options.posters.max_bytes,
+        max_bytes=title_encoding.MAX_POSTER_BYTES,
         max_pixels=title_encoding.MAX_POSTER_PIXELS,
     )
     yield "poster", title_encoding.encode_changed(posters, known, "poster", encode_posters, ds), poster_version
@@ -232,9 +233,9 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     titles = tables.read(spark, settings, stg_titles.TABLE)
     known = tables.read(spark, settings, TABLE)
     stats = change_rows.as_of(
-        tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, settings.change_rows.checkpoint_days
+        tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, change_rows.CHECKPOINT_DAYS
     )
-    features = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE), options)
+    features = with_ids(titles, tables.read(spark, settings, vocabularies.TABLE))
     if not options.text.encodes_titles:
         features = without_embeddings(features, "title")
     for kind, embedded, version in _embed(spark, settings, titles, known, ds):

@@ -101,7 +101,7 @@ def build_stats(daily: DataFrame, before: DataFrame, days: Sequence[date], check
 
 def inputs(settings: Settings) -> dict[date, str]:
     """A hash of all inputs of a day's counts, per day with interactions."""
-    start = built_days.hash_inputs(TABLE, settings.change_rows, settings.interactions.positive_min_weight)
+    start = built_days.hash_inputs(TABLE, change_rows.hashed_constants(), settings.interactions.positive_min_weight)
     return built_days.chain(built_days.read(settings, interactions.TABLE), start)
 
 
@@ -121,7 +121,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
         leaving = [first - timedelta(days=n) for n in WINDOWS.values()]
     recent = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", [*leaving, *days]))
     daily = daily_counts(recent, settings.interactions.positive_min_weight)
-    checkpoint_days = settings.change_rows.checkpoint_days
+    checkpoint_days = change_rows.CHECKPOINT_DAYS
     table = tables.read(spark, settings, TABLE)
     before = change_rows.as_of(table, KEYS, first - timedelta(days=1), checkpoint_days)
     rows = build_stats(daily, before, days, checkpoint_days)

@@ -209,7 +209,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
 def _examples_known_on(spark: SparkSession, settings: Settings, days: Sequence[date]) -> DataFrame:
     """The examples that became known on `days`, without `split`."""
     least = settings.interactions.positive_min_weight
-    checkpoint_days = settings.change_rows.checkpoint_days
+    checkpoint_days = change_rows.CHECKPOINT_DAYS
     interacted = tables.read(spark, settings, interactions.TABLE)
     positives = interacted.where(tables.is_one_of("known_ds", days)).where(
         F.col("weight") >= F.lit(least).cast("float")

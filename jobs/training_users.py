@@ -98,7 +98,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         if options.split == "by_date":
             last = splits.validation_from(ds, options) - timedelta(days=1)
         histories = tables.read(spark, settings, user_histories.TABLE)
-        users = change_rows.as_of(histories, user_histories.KEYS, last, settings.change_rows.checkpoint_days)
+        users = change_rows.as_of(histories, user_histories.KEYS, last, change_rows.CHECKPOINT_DAYS)
         moment = F.lit(last + timedelta(days=1)).cast("timestamp")
     share, seed = options.held_out_titles_share, settings.seed
     rows = shuffle(build_users(users, moment, ds, options.user_history_titles, share, seed), TABLE, 1, seed)

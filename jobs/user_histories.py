@@ -103,7 +103,7 @@ def _walk(start: Column, steps: Column, max_titles: int) -> Column:
 
 def inputs(settings: Settings) -> dict[date, str]:
     """A hash of all inputs of the histories as of a day, per day with interactions."""
-    start = built_days.hash_inputs(TABLE, settings.change_rows, settings.histories)
+    start = built_days.hash_inputs(TABLE, change_rows.hashed_constants(), settings.histories)
     return built_days.chain(built_days.read(settings, interactions.TABLE), start)
 
 
@@ -117,7 +117,7 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     tables.ensure(spark, settings, TABLE)
     expected = inputs(settings)
     new = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", days))
-    checkpoint_days = settings.change_rows.checkpoint_days
+    checkpoint_days = change_rows.CHECKPOINT_DAYS
     recent = change_rows.read_back(tables.read(spark, settings, TABLE), days[0] - timedelta(days=1), checkpoint_days)
     if not change_rows.checkpoints(days, checkpoint_days):
         recent = recent.join(new.select("user_id").distinct(), on="user_id", how="left_semi")

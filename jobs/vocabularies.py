@@ -28,9 +28,10 @@ from lake.vocabulary_ids import UNKNOWN_ID
 log = logging.getLogger("marquee")
 
 KINDS = ("genre", "theme", "person", "language", "country", "provider", "title")
-# How often a token of these kinds must occur to get an id; the others are settings. Genres, languages, countries and
-# providers are few, so that each gets one; titles count positives, and 0 gives an id to the whole catalogue.
-MIN_COUNTS = {"genre": 1, "language": 1, "country": 1, "provider": 1, "title": 0}
+# How often a token must occur to get an id; of persons it is a setting. Genres, languages, countries and providers are
+# few, so that each gets one. Themes are many, and a rare one connects hardly any titles. Titles count positives, and 0
+# gives an id to the whole catalogue.
+MIN_COUNTS = {"genre": 1, "theme": 3, "language": 1, "country": 1, "provider": 1, "title": 0}
 
 TABLE = Table(
     name="vocabularies",
@@ -116,7 +117,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     titles = tables.read(spark, settings, stg_titles.TABLE)
     offers = tables.read(spark, settings, stg_offers.TABLE)
     all_stats = tables.read(spark, settings, title_stats.TABLE)
-    stats = change_rows.as_of(all_stats, title_stats.KEYS, ds, settings.change_rows.checkpoint_days)
+    stats = change_rows.as_of(all_stats, title_stats.KEYS, ds, change_rows.CHECKPOINT_DAYS)
 
     def add() -> None:
         version = tables.version(settings, TABLE)

@@ -53,7 +53,7 @@ from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.linear import cold_ridge
 from models.linear.content_kernel import features
 from models.recommender import recommend_by
-from models.studies import metadata_fields
+from models.studies import content_evidence, metadata_fields
 from models.tracking import registry
 
 WHOLE = "all content"
@@ -128,7 +128,7 @@ def measure(
     lists: Mapping[str, Mapping[str, Ids]], evaluation_set: EvaluationSet, options: Evaluation, seed: int
 ) -> list[Figure]:
     """Figures of `lists` by variant and way; the first variant is the one that the others are compared with."""
-    bootstrap = (options.resamples, options.confidence, seed)
+    bootstrap = (options.resamples, comparison.CONFIDENCE, seed)
     whole, figures = next(iter(lists)), []
     for way, (metric, of_lists), k in product(lists[whole], HEADLINE_METRICS.items(), options.k):
         values = {variant: of_lists(by_way[way], evaluation_set.relevant, k) for variant, by_way in lists.items()}
@@ -197,7 +197,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     evaluation_set = read_evaluation_set(snapshot, arguments, train, catalogue)
     content = catalogue.content.only(TwoTower.load(folder).card.content_blocks)
     plot = read_plot(arguments.plot_of, catalogue) if arguments.plot_of else None
-    k, max_titles = max(settings.evaluation.k), settings.readiness.max_titles
+    k, max_titles = max(settings.evaluation.k), content_evidence.MAX_TITLES
     lists = {
         variant: lists_of(folder, catalogue, variant_content, train, evaluation_set, k, max_titles)
         for variant, variant_content in variants(content, plot)

@@ -18,7 +18,7 @@ users with likes in the --horizon-days after, among all titles released by then.
 except metadata, which is the current one.
 
 References for ages are the same titles later (`later`: those released since the first night, once they are older than
-backtest.later_days) and titles older than evaluation.ages_days (`older`); for known likes, the last band. The
+a week old) and titles older than a month (`older`); for known likes, the last band. The
 cold-to-warm ratio is recall at age 0 divided by that of `later`, or of `older` where fewer than gate.min_users users
 liked a title later.
 """

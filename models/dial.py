@@ -82,8 +82,8 @@ def measure_both(
 def _calibrations(
     settings: Settings, at_dials: DialLists, evaluation_set: EvaluationSet, counts: Counts
 ) -> list[list[Calibration]]:
-    options, k = settings.evaluation, settings.evaluation.k[0]
-    titles = segments.popularity_groups(counts, options.head_share, options.head_and_mid_share)
+    k = settings.evaluation.k[0]
+    titles = segments.popularity_groups(counts)
     users = popularity_calibration.group_users(evaluation_set.histories, counts, titles, USER_GROUP_SHARE)
     return [
         popularity_calibration.calibrate(lists, evaluation_set.histories, counts, titles, users, k)

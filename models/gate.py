@@ -23,7 +23,7 @@ from conf.settings import Settings
 from lake import feed_days, night_files
 from lake.model_names import registered_name
 from models.errors import ModelError
-from models.evaluation import evaluations_table
+from models.evaluation import comparison, evaluations_table
 from models.gating import gate_page, gate_results
 from models.gating.gate_results import Verdict
 from models.gating.gate_rules import Check, judge_data, judge_models, judge_new_titles
@@ -41,10 +41,10 @@ def judge(settings: Settings, ds: date, model: str) -> tuple[str, list[Check]]:
     against = evaluations_table.against(settings.lake.root, ds, model)
     if against is None or against not in measurements:
         raise ModelError(f"{model} was not measured on {ds}; run python -m models.evaluate_night --ds {ds}")
-    options = settings.evaluation
+    k = settings.evaluation.k[0]
     try:
         challenger, reference = measurements[model], measurements[against]
-        checks = judge_models(challenger, reference, options.k[0], settings.gate, options.confidence)
+        checks = judge_models(challenger, reference, k, settings.gate, comparison.CONFIDENCE)
         checks += judge_new_titles(read_backtest(settings), settings.gate)
         return against, [*checks, *judge_data(feed_days.read(settings.lake.root), ds, settings.gate)]
     except ValueError as error:

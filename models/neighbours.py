@@ -203,8 +203,8 @@ def work(settings: Settings, arguments: Namespace) -> None:
         print_neighbours(models.near, names, match.row, arguments.count)
     if arguments.measure:
         evaluation_set = read_evaluation_set(models.snapshot, arguments, models.train, models.catalogue)
-        options, k = settings.evaluation, settings.evaluation.k[0]
-        groups = segments.popularity_groups(names.counts, options.head_share, options.head_and_mid_share)
+        k = settings.evaluation.k[0]
+        groups = segments.popularity_groups(names.counts)
         co_liked_by_way = {way: co_liked(near, evaluation_set, groups, k) for way, near in models.near.items()}
         print_co_liked(co_liked_by_way, f"{evaluation_set.name}: titles liked together, among {k} neighbours")
 

@@ -49,7 +49,7 @@ def field_losses(evidence: Evidence, settings: Settings) -> pd.DataFrame:
             continue
         without = evidence.agreement(evidence.fields - {field})[has_field]
         lost = comparison.compare_paired(
-            whole[has_field], without, options.resamples, options.confidence, settings.seed
+            whole[has_field], without, options.resamples, comparison.CONFIDENCE, settings.seed
         )
         rows.append(
             {
@@ -118,7 +118,7 @@ def work(settings: Settings, arguments: Namespace) -> None:
     new = np.flatnonzero(catalogue.is_listed & (counts == 0))
     if not len(new):
         raise ModelError(f"{settings.lake.root}: every title has likes in training, so none is new")
-    evidence, rows, content = gather_evidence(model, catalogue, train, settings.readiness, settings.seed)
+    evidence, rows, content = gather_evidence(model, catalogue, train, settings.seed)
     losses = field_losses(evidence, settings)
     print_losses(losses)
     ranks, explained = check(evidence)

@@ -37,6 +37,9 @@ from serving.user_history import Entry, UserHistory, UserQuery
 
 SIMILAR_REFETCH = 10.0  # the index ranks by inner product: so many times as many titles are ranked again by cosine
 CACHED_FILTERS = 128  # pairs of country and providers whose titles on offer are cached
+BATCH_USERS = 256  # users of a batch in batch inference: bounds the memory of their scores
+# History titles, the nearest ones, that are left out one by one to find their contributions; each costs a query.
+REASON_HISTORY_TITLES = 12
 REASON_TITLES = 3  # history titles in the reasons of one title
 REASON_NAMES = 5  # names of each kind in the reasons of one title: genres, themes, people
 
@@ -59,7 +62,7 @@ class Retriever:
         self.availability = Availability(opened.offers, CACHED_FILTERS)
         self._options = options
         self._specs = ListSpecReader(opened, self.availability, options)
-        self._policy = Policy(options.exact_max_titles, planner.OVERFETCH, options.exact_price)
+        self._policy = Policy(options.exact_max_titles, planner.OVERFETCH, planner.EXACT_PRICE)
         self._by_score = ByScore(opened)
         self._by_cosine = ByCosine(opened, SIMILAR_REFETCH)
         self._reasons = Reasons(opened.titles, REASON_TITLES, REASON_NAMES)
@@ -112,7 +115,7 @@ class Retriever:
         ranked = self._ranked_titles("history", query, spec)
         reasons: list[Why | None] = []
         if why and len(ranked.rows):
-            max_titles = self._options.reason_history_titles
+            max_titles = REASON_HISTORY_TITLES
             contributions = attribution.leave_one_out(self.bundle, query, ranked.rows, max_titles)
             reasons = self._reasons.explain(ranked.rows, contributions)
         return self._responses.build(ranked, _unknown(query, spec), spec.count, reasons)
@@ -177,8 +180,8 @@ class Retriever:
             groups.setdefault(user.country if is_available_only else None, []).append(n)
         for country, members in groups.items():
             spec = self._specs.read(country, None, candidates, count, value, freshness)
-            for start in range(0, len(members), self._options.batch_users):
-                batch = members[start : start + self._options.batch_users]
+            for start in range(0, len(members), BATCH_USERS):
+                batch = members[start : start + BATCH_USERS]
                 queries = [self.look_up(users[n]) for n in batch]
                 ranked = self._ranked(queries, spec)
                 titles = np.where(ranked.rows == NO_TITLE, NO_TITLE, self.bundle.title_ids[ranked.rows])

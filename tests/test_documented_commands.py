@@ -95,13 +95,13 @@ PARSED = {
 
 SETTINGS = {
     **{"simulate.users": 80, "simulate.titles": 120, "simulate.sessions_per_user_day": 1.5},
-    **{"title_features.text.dims": 8, "vocabulary_min_counts.theme": 1, "vocabulary_min_counts.person": 1},
+    **{"title_features.text.dims": 8, "vocabulary_min_counts.person": 1},
     **{"model.dim": 16, "training.epochs": 2, "training.users_per_batch": 32, "training.reader_threads": 1},
     **{"baselines.als.factors": 8, "baselines.als.iterations": 5},
     **{"model.als.factors": 8, "model.als.iterations": 5},
     **{"evaluation.k": "[5]", "evaluation.resamples": 20, "gate.min_users": 5},
-    **{"dial.values": "[-0.5,0.0,0.5]", "dial.refinements": 0, "readiness.people": 50},
-    **{"index.queries": 16, "index.golden_users": 8, "report.users": 1},
+    **{"dial.values": "[-0.5,0.0,0.5]"},
+    **{"index.queries": 16, "report.users": 1},
 }
 # The small guide: fourteen days, all tables, a champion of two bundles, of which the second is live, and a challenger
 # with a bundle.

@@ -65,7 +65,7 @@ class NextNights:
                 for name in by_turns(number):
                     nights[name].append(_night(spark, lakes[name], first_night + timedelta(days=number)))
         timed = [first_night + timedelta(days=self.warmups + number) for number in range(self.repeats)]
-        checkpoint_days = loaded.change_rows.checkpoint_days
+        checkpoint_days = change_rows.CHECKPOINT_DAYS
         return {
             "build": building.answer(),
             "nights": [night.isoformat() for night in timed],

@@ -6,7 +6,7 @@
 
 from conf.settings.baselines import Baselines
 from conf.settings.content import ContentBlock
-from conf.settings.evaluation import Evaluation, Readiness
+from conf.settings.evaluation import Evaluation
 from conf.settings.features import Examples, MinCounts, Posters, Text, TextField, TitleFeatures
 from conf.settings.gating import Gate
 from conf.settings.indexing import Dial, Index
@@ -29,7 +29,6 @@ __all__ = [
     "MinCounts",
     "PositionBias",
     "Posters",
-    "Readiness",
     "Section",
     "Serving",
     "Settings",

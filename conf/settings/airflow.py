@@ -14,29 +14,29 @@ SparkConf = Annotated[Mapping[str, str], *FROZEN]
 class Airflow(Section):
     """Times of cron expressions are UTC."""
 
-    home: Location = Field(description="folder of Airflow's logs, configuration and the settings files of runs")
+    home: Location = Field(description="folder of Airflow's logs and configuration, and of the settings files of runs")
     database_uri: str = Field(description="SQLAlchemy URI of Airflow's database")
-    port: Annotated[int, Field(ge=1, lt=65536)] = Field(description="port of Airflow's pages, on loopback")
+    port: Annotated[int, Field(ge=1, lt=65536)] = Field(description="port of Airflow's web pages, on loopback")
     nightly_schedule: str = Field(
-        description="cron expression of the nightly DAG, in UTC; a run is for the day before its start"
+        description="cron expression of the nightly DAG, in UTC; a run processes the day before its start"
     )
     maintenance_schedule: str = Field(description="cron expression of the maintenance DAG, in UTC")
     retries: Count = Field(description="retries of a failed task")
-    feeds_poke_seconds: Positive = Field(description="seconds between two looks for the night's feeds")
+    feeds_poke_seconds: Positive = Field(description="seconds between checks for the night's feeds")
     feeds_timeout_seconds: Positive = Field(description="seconds that a night waits for its feeds")
     feeds_settled_seconds: Count = Field(
-        description="feed files that changed in the last so many seconds count as still being written"
+        description="seconds without a change after which a feed file counts as complete"
     )
-    task_timeout_minutes: Positive = Field(description="longest run of a task")
-    training_timeout_minutes: Positive = Field(description="longest run of a task that trains or builds an index")
-    spark_slots: Positive = Field(description="Spark jobs at a time")
-    training_slots: Positive = Field(description="trainings and index builds at a time")
-    training_queue: str = Field(description="queue whose workers have a GPU")
-    alert_webhook: str | None = Field(description="URL that a failure is posted to, as JSON; null for none")
+    task_timeout_minutes: Positive = Field(description="time limit of a task")
+    training_timeout_minutes: Positive = Field(description="time limit of a task that trains or builds an index")
+    spark_slots: Positive = Field(description="Spark jobs that run at the same time")
+    training_slots: Positive = Field(description="trainings and index builds that run at the same time")
+    training_queue: str = Field(description="queue of the workers with a GPU")
+    alert_webhook: str | None = Field(description="URL to post failures to, as JSON; null for none")
 
 
 class Spark(Section):
-    master: str = Field(description="Spark's master")
+    master: str = Field(description="URL of the Spark master")
     conf: SparkConf = Field(
-        description="further Spark settings; conf/spark-defaults.conf holds those of every environment"
+        description="additional Spark settings; conf/spark-defaults.conf has those of every environment"
     )

@@ -1,4 +1,4 @@
-"""The recommenders that the model is compared with: baselines."""
+"""Baselines, the recommenders that the model is compared with: baselines."""
 
 from typing import Annotated
 
@@ -8,10 +8,10 @@ from conf.settings.section import Positive, Section
 
 
 class AlsOptions(Section):
-    factors: Positive = Field(description="ALS: factors of a title and a user")
+    factors: Positive = Field(description="ALS: dimensions of the factors")
     regularization: Annotated[float, Field(ge=0)] = Field(description="ALS: L2 penalty on factors")
-    alpha: Annotated[float, Field(gt=0)] = Field(description="ALS: weight of a positive, beside 1 of every other title")
-    iterations: Positive = Field(description="ALS: alternations")
+    alpha: Annotated[float, Field(gt=0)] = Field(description="ALS: weight of a positive, where every other title has 1")
+    iterations: Positive = Field(description="ALS: number of iterations")
 
 
 class EaseBaseline(Section):

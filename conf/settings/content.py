@@ -46,8 +46,8 @@ def _with_unused(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 class ContentBlocks(Section):
-    """A field that only known titles have gives their popularity away: measure with and without it."""
+    """Blocks of content. A field that only known titles have leaks their popularity: measure with and without it."""
 
     blocks: Annotated[Mapping[str, Weight], AfterValidator(_in_use), READ_ONLY, PlainSerializer(_with_unused)] = Field(
-        description="weight of each block of content that models read; 0 or no entry leaves a block out"
+        description="weight of each block; 0 or no entry leaves a block out"
     )

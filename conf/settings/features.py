@@ -13,29 +13,26 @@ TextField = Literal[
 
 
 class Histories(Section):
-    max_titles: Positive = Field(description="newest titles that a user's history keeps")
+    max_titles: Positive = Field(description="largest length of a user's history; the newest titles are kept")
 
 
 class MinCounts(Section):
-    """How often a token must occur to get an id; other kinds have constants in jobs/vocabularies.py."""
+    """Occurrences a token needs to get an id; other kinds have constants in jobs/vocabularies.py."""
 
-    theme: Count = Field(description="titles that must have a theme before it gets an id")
-    person: Count = Field(description="titles that must name a person of cast or crew before it gets an id")
+    person: Count = Field(description="titles that must name a cast or crew member before the person gets an id")
 
 
 class Text(Section):
     encoder: Literal["tfidf", "sentence"] = Field(
-        description="tfidf is fitted on the catalogue; sentence is a network whose weights lie in folder"
+        description="tfidf is fitted on the catalogue; sentence is a network with weights in folder"
     )
-    encodes_titles: bool = Field(description="whether the title is also encoded by itself, besides the fields together")
+    encodes_titles: bool = Field(description="true encodes the title by itself too, in addition to the fields together")
     fields: Annotated[Sequence[TextField], Field(min_length=1), AfterValidator(tuple)] = Field(
-        description="what is encoded, in this order; starring and directed_by are cast and directors as a sentence"
+        description="fields to encode, in this order; starring and directed_by are cast and directors as a sentence"
     )
-    dims: Positive = Field(description="tfidf: size of an embedding")
-    min_documents: Positive = Field(description="tfidf: texts that must contain a term")
-    max_document_share: Share = Field(description="tfidf: most of the texts that may contain a term")
+    dims: Positive = Field(description="tfidf: dimensions of an embedding")
     folder: Location | None = Field(description="sentence: folder of the weights")
-    max_tokens: Positive = Field(description="sentence: tokens that are read of a text")
+    max_tokens: Positive = Field(description="sentence: tokens of a text to read")
 
     @model_validator(mode="after")
     def _sentence_has_weights(self) -> "Text":
@@ -46,9 +43,8 @@ class Text(Section):
 
 class Posters(Section):
     encoder: Literal["descriptor", "keras"] = Field(
-        description="descriptor is a colour layout; keras is a network of tf_keras.applications"
+        description="descriptor is the colour layout; keras is a network of tf_keras.applications"
     )
-    max_bytes: Positive = Field(description="largest poster file that is read")
     application: str = Field(description="keras: name of the network in tf_keras.applications")
     weights_file: Location | None = Field(description="keras: file of its weights")
 
@@ -60,10 +56,6 @@ class Posters(Section):
 
 
 class TitleFeatures(Section):
-    max_genres: Positive = Field(description="genres of a title that are kept")
-    max_themes: Positive = Field(description="themes of a title that are kept")
-    max_cast: Positive = Field(description="cast of a title that is kept")
-    max_directors: Positive = Field(description="directors of a title that are kept")
     text: Text
     posters: Posters
 
@@ -72,18 +64,18 @@ class Examples(Section):
     history_titles: Positive = Field(description="length of the padded history of training_examples")
     user_history_titles: Positive = Field(description="length of the padded history of training_users")
     held_out_titles_share: Share = Field(
-        description="share of titles kept out of all training rows, as target and in histories, to measure cold starts"
+        description="share of titles left out of all training rows, as targets and in histories, to measure cold starts"
     )
     split: Literal["by_date", "last_share", "none"] = Field(
-        description="by_date holds the newest days back, last_share each user's last positives, none nothing"
+        description="by_date holds back the newest days, last_share each user's last positives, none nothing"
     )
-    validation_days: Count = Field(description="by_date: days of the validation split, before the test days")
-    test_days: Count = Field(description="by_date: newest days, which are the test split")
+    validation_days: Count = Field(description="by_date: days in the validation split, just before the test days")
+    test_days: Count = Field(description="by_date: days in the test split, the newest ones")
     validation_share: Share = Field(
-        description="last_share: share of each user's positives for validation, before the test share"
+        description="last_share: share of each user's positives in the validation split, just before the test share"
     )
-    test_share: Share = Field(description="last_share: share of each user's positives, the last ones, for the test")
-    rows_per_group: Positive = Field(description="rows of a Parquet row group, the unit that training shuffles")
+    test_share: Share = Field(description="last_share: share of each user's positives in the test split, the last ones")
+    rows_per_group: Positive = Field(description="rows per Parquet row group, the unit that training shuffles")
 
     @model_validator(mode="after")
     def _leaves_rows_to_train(self) -> "Examples":

@@ -1,4 +1,4 @@
-"""What a challenger must show: gate."""
+"""Conditions for a challenger to pass the gate: gate."""
 
 from typing import Annotated, Literal
 
@@ -8,32 +8,33 @@ from conf.settings.section import Positive, Section, Share
 
 
 class Gate(Section):
-    """What a challenger must show against the champion, or against the ALS baseline where there is none."""
+    """Limits for a challenger, compared with the champion, or with the ALS baseline where there is none."""
 
-    split: Literal["validation", "test"] = Field(description="split that is judged")
+    split: Literal["validation", "test"] = Field(description="split that the gate compares models on")
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        description="confidence that a loss in a segment is not chance, over all segments together"
+        description="confidence required to call a loss in a segment real, over all segments together"
     )
-    min_users: Positive = Field(description="users a segment needs to decide anything")
-    min_gain: float = Field(description="over all users the mean difference of recall and NDCG must lie above it")
+    min_users: Positive = Field(description="fewest users of a segment that can refuse a challenger")
+    min_gain: float = Field(description="the mean differences of recall and NDCG over all users must be above it")
     max_overall_loss_share: Share = Field(
-        description="how far below 0 the interval of that difference may reach, as a share of the champion's figure"
+        description="furthest that the interval of these differences may reach below 0, as a share of the champion's"
     )
     max_segment_loss_share: Share = Field(
-        description="loss of a segment that refuses, as a share of the champion's figure"
+        description="largest accepted loss of a segment, as a share of the champion's figure"
     )
-    max_coverage_loss_share: Share = Field(description="loss of coverage that refuses, as a share of the champion's")
+    max_coverage_loss_share: Share = Field(
+        description="largest accepted loss of coverage, as a share of the champion's"
+    )
     max_popularity_gain_share: Annotated[float, Field(ge=0)] = Field(
-        description="gain of mean popularity of what is listed that refuses, as a share of the champion's"
+        description="largest accepted rise of the lists' mean popularity, as a share of the champion's"
     )
-    max_unseen_share: Share = Field(description="most of all ranks of lists that may go to unseen titles")
+    max_unseen_share: Share = Field(description="largest accepted share of list ranks that go to unseen titles")
     min_cold_to_warm: Share = Field(
-        description="least recall of new titles, as a share of that of known titles, in a backtest"
+        description="smallest accepted recall of new titles in a backtest, as a share of the recall of known titles"
     )
     max_rejected_share: Share = Field(
-        description="most of the night's feed lines that may have been rejected, duplicates not counted"
+        description="largest accepted share of rejected lines in the night's feed, not counting duplicates"
     )
     min_events_share: Share = Field(
-        description="least events of the night, as a share of the median of the days before"
+        description="smallest accepted number of events of the night, as a share of the median of the seven days before"
     )
-    events_days: Positive = Field(description="days of that median")

@@ -1,4 +1,4 @@
-"""How a bundle is built, and the settings of its popularity dial: index, dial."""
+"""Building of bundles, and the popularity dial: index, dial."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -9,55 +9,60 @@ from conf.settings.section import FROZEN, Count, Positive, Section, Share
 
 
 class Dial(Section):
-    """Which settings of the popularity dial are measured, and how the named ones are chosen.
+    """Popularity-dial sweep: the values measured, and the limits by which the named settings are chosen.
 
     Values are in standard deviations of a user's scores of the candidates. See models/evaluation/dial_settings.py.
     """
 
     values: Annotated[Sequence[float], Field(min_length=1), AfterValidator(tuple)] = Field(
-        description="settings of the dial that are measured; below 0 favours lesser known titles"
+        description="values of the dial to measure; below 0 favours lesser known titles"
     )
-    refinements: Count = Field(description="how often the halfway points beside a named setting are measured too")
-    balanced_max_loss_share: Share = Field(description="most that `balanced` may cost, as a share of the best NDCG")
-    popular_max_loss_share: Share = Field(description="most that `popular` may cost, as a share of the best recall")
-    discover_max_loss_share: Share = Field(description="most that `discover` may cost, as a share of the best recall")
-    gems_max_loss_share: Share = Field(description="most that `gems` may cost, as a share of the best recall")
+    balanced_max_loss_share: Share = Field(
+        description="largest loss of NDCG that `balanced` may cost, as a share of the best NDCG"
+    )
+    popular_max_loss_share: Share = Field(
+        description="largest loss of recall that `popular` may cost, as a share of the best recall"
+    )
+    discover_max_loss_share: Share = Field(
+        description="largest loss of recall that `discover` may cost, as a share of the best recall"
+    )
+    gems_max_loss_share: Share = Field(
+        description="largest loss of recall that `gems` may cost, as a share of the best recall"
+    )
 
 
 class Index(Section):
-    """How a bundle is built; dial values are in standard deviations of a user's scores of the candidates."""
+    """Bundle and ANN index. Dial values are in standard deviations of a user's scores of the candidates."""
 
     popularity_scale: Literal["log", "rank"] = Field(
-        default="log", description="what the dial adds: log is log(1 + positives), rank the share of titles with fewer"
+        default="log",
+        description="popularity that the dial adds: log is log(1 + positives), rank the share of titles with fewer",
     )
     freshness_decay_days: Annotated[float, Field(gt=0)] = Field(
-        description="days after release in which freshness falls to 1/e"
+        description="days after release after which freshness has fallen to 1/e"
     )
     dial_settings: Annotated[Mapping[str, float], *FROZEN] = Field(
-        description="named settings of the dial of a model that was never measured"
+        description="named settings of the dial, for a model whose dial was not measured"
     )
     dial_reach: Annotated[float, Field(gt=0)] = Field(
-        description="how far the dial may be turned to either side, in standard deviations of a user's scores"
+        description="largest absolute value of the dial, in standard deviations of a user's scores"
     )
-    brute_force_below_titles: Count = Field(description="fewer titles are searched by brute force; ScaNN's own rule")
     tree_from_titles: Count = Field(
-        description="from so many titles on a tree is built; fewer are hashed and all looked at"
+        description="smallest catalogue that gets a tree; in smaller ones hashed vectors are scanned without a tree"
     )
-    leaves_per_root: Annotated[float, Field(gt=0)] = Field(description="leaves of the tree per square root of titles")
-    threads: Count = Field(description="threads that compile a searcher; 0 takes all")
+    leaves_per_root: Annotated[float, Field(gt=0)] = Field(
+        description="number of leaves of the tree, divided by the square root of the number of titles"
+    )
+    threads: Count = Field(description="threads that compile a searcher; 0 uses all cores")
     queries: Annotated[int, Field(ge=2)] = Field(
-        description="histories that searchers are tuned with, and as many others that measure them"
+        description="histories that tune the searchers; as many others measure them"
     )
-    min_recall_at_10: Share = Field(description="least recall@10 against exact search")
-    min_recall_at_100: Share = Field(description="least recall@100 against exact search")
+    min_recall_at_10: Share = Field(description="smallest accepted recall@10 against exact search")
+    min_recall_at_100: Share = Field(description="smallest accepted recall@100 against exact search")
     min_overlap: Share = Field(
-        description="least overlap of top 20s: of both searchers, and of training and bundle for golden users"
+        description="lowest accepted overlap of top-20 lists: both searchers, and training and bundle for golden users"
     )
-    max_score_difference: Annotated[float, Field(gt=0)] = Field(
-        description="most that training and bundle may differ in a score, in standard deviations of a user's scores"
-    )
-    golden_users: Positive = Field(description="users whose lists prove that training and bundle agree")
     keep_bundles: Positive = Field(
-        description="newest bundles that are kept, beside younger ones than keep_days and the live one"
+        description="number of newest bundles to keep, in addition to the live one and those younger than keep_days"
     )
-    keep_days: Count = Field(description="bundles younger than so many days are kept")
+    keep_days: Count = Field(description="bundles younger than this are kept")

@@ -1,4 +1,4 @@
-"""Where things lie, and how the lake is written and kept: lake, feeds, bundles, mlflow, backfill, maintain."""
+"""Locations, and upkeep of the lake: lake, feeds, bundles, mlflow, backfill, maintain."""
 
 from typing import Annotated
 
@@ -8,32 +8,34 @@ from conf.settings.section import Location, Positive, Section
 
 
 class Lake(Section):
-    root: Location = Field(description="folder or URI of the Delta tables, each in a folder of its name")
+    root: Location = Field(description="folder or URI of the Delta tables, one folder per table")
 
 
 class Feeds(Section):
     root: Location = Field(description="folder or URI of the raw feeds")
-    posters_dir: Location = Field(description="folder or URI of the poster images that titles name")
+    posters_dir: Location = Field(description="folder or URI of the poster images named in the titles feed")
 
 
 class Bundles(Section):
-    root: Location = Field(description="folder or URI of the bundles and of the pointer to the live one")
-    copies: Location = Field(description="local folder for copies of bundles whose root is not a local folder")
+    root: Location = Field(description="folder or URI of the bundles, with the pointer to the live one")
+    copies: Location = Field(description="local cache folder for bundles, used where bundles.root is on object storage")
 
 
 class Mlflow(Section):
     tracking_uri: str = Field(description="MLflow's tracking server or database")
     artifacts_root: Location | None = Field(
-        description="folder or URI of the files that runs log; null lets a tracking server decide"
+        description="folder or URI of the files logged by runs; null leaves the choice to the tracking server"
     )
 
 
 class Backfill(Section):
-    max_chunk_bytes: Positive = Field(description="most feed bytes, as stored, that one Spark run of a backfill takes")
-    max_chunk_days: Positive = Field(description="most feed days that one Spark run of a backfill takes")
+    max_chunk_bytes: Positive = Field(
+        description="largest size of the feed files of one Spark run of a backfill, compressed as they are stored"
+    )
+    max_chunk_days: Positive = Field(description="largest number of feed days of one Spark run of a backfill")
 
 
 class Maintain(Section):
     retention_hours: Annotated[int, Field(ge=0)] = Field(
-        description="hours for which files that no snapshot needs are kept"
+        description="hours before files that no snapshot needs are deleted"
     )

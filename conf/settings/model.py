@@ -12,15 +12,17 @@ class ColdStart(Section):
     """Kernel ridge from content to learned vectors: the source for unseen titles, a prior for sparsely liked ones."""
 
     max_titles: Positive = Field(
-        description="most liked titles that the kernel ridge is fitted on; its time grows with their cube"
+        description="number of most liked titles that the kernel ridge is fitted on; time grows with its cube"
     )
     alone_share: Share = Field(description="share of the kernel that compares each block of content by itself")
     scale: Annotated[float, Field(gt=0)] = Field(
-        description="factor on the length of predicted vectors, which are too short"
+        description="factor on the length of predicted vectors, which otherwise are too short"
     )
-    length_power: Share = Field(description="1 gives all predicted vectors one length, 0 keeps the predicted lengths")
+    length_power: Share = Field(
+        description="1 gives all predicted vectors the same length, 0 keeps the predicted lengths"
+    )
     prior_likes: Annotated[float, Field(ge=0)] = Field(
-        description="likes that content counts as for a title that has likes; 0 leaves content out"
+        description="number of likes that content counts as, for a title with likes; 0 leaves content out"
     )
 
 
@@ -46,24 +48,24 @@ class PartWeights(Section):
 
 
 class Recency(Section):
-    """Weight of a title of a history by how many were liked after it; see models/towers/query_module.py."""
+    """Weight of a title in a history by the number of later likes; see models/towers/query_module.py."""
 
     half_life_titles: Annotated[float, Field(gt=0)] | None = Field(
-        description="later likes that halve the weight of a title of the history; null weighs all alike"
+        description="number of later likes that halves a title's weight in the history; null gives all the same weight"
     )
-    floor: Share = Field(description="weight of the oldest title of a history, beside 1 of the newest")
+    floor: Share = Field(description="smallest weight of a title in the history, where the newest has 1")
 
 
 class Model(Section):
-    dim: Positive = Field(description="size of an embedding of the towers")
+    dim: Positive = Field(description="dimensions of the towers' embeddings")
     temperature: Annotated[float, Field(gt=0)] = Field(
-        description="the towers' inner products are divided by it before the softmax"
+        description="divisor of the towers' inner products before the softmax"
     )
     als: AlsOptions
     ease: ModelEase
     weights: PartWeights
     recency: Recency
     compressed_dims: Annotated[int, Field(ge=2)] = Field(
-        description="size of the one vector that a title's parts are compressed to"
+        description="dimensions of the vector that all parts of a title are compressed to"
     )
     cold_start: ColdStart

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from conf.settings.airflow import Airflow, Spark
 from conf.settings.baselines import Baselines
 from conf.settings.content import ContentBlocks
-from conf.settings.evaluation import Backtest, Evaluation, Readiness, Report
+from conf.settings.evaluation import Evaluation, Report
 from conf.settings.features import Examples, Histories, MinCounts, TitleFeatures
 from conf.settings.gating import Gate
 from conf.settings.indexing import Dial, Index
@@ -17,14 +17,14 @@ from conf.settings.model import Model
 from conf.settings.section import Section
 from conf.settings.serving import Serving
 from conf.settings.simulation import Simulate
-from conf.settings.staging import ChangeRows, Interactions, Staging
+from conf.settings.staging import Interactions, Staging
 from conf.settings.training import PositionBias, Training
 
 
 class Settings(Section):
     """All settings; a section per area."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of everything that is drawn at random")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of all random draws")
     lake: Lake
     feeds: Feeds
     bundles: Bundles
@@ -34,7 +34,6 @@ class Settings(Section):
     staging: Staging
     interactions: Interactions
     position_bias: PositionBias
-    change_rows: ChangeRows
     histories: Histories
     vocabulary_min_counts: MinCounts
     title_features: TitleFeatures
@@ -47,8 +46,6 @@ class Settings(Section):
     gate: Gate
     report: Report
     dial: Dial
-    readiness: Readiness
-    backtest: Backtest
     index: Index
     serving: Serving
     backfill: Backfill

@@ -10,28 +10,22 @@ from conf.settings.section import Count, Positive, Section
 class Serving(Section):
     """The retriever, batch inference and the reference server."""
 
-    host: str = Field(description="address that the server listens at")
-    port: Annotated[int, Field(ge=0, lt=65536)] = Field(description="port of the server; 0 takes a free one")
+    host: str = Field(description="address that the server listens on")
+    port: Annotated[int, Field(ge=0, lt=65536)] = Field(description="port of the server; 0 picks a free one")
     refresh_seconds: Annotated[float, Field(gt=0)] = Field(
-        description="seconds between two looks for a newly published bundle"
+        description="seconds between checks for a newly published bundle"
     )
     refused_retry_seconds: Annotated[float, Field(gt=0)] = Field(
-        description="seconds until a refused bundle is tried again"
+        description="seconds before a refused bundle is tried again"
     )
-    titles: Positive = Field(description="titles of a response where the request names no number")
-    max_titles: Positive = Field(description="most titles of a response")
-    max_history_titles: Positive = Field(description="most titles of a request's history")
-    max_listed_titles: Positive = Field(description="most titles of a request to leave out, or to choose from")
-    max_providers: Positive = Field(description="most providers of a request")
-    max_body_bytes: Positive = Field(description="largest body of a request")
+    titles: Positive = Field(description="titles in a response to a request without k")
+    max_titles: Positive = Field(description="maximum number of titles in a response")
+    max_history_titles: Positive = Field(description="maximum number of titles in a request's history")
+    max_listed_titles: Positive = Field(
+        description="maximum number of titles a request may exclude, or give as candidates"
+    )
+    max_body_bytes: Positive = Field(description="largest request body, in bytes")
     exact_max_titles: Count = Field(
-        description="up to so many allowed titles are all scored; of more the planner may search the index"
+        description="up to this many allowed titles are scored exactly; above it the planner may search the index"
     )
-    exact_price: Annotated[float, Field(gt=0)] = Field(
-        description="price of scoring a title, where fetching one from the index costs 1"
-    )
-    threads: Positive = Field(description="threads of one request, or of one worker of batch inference")
-    batch_users: Positive = Field(description="users of a batch in batch inference")
-    reason_history_titles: Positive = Field(
-        description="titles of the history that are left out one by one, to find what each contributes"
-    )
+    threads: Positive = Field(description="threads per request, or per worker of batch inference")

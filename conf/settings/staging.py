@@ -1,19 +1,21 @@
-"""From feeds to staging tables and interactions: staging, interactions, change_rows."""
+"""From feeds to staging tables and interactions: staging, interactions."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from conf.settings.section import Positive, Section, Share
+from conf.settings.section import Section, Share
 
 
 class Staging(Section):
     max_rejected_share: Share = Field(
-        description="most of a feed day's lines that may be rejected; duplicates do not count"
+        description="largest accepted share of rejected lines in a feed day, not counting duplicates"
     )
-    max_removed_share: Share = Field(description="most of a snapshot table's rows that one new snapshot may remove")
+    max_removed_share: Share = Field(
+        description="largest accepted share of a snapshot table's rows that a new snapshot removes"
+    )
     copy_window_days: Annotated[int, Field(ge=0)] = Field(
-        description="how many days from an event's feed day copies of it are looked for"
+        description="days around an event's feed day that are searched for copies of it"
     )
     min_rating: float = Field(description="lowest valid rating")
     max_rating: float = Field(description="highest valid rating")
@@ -38,12 +40,4 @@ class Interactions(Section):
     rating_neutral: float = Field(
         description="rating of weight 0; a rating r weighs (r - rating_neutral) / (staging.max_rating - rating_neutral)"
     )
-    positive_min_weight: Annotated[float, Field(gt=0)] = Field(
-        description="weight from which an interaction is a positive"
-    )
-
-
-class ChangeRows(Section):
-    checkpoint_days: Positive = Field(
-        description="days after which each key has a row again, so that an as-of read goes back no further"
-    )
+    positive_min_weight: Annotated[float, Field(gt=0)] = Field(description="smallest weight of a positive")

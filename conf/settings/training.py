@@ -1,57 +1,58 @@
-"""How towers are trained: training, position_bias."""
+"""Training of the towers: training, position_bias."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from conf.settings.section import Location, Positive, Section, Share
+from conf.settings.section import Location, Positive, Section
 
 
 class PositionBias(Section):
-    """Correction of clicks for the rank that a title was shown at; see models/debiasing."""
+    """Correction of clicks for the rank at which a title was shown; see models/debiasing."""
 
-    random_variant: str = Field(description="variant of the events whose lists were in random order")
+    random_variant: str = Field(description="name of the variant that shows lists in random order, as events name it")
     max_weight: Annotated[float, Field(ge=1)] = Field(
-        description="most that a click weighs in training for a low place in its list; 1 corrects nothing"
+        description="largest weight of a click in training, given to clicks far down a list; 1 turns the correction off"
     )
     exposure_power: Annotated[float, Field(ge=0)] = Field(
-        description="a title's likes are divided by how often it was looked at to this power, in training"
+        description="in training, a title's likes are divided by its number of looks to this power"
     )
     debiased_popularity_power: Annotated[float, Field(ge=0)] = Field(
-        description="the same for the popularity that cold users' recommendations go by"
+        description="the same power for the popularity that users without history get recommendations by"
     )
-    min_clicks: Positive = Field(description="clicks on lists in random order that the correction needs")
 
 
 class Training(Section):
     loss: Literal["auto", "user_softmax", "sampled_softmax"] = Field(
-        description="user_softmax or sampled_softmax; auto takes the first up to max_softmax_titles titles"
+        description="auto uses user_softmax up to max_softmax_titles titles, and sampled_softmax above"
     )
-    max_softmax_titles: Positive = Field(description="most titles for user_softmax and for EASE in the model")
-    epochs: Positive = Field(description="most epochs")
-    warm_start: bool = Field(
-        description="whether training begins with the champion's towers, where there is a champion"
-    )
-    warm_start_epochs: Positive = Field(description="most epochs of a warm start")
-    users_per_batch: Positive = Field(description="user_softmax: users of a batch")
-    examples_per_batch: Positive = Field(description="sampled_softmax: examples of a batch")
+    max_softmax_titles: Positive = Field(description="largest catalogue for user_softmax and for EASE in the model")
+    epochs: Positive = Field(description="maximum number of epochs")
+    warm_start: bool = Field(description="true starts training from the champion's towers, where there is a champion")
+    warm_start_epochs: Positive = Field(description="maximum number of epochs of a warm start")
+    users_per_batch: Positive = Field(description="user_softmax: users per batch")
+    examples_per_batch: Positive = Field(description="sampled_softmax: examples per batch")
     uniform_negatives: Positive = Field(
-        description="sampled_softmax: negatives drawn evenly from the catalogue, beside the batch's own"
+        description="sampled_softmax: negatives drawn uniformly from the catalogue, in addition to in-batch negatives"
     )
     correct_sampling: bool = Field(
-        description="sampled_softmax: whether logits are corrected for how often a title is drawn"
+        description="sampled_softmax: true corrects logits for the sampling probability of each title"
     )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="Adam's learning rate at the start")
-    final_learning_rate_share: Share = Field(description="share of it that is left at the end, along a cosine")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        description="Adam's learning rate at the start; it falls along a cosine"
+    )
     patience_epochs: Positive = Field(
-        description="epochs without a better validation figure that end training, where a split holds something back"
+        description="epochs without a better validation figure after which training stops, given a validation split"
     )
-    validation_users: Positive = Field(description="most users measured after each epoch")
-    shuffle_buffer_rows: Positive = Field(description="rows that are shuffled with one another")
-    reader_threads: Positive = Field(description="threads that read Parquet files")
+    shuffle_buffer_rows: Positive = Field(description="size of the shuffle buffer, in rows")
+    reader_threads: Positive = Field(description="threads reading Parquet files")
     strategy: Literal["auto", "none", "mirrored", "multi_worker"] = Field(
-        description="TensorFlow's way to use several devices; auto takes mirrored where there is a GPU"
+        description="TensorFlow's distribution strategy; auto is mirrored where there is a GPU, else none"
     )
-    mixed_precision: Literal["auto", "on", "off"] = Field(description="bfloat16 products; auto where there is a GPU")
-    xla: Literal["auto", "on", "off"] = Field(description="XLA compilation; auto where there is a GPU")
-    checkpoints: Location = Field(description="folder or URI of unfinished trainings, which are resumed")
+    mixed_precision: Literal["auto", "on", "off"] = Field(
+        description="bfloat16 matrix products; auto is on where there is a GPU"
+    )
+    xla: Literal["auto", "on", "off"] = Field(description="XLA compilation; auto is on where there is a GPU")
+    checkpoints: Location = Field(
+        description="folder or URI of checkpoints, from which an interrupted training resumes"
+    )

@@ -16,6 +16,8 @@ from indexing.ann.tuning import Search
 from indexing.bundle.manifest import IndexParameters
 from lake.arrays import Floats
 
+# Fewer titles are searched by brute force: the rule of ScaNN's docs/algorithms.md.
+BRUTE_FORCE_BELOW_TITLES = 20_000
 # Hashing and SOAR as ScaNN's docs/algorithms.md and the papers advise.
 DIMS_PER_BLOCK = 2
 ANISOTROPIC_THRESHOLD = 0.2
@@ -29,7 +31,7 @@ def parameters(count_candidates: int, options: Index, leading_dims: int) -> Inde
 
     Only with a tree can the index be limited to the first `leading_dims` dimensions; ScaNN's hashing alone takes all.
     """
-    if count_candidates < options.brute_force_below_titles:
+    if count_candidates < BRUTE_FORCE_BELOW_TITLES:
         return IndexParameters(
             kind="brute_force",
             leaves=0,

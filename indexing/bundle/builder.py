@@ -29,6 +29,8 @@ from models.data.padded_histories import PaddedHistories
 
 log = logging.getLogger("marquee")
 
+# Made-up users whose lists prove that training and bundle agree: a wrong export is wrong for nearly all of them.
+GOLDEN_USERS = 64
 _LEAST_HISTORIES = 64  # fewer real ones are replaced by made-up histories
 
 
@@ -82,7 +84,7 @@ def _fill(folder: Path, model: TwoTower, spec: BundleSpec, inputs: LakeInputs, v
     index = scann_index.parameters(inputs.count_candidates, options, leading_dims)
     compiled = compilation.compile_both(folder, contents.search_inputs, index, options)
     reached = parity.replay(contents.parity_cases, compiled.served, contents.layout.dial.settings)
-    tolerance = Tolerance(max_score_difference=options.max_score_difference, min_overlap=options.min_overlap)
+    tolerance = Tolerance(max_score_difference=parity.MAX_SCORE_DIFFERENCE, min_overlap=options.min_overlap)
     parity.refuse_difference(reached, tolerance)
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -99,7 +101,7 @@ def _fill(folder: Path, model: TwoTower, spec: BundleSpec, inputs: LakeInputs, v
             candidates=inputs.count_candidates,
             offers=len(inputs.offers),
             countries=len(contents.search_inputs.countries),
-            golden_users=options.golden_users,
+            golden_users=GOLDEN_USERS,
         ),
         history_length=model.history_length,
         vectors=contents.layout.vectors,
@@ -161,9 +163,7 @@ def _embed(model: TwoTower, spec: BundleSpec, inputs: LakeInputs) -> _Embedded:
         histories = sample_histories.made_up(inputs.positive_counts, country_ids, count, longest, spec.seed + 1)
         source = "made-up histories: user_histories has too few"
     known_countries = np.array(list(countries.values()), dtype=np.int64)
-    golden_users = sample_histories.made_up(
-        inputs.positive_counts, known_countries, spec.options.golden_users, longest, spec.seed
-    )
+    golden_users = sample_histories.made_up(inputs.positive_counts, known_countries, GOLDEN_USERS, longest, spec.seed)
     return _Embedded(
         titles=titles,
         query_tower=query_tower,

@@ -19,6 +19,8 @@ from indexing.query_tower.numpy_tower import NumpyTower
 from lake.arrays import NO_TITLE, Floats, Ids
 from models.data.padded_histories import PaddedHistories
 
+# Most that training and bundle may differ in a score, in standard deviations of a user's scores: rounding is below it.
+MAX_SCORE_DIFFERENCE = 0.001
 COUNT = 20  # length of the lists that are compared
 _BATCH_USERS = 64
 

@@ -45,6 +45,10 @@ TABLE = Table(
 
 # Characters of a text that are encoded: longer texts describe a title no better.
 MAX_CHARS = 10_000
+# Fewest texts that must contain a term, and the largest share that may: rarer terms connect no two texts, more common
+# ones tell texts apart too little.
+MIN_DOCUMENTS = 2
+MAX_DOCUMENT_SHARE = 0.1
 # Terms of the encoder, and texts it is fitted on: more cost memory and add nothing.
 MAX_TERMS = 20_000
 MAX_FIT_TEXTS = 100_000
@@ -54,7 +58,7 @@ REFIT_GROWTH = 2.0
 
 def settings_hash(text: Text, seed: int) -> str:
     """Hash of the settings that an encoder is fitted with."""
-    fitted_with = (text.dims, text.min_documents, text.max_document_share, MAX_TERMS, MAX_FIT_TEXTS)
+    fitted_with = (text.dims, MIN_DOCUMENTS, MAX_DOCUMENT_SHARE, MAX_TERMS, MAX_FIT_TEXTS)
     return built_days.hash_inputs(*fitted_with, ",".join(text.fields), MAX_CHARS, seed)
 
 
@@ -79,8 +83,8 @@ def load_or_fit(spark: SparkSession, settings: Settings, texts: DataFrame, ds: d
     encoder = tfidf.fit(
         sample.select("text").toArrow()["text"].to_pylist(),
         dim=options.dims,
-        min_documents=options.min_documents,
-        max_document_share=options.max_document_share,
+        min_documents=MIN_DOCUMENTS,
+        max_document_share=MAX_DOCUMENT_SHARE,
         max_terms=MAX_TERMS,
         seed=settings.seed,
     )

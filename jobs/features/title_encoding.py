@@ -35,6 +35,8 @@ BATCH_SIZE = 32
 IMAGE_SIZE = 224
 # A poster of more pixels is refused before it is decoded: a small file can be a very large image.
 MAX_POSTER_PIXELS = 25_000_000
+# A file of more bytes is not read: it is hardly a poster, and would fill a worker's memory.
+MAX_POSTER_BYTES = 10_000_000
 
 
 class Encoder(Protocol):

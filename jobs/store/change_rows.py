@@ -5,6 +5,7 @@ to be read from its beginning to learn the current state. With all keys on each 
 any day is the newest row per key since the checkpoint day at or before it.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from functools import reduce
@@ -13,9 +14,20 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+# Days after which each key has a row again. Rows on disk depend on it, so another value needs these tables built anew:
+# fewer days make the tables larger, more make a read as of a day go further back.
+CHECKPOINT_DAYS = 28
 _EPOCH = date(1970, 1, 1)
 # Spark does not compile a filter of hundreds of ranges.
 _MAX_RANGES = 32
+
+
+def hashed_constants() -> str:
+    """CHECKPOINT_DAYS for the hash of a day's inputs, as text that equals that of the former setting.
+
+    So days built when it was a setting need not be built again.
+    """
+    return json.dumps({"checkpoint_days": CHECKPOINT_DAYS}, separators=(",", ":"))
 
 
 def checkpoint_of(ds: Column, checkpoint_days: int) -> Column:

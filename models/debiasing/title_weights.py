@@ -22,6 +22,8 @@ from models.debiasing.examination import Examination, fit_examination
 
 log = logging.getLogger("marquee")
 
+# Clicks on lists in random order that the correction needs: the decay fitted to fewer is mostly chance.
+MIN_CLICKS = 200
 _MAX_FACTOR = 5.0  # by which exposure may raise or lower the weight of a like
 _PRIOR_LOOKS = 10.0  # added to every title: differences among fewer looks hardly count
 
@@ -33,9 +35,9 @@ def title_weights(
 
     A click weighs `options.max_weight` at most, and a title without clicks gets the mean click's weight. The mean over
     likes, of which each title has `positive_counts` [titles], is 1. Exposure lowers the weight, see
-    `_exposure_factors`. None, for equal weights, where random order has fewer clicks than `options.min_clicks`.
+    `_exposure_factors`. None, for equal weights, where random order has fewer clicks than MIN_CLICKS.
     """
-    examination = _reliable_examination(click_ranks, options) if options.max_weight > 1 else None
+    examination = _reliable_examination(click_ranks) if options.max_weight > 1 else None
     if examination is None:
         return None
     count_titles = len(positive_counts)
@@ -58,9 +60,9 @@ def debiased_popularity(
 ) -> Floats:
     """[titles]: `positive_counts` [titles] divided by expected looks to the power `options.debiased_popularity_power`.
 
-    Plain `positive_counts` where random order has fewer clicks than `options.min_clicks`.
+    Plain `positive_counts` where random order has fewer clicks than MIN_CLICKS.
     """
-    examination = _reliable_examination(click_ranks, options)
+    examination = _reliable_examination(click_ranks)
     if examination is None:
         return positive_counts.astype(np.float32)
     title_rows = catalogue.rows(click_ranks.title_ids)
@@ -70,10 +72,10 @@ def debiased_popularity(
     )
 
 
-def _reliable_examination(click_ranks: ClickRanks, options: PositionBias) -> Examination | None:
-    """The fitted examination; None for fewer clicks than `options.min_clicks`."""
+def _reliable_examination(click_ranks: ClickRanks) -> Examination | None:
+    """The fitted examination; None for fewer clicks than MIN_CLICKS."""
     examination = fit_examination(click_ranks)
-    return None if examination is None or examination.count_clicks < options.min_clicks else examination
+    return None if examination is None or examination.count_clicks < MIN_CLICKS else examination
 
 
 def _expected_looks(click_ranks: ClickRanks, title_rows: Ids, examination: Examination, count_titles: int) -> Doubles:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Level of the intervals that are shown and compared: the customary one.
+CONFIDENCE = 0.95
 # Users drawn at a time: a few megabytes, near the processor.
 _MAX_DRAWS = 2**18
 

@@ -109,8 +109,7 @@ def measure_points(
     `counts` [titles] are the positives of `count_users` users in training.
     """
     k = options.k[0]
-    shares = (options.head_share, options.head_and_mid_share)
-    parts = segments.positives_by_popularity(evaluation_set.relevant, counts, *shares)
+    parts = segments.positives_by_popularity(evaluation_set.relevant, counts)
     tail = next((part for part in parts if part.name == "tail"), None)
     points = []
     for dial, lists in zip(at_dials.dials, at_dials.lists, strict=True):

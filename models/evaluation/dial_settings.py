@@ -12,6 +12,8 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
 NAMES = (POPULAR, BALANCED, DISCOVER, GEMS) = ("popular", "balanced", "discover", "gems")
+# How often the halfway points beside a named setting are measured too: each time halves the step of dial.values.
+REFINEMENTS = 3
 FILE = "dial.json"  # in the run of a registered model
 
 
@@ -56,7 +58,7 @@ def measure(
     scale = settings.index.popularity_scale
     at_dials = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)
     points = dial_curve.measure_points(at_dials, evaluation_set, counts, count_users, settings.evaluation)
-    for _ in range(settings.dial.refinements):
+    for _ in range(REFINEMENTS):
         if not (dials := refine_dials(points, settings.dial)):
             break
         more = dial_curve.recommend_at_dials(score, evaluation_set, counts, scale, dials, k)

@@ -21,6 +21,8 @@ from models.evaluation.segments import Segment
 
 # Lengths of history at which segments of users begin: without one, few, some, many titles.
 HISTORY_TITLES = (0, 1, 5, 20)
+# Days since release at which segments of positives begin: release day, half a week, a week, a month.
+AGES_DAYS = (0, 1, 4, 8, 31)
 # Suffix of metrics of lists among all titles; metrics without it are of lists among seen titles.
 AMONG_ALL = "_among_all"
 
@@ -128,7 +130,7 @@ def _add(
     seed: int,
 ) -> None:
     """Add one metric of every model. A difference leaves out users for whom either model has no value."""
-    bootstrap = (options.resamples, options.confidence, seed)
+    bootstrap = (options.resamples, comparison.CONFIDENCE, seed)
     for model, user_values in values.items():
         is_defined = ~np.isnan(user_values)
         if not is_defined.any():
@@ -169,7 +171,7 @@ def _segments(
     lengths = np.diff(evaluation_set.histories.indptr).astype(np.int64)
     yield from segments.users_by_history(relevant, lengths, HISTORY_TITLES)
     yield from segments.users_by_country(relevant, evaluation_set.countries)
-    yield from segments.positives_by_popularity(relevant, counts, options.head_share, options.head_and_mid_share)
-    yield from segments.positives_by_age(relevant, evaluation_set.ages_days, options.ages_days)
+    yield from segments.positives_by_popularity(relevant, counts)
+    yield from segments.positives_by_age(relevant, evaluation_set.ages_days, AGES_DAYS)
     yield from segments.positives_by_genre(relevant, catalogue.genres, catalogue.genre_names)
     yield from segments.positives_by_object_type(relevant, catalogue.object_types)

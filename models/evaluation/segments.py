@@ -27,6 +27,9 @@ UNKNOWN = "unknown"
 OLDER = "older"
 UNRELEASED = "unreleased"
 POPULARITY_GROUPS = ("head", "mid", "tail", "unseen")
+# Shares of all positives where head ends, and where mid ends: half of what is liked, and four fifths.
+HEAD_SHARE = 0.5
+HEAD_AND_MID_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ def users_by_country(relevant: sparse.csr_matrix, countries: Sequence[str | None
 
 
 def positives_by_popularity(
-    relevant: sparse.csr_matrix, count_positives: NDArray[np.int64], head_share: float, head_and_mid_share: float
+    relevant: sparse.csr_matrix,
+    count_positives: NDArray[np.int64],
+    head_share: float = HEAD_SHARE,
+    head_and_mid_share: float = HEAD_AND_MID_SHARE,
 ) -> list[Segment]:
     """Segments of positives by their title's group in `popularity_groups`."""
     _check_length(count_positives, relevant.shape[1], "count_positives", "titles")
@@ -74,7 +80,9 @@ def positives_by_popularity(
 
 
 def popularity_groups(
-    count_positives: NDArray[np.int64], head_share: float, head_and_mid_share: float
+    count_positives: NDArray[np.int64],
+    head_share: float = HEAD_SHARE,
+    head_and_mid_share: float = HEAD_AND_MID_SHARE,
 ) -> NDArray[np.str_]:
     """[titles]: head, mid, tail or unseen, by the number of training positives of a title.
 

@@ -17,6 +17,9 @@ from models.towers.networks import TwoTowerNetwork
 
 log = logging.getLogger("marquee")
 
+# Share of the learning rate that is left at the end of the cosine: at 0 the last epochs would change nothing.
+FINAL_LEARNING_RATE_SHARE = 0.05
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -40,7 +43,7 @@ def use_precision(options: Training) -> None:
 def compile_network(network: TwoTowerNetwork, options: Training, count_steps: int) -> None:
     """Adam, with a learning rate that falls along a cosine over `count_steps`."""
     rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate, max(count_steps, 1), alpha=options.final_learning_rate_share
+        options.learning_rate, max(count_steps, 1), alpha=FINAL_LEARNING_RATE_SHARE
     )
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     network.compile(

@@ -20,6 +20,8 @@ from models.evaluation.measurement import AMONG_ALL, Measurement
 from models.evaluation.metric_registry import HEADLINE_METRICS
 
 OVERALL, SEGMENT, GUARDRAIL, DATA, BUNDLE = RULES = ("overall", "segment", "guardrail", "data", "bundle")
+# Days before the night whose median is the usual number of events: a week has each weekday once.
+EVENTS_DAYS = 7
 
 Key: TypeAlias = tuple[str, str, str]  # dimension, segment, metric
 
@@ -83,7 +85,7 @@ def judge_data(days: Sequence[FeedDay], ds: date, options: Gate) -> list[Check]:
             f"{tonight.count_rejected:,} of {tonight.count_lines:,} lines were rejected",
         )
     ]
-    before = sorted(day.count_loaded for day in days if 0 < (ds - day.ds).days <= options.events_days)
+    before = sorted(day.count_loaded for day in days if 0 < (ds - day.ds).days <= EVENTS_DAYS)
     if before:
         usual = median(before)
         least = options.min_events_share * usual

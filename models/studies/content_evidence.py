@@ -5,7 +5,7 @@ models/linear/leave_one_out.py). With a(w, F) the correlation, over users, of th
 predicted from fields F and by its learnt vector,
 
     readiness(t) = Σ_w W(t, w) · a(w, F_t) / Σ_w W(t, w)
-    W(t, w) = K(t, w) ^ kernel_power · exp(-½ (ln s_t - ln s_w)² / spread_width²)
+    W(t, w) = K(t, w) ^ KERNEL_POWER · exp(-½ (ln s_t - ln s_w)² / SPREAD_WIDTH²)
 
 over the known titles w that have all fields F_t of title t. K is the model's own kernel over these fields, and s the
 deviation over users of the predicted scores. The gain of a missing field f is the same mean of a(w, F_t + f) - a(w,
@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from conf.settings import Readiness as Options
 from lake.arrays import Doubles
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.catalogue import Catalogue
@@ -34,6 +33,15 @@ from models.linear.leave_one_out import LeaveOneOut
 from models.studies import metadata_fields
 
 Fields = frozenset[str]
+
+# Most liked titles that are compared: memory grows with their square, time with their cube.
+MAX_TITLES = 5000
+# Users whose scores are compared: the error of a correlation over so many is about .02.
+MAX_USERS = 2000
+# Power of the model's kernel: the higher, the fewer titles count as alike.
+KERNEL_POWER = 16.0
+# How far apart, as a logarithm, the spreads of two titles' predictions may be to count as alike.
+SPREAD_WIDTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,19 @@ class Evidence:
     """Predictions of known titles from sets of fields; computed once per set."""
 
     def __init__(
-        self, fitted: LeaveOneOut, content: Content, known: NDArray[np.int64], metric: Doubles, options: Options
+        self,
+        fitted: LeaveOneOut,
+        content: Content,
+        known: NDArray[np.int64],
+        metric: Doubles,
+        kernel_power: float = KERNEL_POWER,
+        spread_width: float = SPREAD_WIDTH,
     ) -> None:
         """`content` is of all titles, `known` are known rows. Vectors times `metric` [dim, users] are scores."""
         self._fitted = fitted
         self._content = content
         self._metric = metric
-        self._options = options
+        self._kernel_power, self._spread_width = kernel_power, spread_width
         self._learnt, _ = self._scores(fitted.targets)
         self._predicted: dict[Fields, PredictedTitles] = {}
         self.has = {field: present[known] for field, present in metadata_fields.presence(content).items()}
@@ -101,8 +115,8 @@ class Evidence:
         """[titles, known titles]: W for titles that have `fields` and no others."""
         known = self.known(fields)
         kernel = gaussian_kernel(titles.rows, known.rows, self._fitted.length_scale)
-        differences = (titles.log_spreads[:, None] - known.log_spreads) / self._options.spread_width
-        return kernel**self._options.kernel_power * np.exp(-0.5 * differences**2) * self.having(fields)
+        differences = (titles.log_spreads[:, None] - known.log_spreads) / self._spread_width
+        return kernel**self._kernel_power * np.exp(-0.5 * differences**2) * self.having(fields)
 
     def having(self, fields: Collection[str]) -> NDArray[np.bool_]:
         """[known titles]: True for titles that have all of `fields`."""
@@ -117,7 +131,7 @@ class Evidence:
 
 
 def gather_evidence(
-    model: TwoTower, catalogue: Catalogue, train: Positives, options: Options, seed: int
+    model: TwoTower, catalogue: Catalogue, train: Positives, seed: int
 ) -> tuple[Evidence, Features, Content]:
     """The evidence of a model's known titles, the features of all titles, and the content that these are of.
 
@@ -128,11 +142,11 @@ def gather_evidence(
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{np.count_nonzero(counts)} titles have likes; at least two are needed to predict others")
-    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, model.card.cold, options.max_titles)
+    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, model.card.cold, MAX_TITLES)
     count = train.liked.shape[0]
-    users = np.sort(np.random.default_rng(seed).choice(count, min(count, options.people), replace=False))
+    users = np.sort(np.random.default_rng(seed).choice(count, min(count, MAX_USERS), replace=False))
     queries = bound.queries(pad_newest_first(train.liked[users], None, None, model.history_length))
-    return Evidence(fitted, content, known, queries.T.astype(np.float64), options), rows, content
+    return Evidence(fitted, content, known, queries.T.astype(np.float64)), rows, content
 
 
 def judge(evidence: Evidence, rows: Features, content: Content, titles: NDArray[np.int64]) -> list[Readiness]:

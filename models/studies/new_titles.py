@@ -1,7 +1,7 @@
 """Accuracy for new titles relative to known ones, over nights: figures per user, their means, and ratios of means.
 
 Ages are at the moment of the like, known likes as of the night of the list. The segment `later` has the titles released
-since the first night once they are older than backtest.later_days.
+since the first night once they are LATER_DAYS old or older.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,19 @@ from conf.settings import Settings
 from lake.arrays import Ids
 from models.data.positives import Positives
 from models.evaluation import ratios, segments
-from models.evaluation.comparison import Estimate
+from models.evaluation.comparison import CONFIDENCE, Estimate
 from models.evaluation.evaluation_set import EvaluationSet
-from models.evaluation.measurement import Measurement
+from models.evaluation.measurement import AGES_DAYS, Measurement
 from models.evaluation.metric_registry import HEADLINE_METRICS
 from models.evaluation.ratios import Sample
 from models.evaluation.segments import OLDER, Segment
 
 AGE, KNOWN_LIKES, LATER = "title_age_days", "known_likes", "later"
 FILE = "backtest.json"  # the output of `summary`, in a backtest's folder
+# Known likes of a title at which segments of positives begin: none, then roughly on a logarithmic scale.
+FIRST_KNOWN_LIKES = (0, 1, 3, 10, 50)
+# Days after release from which a title is no longer new: a week has passed, as in AGES_DAYS.
+LATER_DAYS = 8
 
 # One row per night, model, segment, metric and user: `value`.
 Values: TypeAlias = pd.DataFrame
@@ -59,7 +63,7 @@ def values_of_night(
     """
     k, tables = settings.evaluation.k[0], []
     user_ids = np.array(evaluation_set.user_ids, dtype=object)
-    for part in _segments(settings, evaluation_set, known, is_new):
+    for part in _segments(evaluation_set, known, is_new):
         for model, of_model in lists.items():
             for metric, of_lists in HEADLINE_METRICS.items():
                 values = of_lists(of_model[part.users], part.relevant, k)
@@ -68,17 +72,15 @@ def values_of_night(
     return pd.concat(tables, ignore_index=True).assign(night=night)
 
 
-def _segments(
-    settings: Settings, evaluation_set: EvaluationSet, known: Positives, is_new: NDArray[np.bool_]
-) -> list[Segment]:
-    relevant, options = evaluation_set.relevant, settings.backtest
+def _segments(evaluation_set: EvaluationSet, known: Positives, is_new: NDArray[np.bool_]) -> list[Segment]:
+    relevant = evaluation_set.relevant
     counts = np.bincount(known.liked.indices, minlength=relevant.shape[1]).astype(np.int64)
-    is_later = is_new[relevant.indices] & (evaluation_set.ages_days >= options.later_days)
+    is_later = is_new[relevant.indices] & (evaluation_set.ages_days >= LATER_DAYS)
     return [
         segments.all_users(relevant),
-        *segments.positives_by_age(relevant, evaluation_set.ages_days, settings.evaluation.ages_days),
+        *segments.positives_by_age(relevant, evaluation_set.ages_days, AGES_DAYS),
         *segments.positives_among(AGE, LATER, relevant, is_later),
-        *segments.positives_by_known_likes(relevant, counts, options.known_likes),
+        *segments.positives_by_known_likes(relevant, counts, FIRST_KNOWN_LIKES),
     ]
 
 
@@ -89,7 +91,7 @@ def measure_segments(values: Values, settings: Settings) -> dict[str, list[Measu
     measurements: dict[str, list[Measurement]] = {model: [] for model in values["model"].unique()}
     for (model, dimension, segment, metric), rows in values.groupby(_KEYS, sort=False):
         sample = Sample(rows["value"].to_numpy(), user_rows[rows.index])
-        estimate = ratios.estimate_mean(sample, options.resamples, options.confidence, settings.seed)
+        estimate = ratios.estimate_mean(sample, options.resamples, CONFIDENCE, settings.seed)
         measurements[model].append(
             Measurement(
                 dimension,
@@ -115,14 +117,14 @@ def compare(values: Values, settings: Settings) -> list[Ratio]:
     samples = {
         key: Sample(rows["value"].to_numpy(), user_rows[rows.index]) for key, rows in values.groupby(_KEYS, sort=False)
     }
-    references = {AGE: (LATER, OLDER), KNOWN_LIKES: (f"{settings.backtest.known_likes[-1]}+",)}
+    references = {AGE: (LATER, OLDER), KNOWN_LIKES: (f"{FIRST_KNOWN_LIKES[-1]}+",)}
     segment_ratios = []
     for (model, dimension, segment, metric), sample in samples.items():
         for reference in references.get(dimension, ()):
             below = samples.get((model, dimension, reference, metric))
             if below is None or segment == reference or below.values.mean() == 0:
                 continue
-            estimate = ratios.estimate_ratio(sample, below, options.resamples, options.confidence, settings.seed)
+            estimate = ratios.estimate_ratio(sample, below, options.resamples, CONFIDENCE, settings.seed)
             count = len(np.unique(below.users))
             segment_ratios.append(Ratio(model, dimension, segment, metric, reference, estimate, count))
     return segment_ratios

@@ -10,6 +10,8 @@ from serving.user_history import Entry
 
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["DE"])]
 TitleId = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+# Most providers of a request: nobody subscribes to more, and each costs a lookup.
+MAX_PROVIDERS = 200
 
 
 class _Request(BaseModel):
@@ -35,7 +37,7 @@ _Entry = Annotated[Annotated[HistoryEntry, Tag("title")] | Annotated[TitleId, Ta
 class _Filters(_Request):
     country: Country | None = Field(None, description="only titles on offer there")
     providers: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
-        None, description="only titles that at least one of them offers in the country; at most serving.max_providers"
+        None, description=f"only titles that at least one of them offers in the country; at most {MAX_PROVIDERS}"
     )
     k: int | None = Field(None, ge=1, description="titles in the response; at most serving.max_titles")
     exclude: list[TitleId] = Field([], description="at most serving.max_listed_titles")
@@ -79,7 +81,7 @@ def refuse_too_large(request: RecommendRequest | SimilarRequest, limits: Serving
     limit_by_field = {
         "history": limits.max_history_titles,
         "title_ids": limits.max_history_titles,
-        "providers": limits.max_providers,
+        "providers": MAX_PROVIDERS,
         "exclude": limits.max_listed_titles,
         "candidates": limits.max_listed_titles,
     }

@@ -19,6 +19,8 @@ from models.recommender import top_titles
 Rows = NDArray[np.int64]  # of candidates, in order, none twice
 
 _MAX_NUMBERS = 2**22  # scores at a time where all are computed: 16 MB
+# Price of scoring a title exactly, where fetching one from the index costs 1: scoring is one dense matrix product.
+EXACT_PRICE = 0.15
 OVERFETCH = 1.5  # times as many titles are fetched as should be needed, so that enough pass the filter
 _REFETCH = 4  # growth of a fetch of which too few titles passed
 
@@ -38,7 +40,7 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Policy:
-    """Limits for the choice between exact search and the index: settings of `serving`."""
+    """Limits for the choice between exact search and the index: serving.exact_max_titles, OVERFETCH, EXACT_PRICE."""
 
     exact_max_titles: int
     overfetch: float

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import index_build
 from benchmarks.index_bench.multiplied import index_of, multiplied
 from conf.settings import Settings, with_changes
+from indexing.ann import scann_index
 from indexing.bundle import bundle_files
 from indexing.bundle.bundle import Bundle
 
@@ -23,9 +24,10 @@ def test_multiplied_titles_lie_near_those_they_are_made_from(small_bundle: Bundl
 
 
 def test_multiplied_catalogue_is_compiled_as_a_bundle_of_its_size(
-    small_bundle: Bundle, small_settings: Settings, tmp_path: Path
+    small_bundle: Bundle, small_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = with_changes(small_settings, {"index.brute_force_below_titles": 400, "index.tree_from_titles": 500})
+    monkeypatch.setattr(scann_index, "BRUTE_FORCE_BELOW_TITLES", 400)
+    settings = with_changes(small_settings, {"index.tree_from_titles": 500})
     vectors, _ = multiplied(small_bundle, 600, 0.5, seed=1)
     queries = np.random.default_rng(0).normal(size=(64, 12)).astype("f")
     index = index_of(vectors, queries, settings)

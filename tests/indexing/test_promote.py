@@ -11,6 +11,7 @@ import pytest
 
 from conf.settings import Settings, with_changes
 from indexing import drill, promote
+from indexing.bundle import parity
 from indexing.bundle.bundle import Bundle
 from indexing.publishing import publication
 from indexing.publishing.storage import LocalStore
@@ -26,7 +27,11 @@ NIGHT = date(2024, 5, 15)
 
 @pytest.fixture
 def settings(
-    tmp_path: Path, settings_in: Callable[[Path], Settings], small_bundle: Bundle, other_bundle: Bundle
+    tmp_path: Path,
+    settings_in: Callable[[Path], Settings],
+    small_bundle: Bundle,
+    other_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
     """Bundle A of model 7 is live; B and C are of model 8, the challenger."""
     for version, bundle in ((A, small_bundle), (B, other_bundle), (C, other_bundle)):
@@ -35,9 +40,10 @@ def settings(
         of_model_8(tmp_path / "bundles" / version)
     publication.publish(LocalStore(tmp_path / "bundles"), A)
     # Looser than those that the bundles of these tests were built with.
+    monkeypatch.setattr(parity, "MAX_SCORE_DIFFERENCE", 1.0)
     limits = {"index.min_recall_at_10": 0.0, "index.min_recall_at_100": 0.0, "index.min_overlap": 0.0}
     roots = {"bundles.root": str(tmp_path / "bundles"), "report.root": str(tmp_path / "reports")}
-    return with_changes(settings_in(tmp_path), {**roots, **limits, "index.max_score_difference": 1.0})
+    return with_changes(settings_in(tmp_path), {**roots, **limits})
 
 
 def of_model_8(folder: Path) -> None:
@@ -103,10 +109,12 @@ def test_failed_gate_changes_nothing(settings: Settings, aliases: dict[str, int]
     assert (live(settings), aliases["champion"]) == (A, 7)
 
 
-def test_index_that_falls_short_refuses_a_challenger_that_passed(settings: Settings, aliases: dict[str, int]) -> None:
+def test_index_that_falls_short_refuses_a_challenger_that_passed(
+    settings: Settings, aliases: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     judge_night(settings, passed=True)
-    strict = with_changes(settings, {"index.max_score_difference": 0.005})
-    assert promote.promote(strict, NIGHT) == 3
+    monkeypatch.setattr(parity, "MAX_SCORE_DIFFERENCE", 0.005)
+    assert promote.promote(settings, NIGHT) == 3
     assert (live(settings), aliases["champion"]) == (A, 7)
     [verdict] = gate_results.read(settings.lake.root, NIGHT)
     assert verdict.decision == "refuse"

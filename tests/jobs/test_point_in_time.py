@@ -6,7 +6,7 @@ parts. The tables must be those of tests/jobs/oracle.py, and the same each way.
 
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
@@ -36,9 +36,7 @@ Lake = dict[str, Rows]
 
 # In order of dependency.
 JOBS = (interactions, title_stats, user_histories, training_examples)
-# Days 3 and 7 are checkpoint days: 2024-05-05 is day 19848 since 1970, and 19848 = 4 * 4962.
 SMALL = {
-    "change_rows.checkpoint_days": 4,
     "histories.max_titles": 6,
     "examples.history_titles": 4,
     "examples.user_history_titles": 5,
@@ -47,6 +45,14 @@ KIND_WEIGHTS = {
     **{"impression": 2, "detail_view": 5, "clickout": 3, "watchlist_add": 2, "seen": 2},
     **{"like": 3, "dislike": 3, "rating": 5},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_fourth_day_is_a_checkpoint() -> Iterator[None]:
+    """Days 3 and 7 are checkpoint days: 2024-05-05 is day 19848 since 1970, and 19848 = 4 * 4962."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(change_rows, "CHECKPOINT_DAYS", 4)
+        yield
 
 
 def _day(day: int) -> date:
@@ -324,7 +330,7 @@ def test_title_stats_are_those_of_the_oracle(
     stored = {row[:3]: row[3:] for row in collect(rows.select(*keys, *title_stats.COUNTS))}
     assert stored == {key: expected.get(key) for key in stored}
 
-    checkpoint_days = at_once.change_rows.checkpoint_days
+    checkpoint_days = change_rows.CHECKPOINT_DAYS
     daily = [
         change_rows.as_of(rows, title_stats.KEYS, ds, checkpoint_days).withColumn("ds", F.lit(ds)).select(rows.columns)
         for ds in DAYS
@@ -350,7 +356,7 @@ def test_user_histories_are_those_of_the_oracle(
     stored = {row[:2]: row[2:] for row in collect(rows.select(*columns))}
     assert stored == {key: expected.get(key) for key in stored}
 
-    checkpoint_days = at_once.change_rows.checkpoint_days
+    checkpoint_days = change_rows.CHECKPOINT_DAYS
     daily = [
         change_rows.as_of(rows, user_histories.KEYS, ds, checkpoint_days).withColumn("ds", F.lit(ds)) for ds in DAYS
     ]

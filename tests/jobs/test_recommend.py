@@ -54,7 +54,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, settings_in: Callable[[Path]
     """300 titles with ids from 1000; even ones are on offer in DE."""
     folder = tmp_path_factory.mktemp("bundle")
     write_lake(folder / "lake")
-    settings = with_changes(settings_in(folder), {"index.queries": 32, "index.golden_users": 16})
+    settings = with_changes(settings_in(folder), {"index.queries": 32})
     source = ModelSource(name="marquee", version=7, run_id=None, delta_versions={})
     root = settings.lake.root
     spec = BundleSpec(source, LakeSnapshot.pin(root, lake_inputs.TABLES), settings.index, None, None, settings.seed)

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, with_changes
 from jobs import stg_titles, title_features, vocabularies
 from jobs.errors import JobError
-from jobs.features import encoder_inputs, text_encoder_terms
+from jobs.features import encoder_inputs, text_encoder_terms, title_encoding
 from jobs.staging import rejected_rows
 from jobs.store import tables
 
@@ -37,8 +37,10 @@ WITH_GAPS = {**TITLES, 5: {"title_id": 5, "title": "T5"}, 6: {"title_id": 6, "ti
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    text = {"fields": ["plot"], "dims": 4, "min_documents": 1, "max_document_share": 1.0}
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(text_encoder_terms, "MIN_DOCUMENTS", 1)
+    monkeypatch.setattr(text_encoder_terms, "MAX_DOCUMENT_SHARE", 1.0)
+    text = {"fields": ["plot"], "dims": 4}
     return with_changes(settings, {f"title_features.text.{name}": value for name, value in text.items()})
 
 
@@ -193,11 +195,10 @@ def test_catalogue_without_any_text_has_features_all_the_same(
 
 
 def test_ids_are_padded_cut_and_unknown_ones_collapse(
-    night: Callable[..., None], features: Callable[[], dict[int, Any]]
+    night: Callable[..., None], features: Callable[[], dict[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"max_genres": 2, "max_cast": 4, "max_directors": 1, "max_themes": 1}
-    changes: dict[str, Any] = {f"title_features.{name}": size for name, size in sizes.items()}
-    changes |= {"vocabulary_min_counts.person": 2}
+    sizes = {"genre_ids": 2, "theme_ids": 1, "cast_ids": 4, "director_ids": 1}
+    monkeypatch.setattr(title_features, "MAX_IDS", sizes)
     night(
         MAY_1,
         {
@@ -205,7 +206,7 @@ def test_ids_are_padded_cut_and_unknown_ones_collapse(
             2: {"title_id": 2, "title": "B", "genres": ["War"], "cast": ["Al"], "directors": ["Bo"]},
             3: {"title_id": 3, "title": "C", "object_type": "movie", "original_language": "fr"},
         },
-        changes,
+        {"vocabulary_min_counts.person": 2},
     )
     rows = features()
     # Genres: War 2 (twice named), then Drama 3, Opera 4. Persons named twice: Al 2, Bo 3. X and Y are unknown: one 1.
@@ -284,13 +285,15 @@ def test_posters_that_cannot_be_used_are_quarantined_with_their_reason(
     poster: Callable[..., Path],
     features: Callable[[], dict[int, Any]],
     read_rows: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     poster("good.jpg", "red")
     poster("html.jpg", b"<html>not found</html>")
     poster("huge.jpg", b"\xff\xd8\xff" + bytes(2000))
     named = {1: "good.jpg", 2: "html.jpg", 3: "huge.jpg", 4: "gone.jpg"}
     titles = {n: {"title_id": n, "title": f"T{n}", "poster": name} for n, name in named.items()}
-    night(MAY_1, titles, {"title_features.posters.max_bytes": 1000})
+    monkeypatch.setattr(title_encoding, "MAX_POSTER_BYTES", 1000)
+    night(MAY_1, titles)
     rows = features()
     assert math.isclose(np.linalg.norm(rows[1]["poster_embedding"]), 1, abs_tol=1e-5)
     assert [rows[n]["poster_embedding"] for n in (2, 3, 4)] == [None, None, None]
@@ -306,7 +309,7 @@ def test_posters_that_cannot_be_used_are_quarantined_with_their_reason(
     )
     # Again for the same night: the same rows. On the next night nothing is new, and the old reasons stay.
     for ds in (MAY_1, MAY_2):
-        night(ds, titles, {"title_features.posters.max_bytes": 1000})
+        night(ds, titles)
         assert read_rows(settings, rejected_rows.TABLE, "feed", "ds", "file", "reason", "line") == rejected
 
 

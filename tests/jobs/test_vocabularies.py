@@ -16,9 +16,9 @@ MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    changes = {f"vocabulary_min_counts.{kind}": 1 for kind in ("theme", "person")}
-    return with_changes(settings, {**changes, "staging.max_removed_share": 1.0})
+def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setitem(vocabularies.MIN_COUNTS, "theme", 1)
+    return with_changes(settings, {"vocabulary_min_counts.person": 1, "staging.max_removed_share": 1.0})
 
 
 @pytest.fixture

@@ -23,16 +23,7 @@ from models.evaluation.evaluation_set import EvaluationSet
 from models.studies import new_titles
 from models.studies.new_titles import Ratio
 
-SETTINGS = with_changes(
-    load_settings(),
-    {
-        "evaluation.k": [2],
-        "evaluation.resamples": 50,
-        "evaluation.ages_days": [0, 1, 31],
-        "backtest.known_likes": [0, 1, 3],
-        "backtest.later_days": 8,
-    },
-)
+SETTINGS = with_changes(load_settings(), {"evaluation.k": [2], "evaluation.resamples": 50})
 NIGHT = date(2024, 5, 10)
 # Title 0 has three likes, 1 one, 2 and 3 none.
 KNOWN = Positives(
@@ -41,6 +32,13 @@ KNOWN = Positives(
     sparse.csr_matrix(np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=np.float32)),
     np.zeros(4),
 )
+
+
+@pytest.fixture
+def few_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of ages that begin at 0, 1 and 31 days, and of likes that begin at 0, 1 and 3."""
+    monkeypatch.setattr(new_titles, "AGES_DAYS", (0, 1, 31))
+    monkeypatch.setattr(new_titles, "FIRST_KNOWN_LIKES", (0, 1, 3))
 
 
 def evaluation_set_of(relevant: list[list[int]], ages: list[float]) -> EvaluationSet:
@@ -53,6 +51,7 @@ def evaluation_set_of(relevant: list[list[int]], ages: list[float]) -> Evaluatio
     )
 
 
+@pytest.mark.usefixtures("few_segments")
 def test_segments_by_hand() -> None:
     # u0 liked title 0 at 40 days and 2 on its first day; u1 liked 1 at nine days, new to the replay, and 3 unreleased.
     evaluation_set = evaluation_set_of([[1, 0, 1, 0], [0, 1, 0, 1]], [40, 0, 9, np.nan])
@@ -92,6 +91,7 @@ AGES = values_of(
 )
 
 
+@pytest.mark.usefixtures("few_segments")
 def test_means_and_shares_over_nights() -> None:
     [rows] = new_titles.measure_segments(AGES, SETTINGS).values()
     means = {(row.dimension, row.segment): (row.mean, row.count_users) for row in rows}
@@ -108,6 +108,7 @@ def test_means_and_shares_over_nights() -> None:
     assert by_night[by_night["segment"] == "later"][["mean", "count_users"]].values.tolist() == [[0.4, 2]]
 
 
+@pytest.mark.usefixtures("few_segments")
 def test_the_cold_to_warm_ratio_is_to_the_same_titles_with_enough_users() -> None:
     shares = new_titles.compare(AGES, SETTINGS)
     few, enough = new_titles.cold_to_warm(shares, "m", 2), new_titles.cold_to_warm(shares, "m", 1)
@@ -128,6 +129,7 @@ def test_the_cold_to_warm_ratio_is_to_the_same_titles_with_enough_users() -> Non
     }
 
 
+@pytest.mark.usefixtures("few_segments")
 def test_a_reference_of_zero_gives_no_ratio() -> None:
     values = values_of(("title_age_days", "0", "u0", 0.5), ("title_age_days", "older", "u1", 0.0))
     assert new_titles.compare(values, SETTINGS) == []

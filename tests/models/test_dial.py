@@ -155,7 +155,7 @@ def test_between_a_named_setting_and_the_next_one_further_out_is_measured_too() 
     assert dial_settings.refine_dials(points, SETTINGS.dial) == [pytest.approx(-0.8), pytest.approx(-0.5)]
 
 
-def test_refinement_finds_the_largest_loss_that_is_allowed() -> None:
+def test_refinement_finds_the_largest_loss_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     # One user; popularity pushes the only positive, the least popular title, down the list from some setting on.
     random = np.random.default_rng(11)
     scores = random.normal(size=(400, 30)).astype(np.float32)
@@ -163,7 +163,8 @@ def test_refinement_finds_the_largest_loss_that_is_allowed() -> None:
     relevant = np.zeros((400, 30))
     relevant[np.arange(400), scores.argmax(axis=1)] = 1
     evaluation_set = evaluation_set_of(np.zeros((400, 30)), relevant)
-    settings = with_changes(SETTINGS, {"evaluation.k": [5], "dial.values": [-1.0, 0.0, 1.0], "dial.refinements": 4})
+    settings = with_changes(SETTINGS, {"evaluation.k": [5], "dial.values": [-1.0, 0.0, 1.0]})
+    monkeypatch.setattr(dial_settings, "REFINEMENTS", 4)
     turned, points = dial_settings.measure(scores.__getitem__, evaluation_set, counts, 900, settings)
     assert [point.dial for point in points] == list(turned.dials) == sorted(turned.dials)
     assert len(turned.lists) == len(points) == len(set(turned.dials))
@@ -223,7 +224,7 @@ def test_the_command_writes_both_models_at_every_setting(drawn: Path, trained: A
     assert old == ours == sorted(ours)
     assert set(SETTINGS.dial.values) <= set(ours)
     # Each time at most three settings are added: where discover, gems and popular end.
-    assert len(SETTINGS.dial.values) < len(ours) <= len(SETTINGS.dial.values) + 3 * SETTINGS.dial.refinements
+    assert len(SETTINGS.dial.values) < len(ours) <= len(SETTINGS.dial.values) + 3 * dial_settings.REFINEMENTS
     named = points[points["setting"].notna()]
     assert set(named["model"]) == {"challenger"}
     assert sorted(" ".join(named["setting"]).split()) == ["balanced", "discover", "gems", "popular"]

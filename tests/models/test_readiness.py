@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from conf.loader import load_settings
 from conf.settings import Settings
 from models import readiness
 from models.data.content import Content
@@ -19,7 +18,7 @@ from models.linear.leave_one_out import fit_leave_one_out
 from models.studies import content_evidence, metadata_fields
 from models.studies.content_evidence import Evidence, Readiness
 
-OPTIONS = load_settings().readiness.model_copy(update={"kernel_power": 2.0, "spread_width": 0.5})
+OPTIONS = {"kernel_power": 2.0, "spread_width": 0.5}
 COUNT_KNOWN, LENGTH_SCALE = 30, 1.2
 
 
@@ -45,7 +44,7 @@ def parts() -> tuple[Evidence, Content, np.ndarray, np.ndarray, np.ndarray]:
     noise = np.full(COUNT_KNOWN, 0.2)
     metric = np.random.default_rng(9).normal(size=(4, 12))
     fitted = fit_leave_one_out(select(features(content), known), targets[known], noise, LENGTH_SCALE)
-    return Evidence(fitted, content, known, metric, OPTIONS), content, targets, noise, metric
+    return Evidence(fitted, content, known, metric, **OPTIONS), content, targets, noise, metric
 
 
 def without(content: Content, titles: np.ndarray, fields: set[str]) -> Any:
@@ -113,7 +112,7 @@ def test_readiness_is_unknown_where_no_known_title_has_the_fields(parts: Any) ->
     _, content, targets, noise, metric = parts
     known = np.array([0, 5, 10])  # none has a poster
     fitted = fit_leave_one_out(select(features(content), known), targets[known], noise[:3], LENGTH_SCALE)
-    evidence = Evidence(fitted, content, known, metric, OPTIONS)
+    evidence = Evidence(fitted, content, known, metric, **OPTIONS)
     [one] = content_evidence.judge(evidence, features(content), content, np.array([31]))
     assert np.isnan(one.readiness)
     assert np.isnan(content_evidence.check(evidence)).all()
@@ -172,4 +171,4 @@ def test_a_lake_without_likes_gives_no_evidence(trained: Any) -> None:
     )
     without_likes.liked.eliminate_zeros()
     with pytest.raises(ModelError, match=r"0 titles have likes; at least two are needed"):
-        content_evidence.gather_evidence(trained.model, inputs.catalogue, without_likes, OPTIONS, 1)
+        content_evidence.gather_evidence(trained.model, inputs.catalogue, without_likes, 1)

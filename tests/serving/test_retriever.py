@@ -19,7 +19,9 @@ from indexing.bundle.bundle import Bundle
 from indexing.errors import RequestError
 from indexing.publishing import publication
 from indexing.publishing.storage import open_store
+from serving import retriever as retriever_module
 from serving.retriever import Retriever
+from serving.search import planner
 from serving.user_history import UserHistory, UserQuery
 
 HISTORY = [(1003, 1.0, 2.0), (1010, 0.6, 5.0), (1040, 1.0, 30.0), (1100, -1.0, 31.0)]
@@ -37,7 +39,9 @@ def retriever(small_bundle: Bundle) -> Retriever:
 @pytest.fixture(scope="module")
 def searching(small_bundle: Bundle) -> Retriever:
     """A retriever that always uses the index."""
-    return Retriever(small_bundle, options(exact_max_titles=0, exact_price=1000.0))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(planner, "EXACT_PRICE", 1000.0)
+        return Retriever(small_bundle, options(exact_max_titles=0))
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +200,11 @@ def test_reasons_name_shared_genres_and_people(retriever: Retriever) -> None:
         assert set(item.why.people) == people & set(facts["cast"] + facts["directors"])
 
 
-def test_of_a_long_history_the_nearest_titles_are_left_out(small_bundle: Bundle) -> None:
-    few = Retriever(small_bundle, options(reason_history_titles=2))
+def test_of_a_long_history_the_nearest_titles_are_left_out(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retriever_module, "REASON_HISTORY_TITLES", 2)
+    few = Retriever(small_bundle, options())
     history = [1000 + n for n in range(0, 300, 20) if n % 16 != 15]
     [item] = few.recommend(history, k=1).items
     embeddings = small_bundle.embeddings[small_bundle.rows(np.array([item.title_id, *history]))]
@@ -266,8 +273,9 @@ def test_dial_is_clipped_to_its_range(retriever: Retriever) -> None:
     assert retriever.recommend([1003], dial=-1e9, k=1).dial == pytest.approx(known.minimum)
 
 
-def test_many_users_get_the_lists_of_single_calls(small_bundle: Bundle) -> None:
-    retriever = Retriever(small_bundle, options(batch_users=2))
+def test_many_users_get_the_lists_of_single_calls(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retriever_module, "BATCH_USERS", 2)
+    retriever = Retriever(small_bundle, options())
     histories = [HISTORY, [], [1200, 1201], [5], HISTORY[:1]]
     countries = ["DE", "FR", None, "DE", "US"]
     queries = [UserQuery(UserHistory.from_entries(h), c) for h, c in zip(histories, countries, strict=True)]

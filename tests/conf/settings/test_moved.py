@@ -39,9 +39,10 @@ def test_every_key_of_a_section_that_is_gone_is_named() -> None:
     with pytest.raises(ConfigError) as error:
         load_settings(overrides=["time_machine={known_likes: [0], later_days: 8}"])
     source = "--set time_machine={known_likes: [0], later_days: 8}"
+    constant = "is no longer a setting: it is the constant"
     assert str(error.value) == (
-        f"{source}: 'time_machine.known_likes' is now 'backtest.known_likes'; "
-        f"{source}: 'time_machine.later_days' is now 'backtest.later_days'"
+        f"{source}: 'time_machine.known_likes' {constant} FIRST_KNOWN_LIKES in models/studies/new_titles.py; "
+        f"{source}: 'time_machine.later_days' {constant} LATER_DAYS in models/studies/new_titles.py"
     )
 
 

@@ -45,10 +45,10 @@ def answers(vectors: np.ndarray) -> ExactResults:
 
 @pytest.mark.parametrize("tree_from_titles", [0, 100_000])
 def test_tuned_searcher_reaches_the_required_recall(
-    vectors: np.ndarray, answers: ExactResults, tree_from_titles: int
+    vectors: np.ndarray, answers: ExactResults, tree_from_titles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = options(brute_force_below_titles=0, tree_from_titles=tree_from_titles)
-    index = scann_index.parameters(len(vectors), sizes, 14)
+    monkeypatch.setattr(scann_index, "BRUTE_FORCE_BELOW_TITLES", 0)
+    index = scann_index.parameters(len(vectors), options(tree_from_titles=tree_from_titles), 14)
     assert index.kind == ("hashed" if tree_from_titles else "tree")
     search = scann_index.search_pybind(scann_index.compile_pybind(vectors, index, 2))
     tuned = tuning.tune(search, vectors, index, answers, {10: 0.98, 100: 0.95})
@@ -60,8 +60,11 @@ def test_tuned_searcher_reaches_the_required_recall(
         assert np.mean(shares) >= 0.98
 
 
-def test_searcher_whose_recall_is_too_low_at_any_effort_is_refused(vectors: np.ndarray, answers: ExactResults) -> None:
-    index = scann_index.parameters(len(vectors), options(brute_force_below_titles=0), 16)
+def test_searcher_whose_recall_is_too_low_at_any_effort_is_refused(
+    vectors: np.ndarray, answers: ExactResults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scann_index, "BRUTE_FORCE_BELOW_TITLES", 0)
+    index = scann_index.parameters(len(vectors), options(), 16)
 
     def finds_the_first_titles(queries: np.ndarray, count: int, _reorder: int, _leaves: int) -> tuple:
         rows = np.tile(np.arange(count), (len(queries), 1))

@@ -30,7 +30,7 @@ def catalogue_of(root: Path, bundle: Bundle) -> Catalogue:
 
 def test_manifest_names_the_sources_of_a_bundle(small_bundle: Bundle) -> None:
     manifest = small_bundle.manifest
-    assert (manifest.counts.titles, manifest.counts.candidates, manifest.counts.golden_users) == (320, 300, 16)
+    assert (manifest.counts.titles, manifest.counts.candidates, manifest.counts.golden_users) == (320, 300, 64)
     assert (manifest.model.version, manifest.model.run_id) == (7, "run7")
     assert manifest.model.delta_versions == {"training_examples": 3}
     assert manifest.delta_versions == dict.fromkeys(

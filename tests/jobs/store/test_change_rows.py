@@ -26,6 +26,11 @@ def rows(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(found, "key string, ds date, value int")
 
 
+def test_days_built_when_the_checkpoint_was_a_setting_keep_their_hash() -> None:
+    # The JSON of the section `change_rows` of the settings, as it was hashed then.
+    assert change_rows.hashed_constants() == '{"checkpoint_days":28}'
+
+
 def collect(frame: DataFrame) -> set[tuple[Any, ...]]:
     return {tuple(row) for row in frame.collect()}
 

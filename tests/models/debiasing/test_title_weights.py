@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from conf.settings import PositionBias
+from models.debiasing import title_weights as weights_module
 from models.debiasing.click_ranks import ClickRanks
 from models.debiasing.examination import fit_examination
 from models.debiasing.title_weights import debiased_popularity, title_weights
 from tests.fixtures.click_ranks import Row, in_random_order, ranks_of
 
-OPTIONS = PositionBias(
-    random_variant="explore", max_weight=2.5, exposure_power=0.0, debiased_popularity_power=0.0, min_clicks=100
-)
+OPTIONS = PositionBias(random_variant="explore", max_weight=2.5, exposure_power=0.0, debiased_popularity_power=0.0)
+
+
+@pytest.fixture(autouse=True)
+def few_clicks_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_module, "MIN_CLICKS", 100)
 
 
 def test_a_like_weighs_the_mean_over_the_title_s_clicks(trained: Any) -> None:
@@ -73,7 +77,7 @@ def test_likes_of_often_examined_titles_weigh_less(trained: Any) -> None:
     assert (weighted @ likes) == pytest.approx(likes.sum(), rel=1e-5)
 
 
-def test_debiased_popularity_is_likes_by_looks(trained: Any) -> None:
+def test_debiased_popularity_is_likes_by_looks(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = trained.inputs.catalogue
     random_order: list[Row] = [(999, *row[1:]) for row in in_random_order(0.5)]
     rows: list[Row] = [*random_order, (100, False, 1, 390, 0), (101, False, 1, 90, 0), (102, False, 1, 10**9, 0)]
@@ -89,10 +93,13 @@ def test_debiased_popularity_is_likes_by_looks(trained: Any) -> None:
     np.testing.assert_allclose(debiased[:4], [*(likes[:3] * share**-0.1), 6], rtol=1e-5)  # the last was in no list
     assert not debiased[4:].any()
     np.testing.assert_array_equal(popularity(ranks_of(*rows)), likes)
-    np.testing.assert_array_equal(popularity(ranks_of(*rows), debiased_popularity_power=0.1, min_clicks=10**9), likes)
+    monkeypatch.setattr(weights_module, "MIN_CLICKS", 10**9)
+    np.testing.assert_array_equal(popularity(ranks_of(*rows), debiased_popularity_power=0.1), likes)
 
 
-def test_nothing_is_corrected_where_that_is_off_or_clicks_are_few(trained: Any) -> None:
+def test_nothing_is_corrected_where_that_is_off_or_clicks_are_few(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     likes = np.ones(len(trained.inputs.catalogue), dtype=np.int64)
 
     def weights(ranks: ClickRanks, **changes: Any) -> Any:
@@ -101,7 +108,9 @@ def test_nothing_is_corrected_where_that_is_off_or_clicks_are_few(trained: Any) 
     ranks = ranks_of(*in_random_order(0.5, seen=100))
     clicks = int(ranks.clicks.sum())
     assert weights(ranks, max_weight=1.0) is None
-    assert weights(ranks, min_clicks=clicks + 1) is None
-    assert weights(ranks, min_clicks=clicks) is not None
+    monkeypatch.setattr(weights_module, "MIN_CLICKS", clicks + 1)
+    assert weights(ranks) is None
+    monkeypatch.setattr(weights_module, "MIN_CLICKS", clicks)
+    assert weights(ranks) is not None
     assert weights(ranks.until(-1)) is None
     assert trained.inputs.title_weights is None  # a lake without ranks

@@ -19,7 +19,7 @@ LIKED = sparse.csr_matrix([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0], [1, 0, 0, 0
 
 @pytest.fixture(scope="module")
 def options() -> Evaluation:
-    changes = {"evaluation.k": [2], "evaluation.resamples": 200, "evaluation.head_share": 0.6}
+    changes = {"evaluation.k": [2], "evaluation.resamples": 200}
     return with_changes(load_settings(), changes).evaluation
 
 

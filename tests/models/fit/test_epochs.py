@@ -205,8 +205,11 @@ def test_an_epoch_s_loss_is_the_mean_over_its_steps(
     assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_the_learning_rate_falls_to_its_last_share(options: Callable[..., Training]) -> None:
-    made = network(options(final_learning_rate_share=0.1), count_steps=20)
+def test_the_learning_rate_falls_to_its_last_share(
+    options: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epochs, "FINAL_LEARNING_RATE_SHARE", 0.1)
+    made = network(options(), count_steps=20)
     rates = []
     made.optimizer.build(made.trainable_variables)
     for step in (0, 10, 20, 30):

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 
 from models.evaluation.evaluation_set import EvaluationSet
+from models.fit import tower_validation
 from models.fit.tower_validation import TowerValidation
 from models.towers.layers import HistoryTensors
 from models.towers.legacy_keras import tf
@@ -68,13 +69,16 @@ def test_histories_are_passed_newest_first(options: Callable[..., Any]) -> None:
     assert history.ages_days.numpy()[0, :4].tolist() == [0, 2, 5, 0]
 
 
-def test_of_many_users_the_same_sample_is_measured_each_time(options: Callable[..., Any]) -> None:
+def test_of_many_users_the_same_sample_is_measured_each_time(
+    options: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(1)
     relevant = [[int(random.choice(WARM))] for _ in range(40)]
     evaluation_set = held_back([[] for _ in relevant], relevant, ages=[])
     few, many = ByPopularity(), ByPopularity()
-    some = options(**{"training.validation_users": 10})
-    figures = [TowerValidation(some, evaluation_set, WARM, few)() for _ in range(2)]
+    with monkeypatch.context() as patched:
+        patched.setattr(tower_validation, "VALIDATION_USERS", 10)
+        figures = [TowerValidation(options(), evaluation_set, WARM, few)() for _ in range(2)]
     assert figures[0] == figures[1]
     assert [len(history.rows) for history in few.calls] == [10, 10]
     assert TowerValidation(options(), evaluation_set, WARM, many)() > 0

@@ -138,10 +138,15 @@ def test_a_catalogue_without_likes_is_nothing_to_train_on(
 
 
 def test_likes_weigh_by_the_ranks_of_clicks_before_the_held_out_days(
-    trained: Any, tiny_lake: Callable[..., Any], tiny_settings: Callable[..., Any], tmp_path: Path
+    trained: Any,
+    tiny_lake: Callable[..., Any],
+    tiny_settings: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("models.debiasing.title_weights.MIN_CLICKS", 100)
     lake = tiny_lake(tmp_path / "lake")
-    settings = tiny_settings(lake.root, tmp_path, **{"position_bias.min_clicks": 100})
+    settings = tiny_settings(lake.root, tmp_path)
     last = date(1970, 1, 1) + timedelta(days=int(trained.inputs.train.days.max()))
     shown = [(101, last, True, 1, 1000, 100), (101, last, True, 4, 1000, 50)]
     clicked = [(100, last, False, 4, 10, 5), (101, last, False, 1, 10, 5)]

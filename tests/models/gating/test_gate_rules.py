@@ -20,7 +20,7 @@ def options(**changes: object) -> Gate:
     # Of the figures below: a tenth of .2 is a loss of .02, and 100 users are enough.
     fixed = {"confidence": 0.95, "min_users": 100, "min_gain": 0.0, "max_overall_loss_share": 0.1}
     fixed |= {"max_segment_loss_share": 0.1, "max_coverage_loss_share": 0.1, "max_popularity_gain_share": 0.25}
-    fixed |= {"max_unseen_share": 0.4, "max_rejected_share": 0.02, "min_events_share": 0.5, "events_days": 7}
+    fixed |= {"max_unseen_share": 0.4, "max_rejected_share": 0.02, "min_events_share": 0.5}
     return with_changes(load_settings(), {f"gate.{key}": value for key, value in (fixed | changes).items()}).gate
 
 
@@ -152,7 +152,7 @@ def test_half_a_feed_and_bad_lines_fail() -> None:
     days = [feed(n, 1000, 0) for n in range(1, 4)]
     assert failed(gate_rules.judge_data([feed(0, 499, 0), *days], NIGHT, options())) == [("all", "events")]
     assert failed(gate_rules.judge_data([feed(0, 1000, 21), *days], NIGHT, options())) == [("all", "rejected_share")]
-    # Days longer ago than events_days do not count.
+    # Days longer ago than EVENTS_DAYS, seven, do not count.
     assert failed(gate_rules.judge_data([feed(0, 499, 0), feed(8, 1000, 0)], NIGHT, options())) == []
     with pytest.raises(ValueError, match="ds=2024-05-14 were not loaded"):
         gate_rules.judge_data(days, NIGHT, options())
