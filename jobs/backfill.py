@@ -21,7 +21,6 @@ from datetime import date
 from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.util import inheritable_thread_target
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -55,14 +54,9 @@ def chunks(days: Sequence[date], size_bytes: Mapping[date, int], max_bytes: int,
     return result
 
 
-def incomplete_days(
-    spark: SparkSession, settings: Settings, feed: str, days: Sequence[date], files: Sequence[FeedFile]
-) -> list[date]:
+def incomplete_days(settings: Settings, feed: str, days: Sequence[date], files: Sequence[FeedFile]) -> list[date]:
     """The days that were never loaded, or whose files have changed since their load."""
-    tables.ensure(spark, settings, feed_loads.TABLE)
-    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed)
-    loaded = loads.where(tables.is_one_of("ds", days)).select("ds", "fingerprint").collect()
-    fingerprints = {row["ds"]: row["fingerprint"] for row in loaded}
+    fingerprints = feed_loads.fingerprints(settings, feed)
     by_day = feeds.by_day(files, days)
     return [day for day, day_files in by_day.items() if fingerprints.get(day) != feeds.fingerprint(day_files)]
 
@@ -185,7 +179,7 @@ def _steps(
         return [_Step(f"{name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
     feeds.require_days(spark, settings.feeds.root, days)
     files = feeds.list_events(spark, settings.feeds.root, days)
-    days_to_load = incomplete_days(spark, settings, job.feed, days, files) if skip_complete else days
+    days_to_load = incomplete_days(settings, job.feed, days, files) if skip_complete else days
     log.info("%s: %d of %d days to load", name, len(days_to_load), len(days))
     limits = settings.backfill
     size_bytes = {
@@ -219,24 +213,29 @@ def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> li
     """
     for table in (feed_loads.TABLE, rejected_rows.TABLE):
         tables.ensure(spark, settings, table)  # without any feed neither was made
-    is_wanted = F.expr(tables.is_one_of("ds", days))
-    loads = tables.read(spark, settings, feed_loads.TABLE).where(is_wanted)
-    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(is_wanted)
+    rejects = tables.read(spark, settings, rejected_rows.TABLE).where(tables.is_one_of("ds", days))
+    count_rejected = {(row["feed"], row["ds"]): row["count"] for row in rejects.groupBy("feed", "ds").count().collect()}
     accounts = []
     for job in catalog.STAGING_JOBS:
-        feed_days = loads.where(F.col("feed") == job.feed)
-        rejected = rejects.where(F.col("feed") == job.feed)
-        newest = feed_days.agg(F.max("ds")).collect()[0][0]
-        if newest is None:
+        loads = {ds: load for ds, load in feed_loads.read(settings, job.feed).items() if ds in days}
+        if not loads:
             continue
-        rows = tables.read(spark, settings, job.table)
+        rows, counted_days = tables.read(spark, settings, job.table), list(days)
         if isinstance(job, DailyJob):
             rows = rows.where(tables.is_one_of("feed_date", days))
         else:
-            is_newest = F.col("ds") == newest
-            feed_days, rejected, rows = feed_days.where(is_newest), rejected.where(is_newest), _listed(rows)
-        sums = feed_days.agg(F.sum("count_lines"), F.sum("count_duplicates"), F.sum("count_erased")).collect()[0]
-        accounts.append(FeedAccount(job.feed, sums[0], rows.count(), rejected.count(), sums[1], sums[2]))
+            rows, counted_days = _listed(rows), [max(loads)]
+        counted = [loads[ds] for ds in counted_days if ds in loads]
+        accounts.append(
+            FeedAccount(
+                job.feed,
+                lines=sum(load["count_lines"] for load in counted),
+                rows=rows.count(),
+                rejected=sum(count_rejected.get((job.feed, ds), 0) for ds in counted_days),
+                duplicates=sum(load["count_duplicates"] for load in counted),
+                erased=sum(load["count_erased"] for load in counted),
+            )
+        )
     return accounts
 
 

@@ -76,8 +76,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
     with feed_staging.parsed_lines(spark, settings, spec, files, ds) as parsed:
         counts = feed_staging.count_days(parsed, spec)
         refused = feed_staging.refused_days(settings, spec, counts)
-        rejects = feed_staging.explain_rejects(parsed, settings, spec)
-        feed_staging.replace_rejects(rejects, settings, spec, [ds])
+        rejects = feed_staging.explain_rejects(parsed, spec) if feed_staging.has_rejects(counts) else None
+        feed_staging.replace_rejects(spark, settings, spec, [ds], rejects)
         feed_staging.raise_refused(refused)
         due = feed_staging.good_rows(parsed, spec).where(F.to_date("requested_at") <= F.lit(ds))
         users = due.groupBy("user_id").agg(F.min("requested_at").alias("requested_at"))

@@ -177,23 +177,26 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
     with feed_staging.parsed_lines(spark, settings, spec, files) as parsed:
         counts = feed_staging.count_days(parsed, spec)
         refused = feed_staging.refused_days(settings, spec, counts)
-        refused |= feed_staging.lost_days(spark, settings, spec, days, files)
+        refused |= feed_staging.lost_days(settings, spec, days, files)
         loadable = sorted(set(days) - set(refused))
         is_loadable = F.expr(tables.is_one_of("feed_date", loadable))
         events = feed_staging.good_rows(parsed, spec).where(is_loadable).withColumn("ds", F.to_date("event_time"))
         known = _known_near(spark, settings, version, events, loadable)
-        rejects = feed_staging.explain_rejects(parsed, settings, spec)
         with kept_on_disk(rank_copies(events, known)) as copies:
             later = _overtaken_days(copies)
             if later - set(days):
                 return later
             # A later day that is refused can't be staged again without its copies: then no day is loaded.
             if later:
-                feed_staging.replace_rejects(rejects.where(~is_loadable), settings, spec, refused)
+                rejects = feed_staging.explain_rejects(parsed, spec).where(~is_loadable)
+                feed_staging.replace_rejects(spark, settings, spec, refused, rejects)
                 feed_staging.raise_refused(refused)
             duplicates = explain_copies(copies)
             counts = feed_staging.with_duplicates(counts, duplicates)
-            feed_staging.replace_rejects(rejects.unionByName(duplicates), settings, spec, days)
+            all_rejects = None
+            if feed_staging.has_rejects(counts):
+                all_rejects = feed_staging.explain_rejects(parsed, spec).unionByName(duplicates)
+            feed_staging.replace_rejects(spark, settings, spec, days, all_rejects)
             if not loadable:
                 feed_staging.raise_refused(refused)
             loaded = {ds: count for ds, count in counts.items() if ds not in refused}

@@ -242,7 +242,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
         features = with_embeddings(features, kind, embedded, version)
     # Encoded once: what follows reads the rows several times.
     with kept_on_disk(build_features(features, stats)) as rows:
-        feed_staging.replace_rejects(unusable_posters(rows, titles, ds), settings, POSTERS, [ds])
+        rejects = unusable_posters(rows, titles, ds)
+        feed_staging.replace_rejects(spark, settings, POSTERS, [ds], None if rejects.isEmpty() else rejects)
         changed = reduce(or_, [F.col(f"t.{name}") != F.col(f"s.{name}") for name in ("content_hash", *_COUNTS)])
         tables.retry_conflicts(
             TABLE, lambda: tables.merge_snapshot(rows, settings, TABLE, ds, changed, max_removed_share=0.0)

@@ -4,13 +4,15 @@ It distinguishes loaded days from days still to load, and empty days from missin
 loaded + rejected (duplicates included) + erased.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from pyspark.sql import SparkSession
 from pyspark.sql.types import ArrayType, DateType, IntegerType, LongType, StringType, StructField, StructType
 
 from conf.settings import Settings
-from jobs.store import tables
+from jobs.store import few_rows, tables
 from jobs.store.tables import Table
 from lake import delta_log, feed_days
 from lake.feed_days import COUNTS
@@ -36,19 +38,33 @@ TABLE = Table(
 )
 
 
-def size_bytes(settings: Settings, feed: str) -> dict[date, int]:
-    """Bytes of the files of each day that was loaded; without Spark."""
-    return _per_day(settings, feed, "size_bytes")
-
-
-def fingerprints(settings: Settings, feed: str) -> dict[date, str]:
-    """Fingerprints of the files of each day that was loaded; without Spark."""
-    return _per_day(settings, feed, "fingerprint")
-
-
-def _per_day(settings: Settings, feed: str, column: str) -> dict[date, Any]:
+def read(settings: Settings, feed: str) -> dict[date, Mapping[str, Any]]:
+    """The row of each day of a feed that was loaded."""
     if not tables.exists(settings, TABLE):
         return {}
     loads = delta_log.load(tables.location(settings, TABLE))
-    rows = delta_log.read(loads, ["ds", column], [("feed", "=", feed)]).to_pylist()
-    return {row["ds"]: row[column] for row in rows}
+    rows = delta_log.read(loads, filters=[("feed", "=", feed)]).to_pylist()
+    return {row["ds"]: row for row in rows}
+
+
+def size_bytes(settings: Settings, feed: str) -> dict[date, int]:
+    """Bytes of the files of each day that was loaded."""
+    return {ds: row["size_bytes"] for ds, row in read(settings, feed).items()}
+
+
+def fingerprints(settings: Settings, feed: str) -> dict[date, str]:
+    """Fingerprints of the files of each day that was loaded."""
+    return {ds: row["fingerprint"] for ds, row in read(settings, feed).items()}
+
+
+def replace(
+    spark: SparkSession, settings: Settings, feed: str, days: Sequence[date], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Replace the rows of `days` of a feed by `rows`, whose values are in the order of the columns."""
+    tables.ensure(spark, settings, TABLE)
+    where = f"feed = '{feed}' AND ({tables.is_one_of('ds', days)})"
+
+    def write() -> None:
+        few_rows.replace(delta_log.load(tables.location(settings, TABLE)), TABLE, rows, where)
+
+    tables.retry_conflicts(TABLE, write)

@@ -1,15 +1,13 @@
 """Steps shared by all staging jobs: read a feed, reject bad lines, refuse bad days, account for every line."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings
 from jobs.errors import JobError
@@ -123,19 +121,15 @@ def refused_days(settings: Settings, feed: FeedSpec, counts: Mapping[date, DayCo
     return refused
 
 
-def lost_days(
-    spark: SparkSession, settings: Settings, feed: FeedSpec, days: Iterable[date], files: Sequence[FeedFile]
-) -> dict[date, str]:
+def lost_days(settings: Settings, feed: FeedSpec, days: Iterable[date], files: Sequence[FeedFile]) -> dict[date, str]:
     """Reasons per day that can't be loaded again: it has rows, and the files they came from are gone."""
-    empty = set(days) - {file.day for file in files}
-    if not empty or not tables.exists(settings, feed_loads.TABLE):
-        return {}
-    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
-    loaded = loads.where(F.col("ds").isin(empty) & (F.col("count_loaded") > 0)).select("ds", "count_loaded").collect()
+    without_files = set(days) - {file.day for file in files}
+    loads = feed_loads.read(settings, feed.name) if without_files else {}
     return {
-        row["ds"]: f"{feed.name} for ds={row['ds']}: {row['count_loaded']} rows were loaded from files that are gone; "
-        "put the files back, or leave the day out"
-        for row in loaded
+        ds: f"{feed.name} for ds={ds}: {loads[ds]['count_loaded']} rows were loaded from files that are gone; put the "
+        "files back, or leave the day out"
+        for ds in without_files & set(loads)
+        if loads[ds]["count_loaded"]
     }
 
 
@@ -147,7 +141,7 @@ def raise_refused(refused: Mapping[date, str]) -> None:
         raise JobError(f"{first}. Nothing of it was loaded{more}")
 
 
-def explain_rejects(parsed: DataFrame, settings: Settings, feed: FeedSpec) -> DataFrame:
+def explain_rejects(parsed: DataFrame, feed: FeedSpec) -> DataFrame:
     """The rejected lines: `feed_date`, `file`, `reason`, `line`."""
     bad_lines = parsed.where(~F.col("is_good") & ~F.col("is_erased")).select("feed_date", "file", "line")
     explained = parsing.explain(bad_lines, feed.fields, parsing.MAX_LINE_BYTES)
@@ -160,8 +154,23 @@ def good_rows(parsed: DataFrame, feed: FeedSpec) -> DataFrame:
     return parsed.where(F.col("is_good") & ~F.col("is_erased")).select(*names, "feed_date", "file", "line")
 
 
-def replace_rejects(rejects: DataFrame, settings: Settings, feed: FeedSpec, days: Iterable[date]) -> None:
-    """Replace the rows that rejected_rows has of these feed days by `rejects`, made by `explain_rejects`."""
+def has_rejects(counts: Mapping[date, DayCounts]) -> bool:
+    """True where a line of these days was rejected, copies included."""
+    return any(count.rejected or count.duplicates for count in counts.values())
+
+
+def replace_rejects(
+    spark: SparkSession, settings: Settings, feed: FeedSpec, days: Collection[date], rejects: DataFrame | None
+) -> None:
+    """Replace the rows that rejected_rows has of these feed days by `rejects`, made by `explain_rejects`.
+
+    None stands for no rejects, as of most feeds on most days: then Spark starts only to remove those of an earlier run.
+    """
+    tables.ensure(spark, settings, rejected_rows.TABLE)
+    if rejects is None:
+        if not rejected_rows.has_any(settings, feed.name, days):
+            return
+        rejects = spark.createDataFrame([], "feed_date date, file string, reason string, line string")
     rows = rejects.select(
         F.lit(feed.name).alias("feed"),
         F.col("feed_date").alias("ds"),
@@ -169,7 +178,8 @@ def replace_rejects(rejects: DataFrame, settings: Settings, feed: FeedSpec, days
         F.make_valid_utf8("line").alias("line"),
         F.when(~F.is_valid_utf8("line"), F.col("line").cast("binary")).alias("line_bytes"),
     )
-    _replace_days(rows, settings, rejected_rows.TABLE, feed, days)
+    where = f"feed = '{feed.name}' AND ({tables.is_one_of('ds', days)})"
+    tables.retry_conflicts(rejected_rows.TABLE, lambda: tables.replace(rows, settings, rejected_rows.TABLE, where))
 
 
 def record_loads(
@@ -191,19 +201,7 @@ def record_loads(
                 *(count.lines, count.loaded, rejected, count.duplicates, count.erased, list(count.unknown_fields)),
             )
         )
-    # From Arrow, since plain rows would start Python workers.
-    schema = to_arrow_schema(feed_loads.TABLE.schema)
-    columns = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
-    frame = spark.createDataFrame(pa.Table.from_arrays(columns, schema=schema), feed_loads.TABLE.schema).coalesce(1)
-    _replace_days(frame, settings, feed_loads.TABLE, feed, files)
-
-
-def _replace_days(
-    rows: DataFrame, settings: Settings, table: tables.Table, feed: FeedSpec, days: Iterable[date]
-) -> None:
-    tables.ensure(rows.sparkSession, settings, table)
-    where = f"feed = '{feed.name}' AND ({tables.is_one_of('ds', days)})"
-    tables.retry_conflicts(table, lambda: tables.replace(rows, settings, table, where))
+    feed_loads.replace(spark, settings, feed.name, list(files), rows)
 
 
 def with_duplicates(counts: Mapping[date, DayCounts], duplicates: DataFrame) -> dict[date, DayCounts]:

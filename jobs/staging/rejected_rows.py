@@ -1,8 +1,14 @@
 """rejected_rows: one row per rejected input line or poster, with the reason. Source: every staging job."""
 
+from collections.abc import Collection
+from datetime import date
+
 from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType
 
+from conf.settings import Settings
+from jobs.store import tables
 from jobs.store.tables import Table
+from lake import delta_log
 
 TABLE = Table(
     name="rejected_rows",
@@ -24,3 +30,9 @@ TABLE = Table(
     stats_columns=("ds",),
     partition_by=("feed",),
 )
+
+
+def has_any(settings: Settings, feed: str, days: Collection[date]) -> bool:
+    """True where the table has a row of one of these feed days; without Spark."""
+    rejects = delta_log.load(tables.location(settings, TABLE))
+    return delta_log.read(rejects, ["ds"], [("feed", "=", feed), ("ds", "in", list(days))]).num_rows > 0

@@ -39,7 +39,7 @@ def run(
     if not files:
         log.warning("%s: no files in %s/%s; %s stays as it is", feed.name, settings.feeds.root, feed.name, table.name)
         return
-    newest = _newest_load(spark, settings, feed)
+    newest = max(feed_loads.read(settings, feed.name), default=None)
     if newest and ds < newest:
         log.info("%s: already holds the snapshot as of %s; ds=%s changes nothing", table.name, newest, ds)
         return
@@ -54,20 +54,15 @@ def run(
         duplicates = ranked.where("copy_rank > 1").select(
             "feed_date", "file", F.lit(f"{key}{feed_staging.COPY} another line").alias("reason"), "line"
         )
-        rejects = feed_staging.explain_rejects(parsed, settings, feed).unionByName(duplicates)
-        feed_staging.replace_rejects(rejects, settings, feed, [ds])
-        feed_staging.raise_refused(refused)
         counts = feed_staging.with_duplicates(counts, duplicates)
+        rejects = None
+        if feed_staging.has_rejects(counts):
+            rejects = feed_staging.explain_rejects(parsed, feed).unionByName(duplicates)
+        feed_staging.replace_rejects(spark, settings, feed, [ds], rejects)
+        feed_staging.raise_refused(refused)
         snapshot = build(ranked.where("copy_rank = 1"))
         limit = settings.staging.max_removed_share
         tables.retry_conflicts(table, lambda: tables.merge_snapshot(snapshot, settings, table, ds, changed, limit))
         if erasures.version(settings) != erasures_before:
             raise JobError(f"{table.name}: a user was erased while it was loaded; run ds={ds} again")
         feed_staging.record_loads(spark, settings, feed, {ds: files}, counts)
-
-
-def _newest_load(spark: SparkSession, settings: Settings, feed: FeedSpec) -> date | None:
-    tables.ensure(spark, settings, feed_loads.TABLE)
-    loads = tables.read(spark, settings, feed_loads.TABLE).where(F.col("feed") == feed.name)
-    newest: date | None = loads.agg(F.max("ds")).collect()[0][0]
-    return newest

@@ -12,17 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DateType, LongType, StringType, StructField, StructType
 
 from conf.settings import Section, Settings
 from jobs.errors import JobError
-from jobs.store import tables
+from jobs.store import few_rows, tables
 from jobs.store.tables import Table
 from lake import delta_log
 
@@ -100,17 +97,11 @@ def enter(spark: SparkSession, settings: Settings, table: Table, built: Mapping[
 
 
 def _enter(settings: Settings, table: Table, built: Mapping[date, Built]) -> None:
-    """Rewrite the few rows of one derived table, without Spark: this is faster and leaves one file per table."""
+    """Rewrite all rows of one derived table: they are few, and it leaves one file per table."""
     ledger = delta_log.load(tables.location(settings, TABLE))
     days = {**_read(ledger, table), **built}
-    entries = [(table.name, ds, day.count_rows, day.rows_hash, day.inputs_hash) for ds, day in sorted(days.items())]
-    schema = to_arrow_schema(TABLE.schema)
-    columns = [pa.array(values, type=f.type) for values, f in zip(zip(*entries, strict=True), schema, strict=True)]
-    rows = pa.Table.from_arrays(columns, schema=schema)
-    try:
-        write_deltalake(ledger, rows, mode="overwrite", predicate=f"table_name = '{table.name}'")
-    except CommitFailedError:
-        raise tables.ConcurrentWriteError(f"{TABLE.name} changed while days were entered") from None
+    rows = [(table.name, ds, day.count_rows, day.rows_hash, day.inputs_hash) for ds, day in sorted(days.items())]
+    few_rows.replace(ledger, TABLE, rows, f"table_name = '{table.name}'")
 
 
 def hash_inputs(*parts: Section | Table | str | int | float) -> str:

@@ -166,7 +166,7 @@ def test_complete_days_are_left_out_until_their_files_change(
 
     def incomplete() -> list[date]:
         files = feeds.list_events(spark, settings.feeds.root, days)
-        return backfill.incomplete_days(spark, settings, "events", days, files)
+        return backfill.incomplete_days(settings, "events", days, files)
 
     assert incomplete() == []
     version = tables.version(settings, stg_events.TABLE)

@@ -17,7 +17,7 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from jobs import stg_titles, title_features, vocabularies
+from jobs import title_features, vocabularies
 from jobs.errors import JobError
 from jobs.features import encoder_inputs, text_encoder_terms, title_encoding
 from jobs.staging import rejected_rows
@@ -46,19 +46,16 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture(scope="module")
 def first_nights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A folder for the lake after a first night without posters, by what that night was told; it may be missing yet."""
+    """The folder, which may be missing yet, for the lake after a first night without posters, by that night's input."""
     folder = tmp_path_factory.mktemp("first-nights")
-    return lambda told: folder / hashlib.sha256(told.encode()).hexdigest()
+    return lambda night: folder / hashlib.sha256(night.encode()).hexdigest()
 
 
 @pytest.fixture
 def night(
-    spark: SparkSession,
-    settings: Settings,
-    write_feed: Callable[..., Any],
-    first_nights: Callable[[str], Path],
+    spark: SparkSession, settings: Settings, stage_titles: Callable[..., None], first_nights: Callable[[str], Path]
 ) -> Callable[..., None]:
-    """`night(ds, {title_id: fields}, {"dotted.key": value})`: stage the catalogue and make its features.
+    """`night(ds, {title_id: fields}, {"dotted.key": value})`: the features of a catalogue, as of a night.
 
     The same first night of several tests is run once, and its lake copied.
     """
@@ -67,19 +64,14 @@ def night(
     def run(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None = None) -> None:
         is_first = not lake.exists() and not posters.exists()
         first_night = first_nights(json.dumps([str(ds), titles, changes]))
-        if is_first and first_night.exists():
+        is_known = is_first and first_night.exists()
+        if is_known:
             shutil.copytree(first_night, lake)
-            return
-        run_jobs(ds, titles, changes)
-        if is_first:
+        stage_titles(ds, *titles.values())
+        if not is_known:
+            title_features.run(spark, with_changes(settings, changes or {}), ds)
+        if is_first and not is_known:
             shutil.copytree(lake, first_night)
-
-    def run_jobs(ds: date, titles: Mapping[int, Mapping[str, Any]], changes: Mapping[str, Any] | None) -> None:
-        changed = with_changes(settings, changes or {})
-        write_feed(changed, "titles/a.jsonl", *[json.dumps(title) for title in titles.values()])
-        stg_titles.run(spark, changed, ds)
-        vocabularies.run(spark, changed, ds)
-        title_features.run(spark, changed, ds)
 
     return run
 
@@ -195,19 +187,23 @@ def test_catalogue_without_any_text_has_features_all_the_same(
 
 
 def test_ids_are_padded_cut_and_unknown_ones_collapse(
-    night: Callable[..., None], features: Callable[[], dict[int, Any]], monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession,
+    settings: Settings,
+    stage_titles: Callable[..., None],
+    night: Callable[..., None],
+    features: Callable[[], dict[int, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = {"genre_ids": 2, "theme_ids": 1, "cast_ids": 4, "director_ids": 1}
     monkeypatch.setattr(title_features, "MAX_IDS", sizes)
-    night(
-        MAY_1,
-        {
-            1: {"title_id": 1, "title": "A", "genres": ["War", "Opera", "Drama"], "cast": ["X", "Al", "Y", "Bo"]},
-            2: {"title_id": 2, "title": "B", "genres": ["War"], "cast": ["Al"], "directors": ["Bo"]},
-            3: {"title_id": 3, "title": "C", "object_type": "movie", "original_language": "fr"},
-        },
-        {"vocabulary_min_counts.person": 2},
-    )
+    titles: dict[int, dict[str, Any]] = {
+        1: {"title_id": 1, "title": "A", "genres": ["War", "Opera", "Drama"], "cast": ["X", "Al", "Y", "Bo"]},
+        2: {"title_id": 2, "title": "B", "genres": ["War"], "cast": ["Al"], "directors": ["Bo"]},
+        3: {"title_id": 3, "title": "C", "object_type": "movie", "original_language": "fr"},
+    }
+    stage_titles(MAY_1, *titles.values())
+    vocabularies.run(spark, with_changes(settings, {"vocabulary_min_counts.person": 2}), MAY_1)
+    night(MAY_1, titles)
     rows = features()
     # Genres: War 2 (twice named), then Drama 3, Opera 4. Persons named twice: Al 2, Bo 3. X and Y are unknown: one 1.
     assert rows[1]["genre_ids"] == [2, 4]

@@ -1,6 +1,5 @@
 """Ids of tokens: the most frequent first, given once, in the order of nights."""
 
-import json
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
-from jobs import stg_offers, stg_titles, vocabularies
+from jobs import stg_offers, vocabularies
 from jobs.errors import JobError
 
 MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
@@ -18,18 +17,7 @@ MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setitem(vocabularies.MIN_COUNTS, "theme", 1)
-    return with_changes(settings, {"vocabulary_min_counts.person": 1, "staging.max_removed_share": 1.0})
-
-
-@pytest.fixture
-def stage(spark: SparkSession, settings: Settings, write_feed: Callable[..., Any]) -> Callable[..., None]:
-    """`stage(ds, title, ...)`: the catalogue as of a night, each title a dict of its fields."""
-
-    def write(ds: date, *titles: dict[str, Any]) -> None:
-        write_feed(settings, "titles/a.jsonl", *[json.dumps({"title": "A", **title}) for title in titles])
-        stg_titles.run(spark, settings, ds)
-
-    return write
+    return with_changes(settings, {"vocabulary_min_counts.person": 1})
 
 
 @pytest.fixture
@@ -44,9 +32,9 @@ def ids(settings: Settings, read_rows: Callable[..., Any]) -> Callable[[str], di
 
 
 def test_most_frequent_token_comes_first_then_the_alphabet(
-    spark: SparkSession, settings: Settings, stage: Callable[..., None], ids: Callable[[str], dict[str, int]]
+    spark: SparkSession, settings: Settings, stage_titles: Callable[..., None], ids: Callable[[str], dict[str, int]]
 ) -> None:
-    stage(
+    stage_titles(
         MAY_1,
         {"title_id": 1, "genres": ["Drama", "War"], "cast": ["Cy"], "directors": ["Cy", "Al"]},
         {"title_id": 2, "genres": ["War", "War", "Comedy"], "original_language": "fr"},
@@ -62,26 +50,26 @@ def test_most_frequent_token_comes_first_then_the_alphabet(
 
 
 def test_ids_are_kept_and_new_tokens_are_appended(
-    spark: SparkSession, settings: Settings, stage: Callable[..., None], ids: Callable[[str], dict[str, int]]
+    spark: SparkSession, settings: Settings, stage_titles: Callable[..., None], ids: Callable[[str], dict[str, int]]
 ) -> None:
-    stage(MAY_1, {"title_id": 1, "genres": ["Drama"]}, {"title_id": 2, "genres": ["Drama", "War"]})
+    stage_titles(MAY_1, {"title_id": 1, "genres": ["Drama"]}, {"title_id": 2, "genres": ["Drama", "War"]})
     vocabularies.run(spark, settings, MAY_1)
     # War is the most frequent now, and Drama is gone: neither changes an id.
     more = [{"title_id": n, "genres": ["War", "Opera"]} for n in range(3, 6)]
-    stage(MAY_2, *more)
+    stage_titles(MAY_2, *more)
     vocabularies.run(spark, settings, MAY_2)
     assert ids("genre") == {"Drama": 2, "War": 3, "Opera": 4}
     assert ids("title") == {"1": 2, "2": 3, "3": 4, "4": 5, "5": 6}
 
 
 def test_token_below_the_minimum_waits_until_it_is_frequent_enough(
-    spark: SparkSession, settings: Settings, stage: Callable[..., None], ids: Callable[[str], dict[str, int]]
+    spark: SparkSession, settings: Settings, stage_titles: Callable[..., None], ids: Callable[[str], dict[str, int]]
 ) -> None:
     strict = with_changes(settings, {"vocabulary_min_counts.person": 2})
-    stage(MAY_1, {"title_id": 1, "cast": ["Al", "Bo"]}, {"title_id": 2, "cast": ["Bo"]})
+    stage_titles(MAY_1, {"title_id": 1, "cast": ["Al", "Bo"]}, {"title_id": 2, "cast": ["Bo"]})
     vocabularies.run(spark, strict, MAY_1)
     assert ids("person") == {"Bo": 2}
-    stage(MAY_2, {"title_id": 1, "cast": ["Al", "Bo"]}, {"title_id": 2, "cast": ["Al"]})
+    stage_titles(MAY_2, {"title_id": 1, "cast": ["Al", "Bo"]}, {"title_id": 2, "cast": ["Al"]})
     vocabularies.run(spark, strict, MAY_2)
     assert ids("person") == {"Bo": 2, "Al": 3}
 
@@ -89,10 +77,10 @@ def test_token_below_the_minimum_waits_until_it_is_frequent_enough(
 def test_night_before_the_newest_is_refused_and_changes_nothing(
     spark: SparkSession,
     settings: Settings,
-    stage: Callable[..., None],
+    stage_titles: Callable[..., None],
     read_rows: Callable[..., Any],
 ) -> None:
-    stage(MAY_2, {"title_id": 1, "genres": ["Drama"]})
+    stage_titles(MAY_2, {"title_id": 1, "genres": ["Drama"]})
     vocabularies.run(spark, settings, MAY_2)
     before = read_rows(settings, vocabularies.TABLE)
     with pytest.raises(JobError, match=r"vocabularies for ds=2024-05-01: ids were given as of 2024-05-02 already"):
@@ -101,14 +89,14 @@ def test_night_before_the_newest_is_refused_and_changes_nothing(
 
 
 def test_running_a_night_again_gives_the_same_ids_and_adds_what_came_since(
-    spark: SparkSession, settings: Settings, stage: Callable[..., None], ids: Callable[[str], dict[str, int]]
+    spark: SparkSession, settings: Settings, stage_titles: Callable[..., None], ids: Callable[[str], dict[str, int]]
 ) -> None:
-    stage(MAY_1, {"title_id": 1, "genres": ["Drama"]})
+    stage_titles(MAY_1, {"title_id": 1, "genres": ["Drama"]})
     vocabularies.run(spark, settings, MAY_1)
     vocabularies.run(spark, settings, MAY_1)
     assert ids("genre") == {"Drama": 2}
     # The catalogue was delivered again for the same night, with more in it.
-    stage(MAY_1, {"title_id": 1, "genres": ["Drama", "Action"]}, {"title_id": 2, "genres": ["Action"]})
+    stage_titles(MAY_1, {"title_id": 1, "genres": ["Drama", "Action"]}, {"title_id": 2, "genres": ["Action"]})
     vocabularies.run(spark, settings, MAY_1)
     assert ids("genre") == {"Drama": 2, "Action": 3}
 
@@ -116,15 +104,14 @@ def test_running_a_night_again_gives_the_same_ids_and_adds_what_came_since(
 def test_countries_and_providers_come_from_offers_too(
     spark: SparkSession,
     settings: Settings,
-    stage: Callable[..., None],
-    write_feed: Callable[..., Any],
+    stage_titles: Callable[..., None],
+    write_table: Callable[..., None],
     ids: Callable[[str], dict[str, int]],
 ) -> None:
-    offer = {"monetization_type": "rent", "country": "FR"}
+    offer = {"monetization_type": "rent", "country": "FR", "first_ds": MAY_1}
     offers = [{**offer, "title_id": 1, "provider_id": "8"}, {**offer, "title_id": 2, "provider_id": "9"}]
-    write_feed(settings, "offers/a.jsonl", *[json.dumps(o) for o in (*offers, {**offers[0], "title_id": 3})])
-    stg_offers.run(spark, settings, MAY_1)
-    stage(MAY_1, {"title_id": 1, "production_countries": ["DE"]})
+    write_table(settings, stg_offers.TABLE, *offers, {**offers[0], "title_id": 3})
+    stage_titles(MAY_1, {"title_id": 1, "production_countries": ["DE"]})
     vocabularies.run(spark, settings, MAY_1)
     assert ids("country") == {"FR": 2, "DE": 3}
     assert ids("provider") == {"8": 2, "9": 3}
