@@ -27,7 +27,7 @@ LONGEST_FIRST = (
     *("jobs/test_maintain.py", "dags/test_night.py", "jobs/test_command_lines.py", "jobs/test_recommend.py"),
     *("jobs/test_stg_titles.py", "models/test_train.py", "jobs/staging/test_parsing.py"),
 )
-HEAVY_PLUGINS = ("tests.fixtures.small_bundle",)
+HEAVY_PLUGINS = ("tests.fixtures.small_bundle", "tests.fixtures.literal_tables")
 FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
 
 
