@@ -179,6 +179,7 @@ def _steps(
         return [_Step(f"{name} as of {days[-1]}", partial(job.run, spark, settings, days[-1]))]
     feeds.require_days(spark, settings.feeds.root, days)
     files = feeds.list_events(spark, settings.feeds.root, days)
+    tables.ensure(spark, settings, feed_loads.TABLE)
     days_to_load = incomplete_days(settings, job.feed, days, files) if skip_complete else days
     log.info("%s: %d of %d days to load", name, len(days_to_load), len(days))
     limits = settings.backfill
@@ -215,9 +216,9 @@ def account(spark: SparkSession, settings: Settings, days: Sequence[date]) -> li
         tables.ensure(spark, settings, table)  # without any feed neither was made
     rejects = tables.read(spark, settings, rejected_rows.TABLE).where(tables.is_one_of("ds", days))
     count_rejected = {(row["feed"], row["ds"]): row["count"] for row in rejects.groupBy("feed", "ds").count().collect()}
-    accounts = []
+    accounts, days_in_account = [], set(days)
     for job in catalog.STAGING_JOBS:
-        loads = {ds: load for ds, load in feed_loads.read(settings, job.feed).items() if ds in days}
+        loads = {ds: load for ds, load in feed_loads.read(settings, job.feed).items() if ds in days_in_account}
         if not loads:
             continue
         rows, counted_days = tables.read(spark, settings, job.table), list(days)

@@ -19,12 +19,13 @@ def retry_conflicts(
 
     Raises LakeError when every attempt lost.
     """
+    last: Exception | None = None
     for attempt in range(1, attempts + 1):
         try:
             return work()
         except conflicts as error:
-            name = type(error).__name__
+            last, name = error, type(error).__name__
             log.info("%s: another writer came first (attempt %d of %d): %s", table, attempt, attempts, name)
             # Waits are random, or two writers would conflict again.
             time.sleep(random.uniform(0.1, 0.5) * 2 ** min(attempt, 4))
-    raise LakeError(f"{table}: another writer kept changing it through {attempts} attempts; run again later")
+    raise LakeError(f"{table}: another writer kept changing it through {attempts} attempts; run again later") from last

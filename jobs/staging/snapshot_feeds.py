@@ -34,7 +34,8 @@ def run(
     unchanged, and so does a `ds` before the newest one merged: the feed is always today's.
     Raises JobError for a snapshot with too many bad lines, or that would remove too many rows.
     """
-    tables.ensure(spark, settings, table)
+    for written in (table, feed_loads.TABLE):
+        tables.ensure(spark, settings, written)
     files = feeds.list_snapshot(spark, settings.feeds.root, feed.name)
     if not files:
         log.warning("%s: no files in %s/%s; %s stays as it is", feed.name, settings.feeds.root, feed.name, table.name)

@@ -22,5 +22,5 @@ def replace(target: DeltaTable, table: Table, rows: Iterable[tuple[object, ...]]
     arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
     try:
         write_deltalake(target, pa.Table.from_arrays(arrays, schema=schema), mode="overwrite", predicate=where)
-    except CommitFailedError:
-        raise tables.ConcurrentWriteError(f"rows of {table.name} where {where} changed") from None
+    except CommitFailedError as error:
+        raise tables.ConcurrentWriteError(f"rows of {table.name} where {where} changed: {error}") from error

@@ -3,8 +3,9 @@
 To add a metric: write its function in models/evaluation/metrics.py, with a test in
 tests/models/evaluation/test_metrics.py against a slow oracle, and add one line to the table below that fits its
 signature. Every command that measures models (`models.evaluate`, `models.evaluate_night`, `models.true_taste`) then
-reports it, with intervals and differences, and the table `evaluations` stores it under the name given here. A rule of
-the gate on it goes to models/gating/gate_rules.py.
+reports it, and the table `evaluations` stores it under the name given here: metrics of ACCURACY per segment and once
+more among all titles (`..._among_all`), those of ACCURACY and LISTS with intervals and differences. To let it decide
+the gate, name it in HEADLINE_METRICS; a rule of its own goes to models/gating/gate_rules.py.
 """
 
 from collections.abc import Callable, Mapping

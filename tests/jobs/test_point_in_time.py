@@ -150,19 +150,16 @@ def deliver(
     spark: SparkSession, settings: Settings, events: Sequence[Event], days: Sequence[date], content: str = "first"
 ) -> None:
     """Stage the feeds of `days`, whose files hold those of `events` with that feed day."""
-    own = [event for event in events if event["feed_date"] in days]
+    delivered = [event for event in events if event["feed_date"] in days]
     tables.ensure(spark, settings, stg_events.TABLE)
     where = tables.is_one_of("feed_date", days)
-    tables.replace(_frame(spark, stg_events.TABLE, own), settings, stg_events.TABLE, where)
+    tables.replace(_frame(spark, stg_events.TABLE, delivered), settings, stg_events.TABLE, where)
     loads = []
     for ds in days:
-        count = sum(event["feed_date"] == ds for event in own)
-        counts = {"count_lines": count, "count_loaded": count, "count_rejected": 0, "count_duplicates": 0}
-        load = {"feed": "events", "ds": ds, "count_files": 1, "size_bytes": 1, "fingerprint": f"{content} {ds}"}
-        loads.append({**load, **counts, "count_erased": 0, "unknown_fields": []})
-    tables.ensure(spark, settings, feed_loads.TABLE)
-    where = f"feed = 'events' AND ({tables.is_one_of('ds', days)})"
-    tables.replace(_frame(spark, feed_loads.TABLE, loads), settings, feed_loads.TABLE, where)
+        count = sum(event["feed_date"] == ds for event in delivered)
+        files, counts = (1, 1, f"{content} {ds}"), (count, count, 0, 0, 0)
+        loads.append(("events", ds, *files, *counts, []))
+    feed_loads.replace(spark, settings, "events", days, loads)
 
 
 def build(

@@ -483,6 +483,28 @@ def test_truncated_gzip_stops_the_run_before_anything_is_written(
     assert [tables.exists(settings, table) for table in (rejected_rows.TABLE, feed_loads.TABLE)] == [False] * 2
 
 
+def test_rejects_of_a_day_go_when_it_is_delivered_again_without_bad_lines(
+    spark: SparkSession, settings: Settings, write_feed: WriteFeed, read_rows: ReadRows
+) -> None:
+    lenient = with_changes(settings, {"staging.max_rejected_share": 0.5})
+    for day in (1, 2):
+        write_feed(
+            settings,
+            f"{FOLDER}{day}/a.jsonl",
+            _event(f"of day {day}", event_time=f"2024-05-0{day}T12:00:00Z"),
+            f"bad line of day {day}",
+        )
+    stg_events.run(spark, lenient, [_day(1), _day(2)])
+    assert read_rows(settings, rejected_rows.TABLE, "ds", "line") == [
+        (_day(1), "bad line of day 1"),
+        (_day(2), "bad line of day 2"),
+    ]
+    write_feed(settings, f"{FOLDER}1/a.jsonl", _event("of day 1"))
+    stg_events.run(spark, lenient, [_day(1)])
+    assert read_rows(settings, rejected_rows.TABLE, "ds", "line") == [(_day(2), "bad line of day 2")]
+    assert read_rows(settings, feed_loads.TABLE, "ds", "count_rejected") == [(_day(1), 0), (_day(2), 1)]
+
+
 def test_constraints_of_the_table_refuse_bad_rows(spark: SparkSession, settings: Settings) -> None:
     tables.ensure(spark, settings, stg_events.TABLE)
     good = {
