@@ -76,7 +76,7 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> list[Erased]:
     with feed_staging.parsed_lines(spark, settings, spec, files, ds) as parsed:
         counts = feed_staging.count_days(parsed, spec)
         refused = feed_staging.refused_days(settings, spec, counts)
-        rejects = feed_staging.explain_rejects(parsed, spec) if feed_staging.has_rejects(counts) else None
+        rejects = feed_staging.all_rejects(parsed, spec, counts)
         feed_staging.replace_rejects(spark, settings, spec, [ds], rejects)
         feed_staging.raise_refused(refused)
         due = feed_staging.good_rows(parsed, spec).where(F.to_date("requested_at") <= F.lit(ds))

@@ -193,9 +193,7 @@ def _load(spark: SparkSession, settings: Settings, days: Collection[date]) -> se
                 feed_staging.raise_refused(refused)
             duplicates = explain_copies(copies)
             counts = feed_staging.with_duplicates(counts, duplicates)
-            all_rejects = None
-            if feed_staging.has_rejects(counts):
-                all_rejects = feed_staging.explain_rejects(parsed, spec).unionByName(duplicates)
+            all_rejects = feed_staging.all_rejects(parsed, spec, counts, duplicates)
             feed_staging.replace_rejects(spark, settings, spec, days, all_rejects)
             if not loadable:
                 feed_staging.raise_refused(refused)

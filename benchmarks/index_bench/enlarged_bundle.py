@@ -17,7 +17,7 @@ from pyarrow import parquet as pq
 
 from benchmarks.index_bench.catalogue import BenchmarkCatalogue
 from conf.settings import Index
-from indexing.ann import scann_index, tuning
+from indexing.ann import compilation, scann_index, tuning
 from indexing.ann.runtime import load_saved_model, load_searcher, save_module
 from indexing.bundle import bundle_files, bundle_writer, parity
 from indexing.bundle.bundle import Bundle
@@ -118,11 +118,6 @@ def _tuned(catalogue: BenchmarkCatalogue, scann: Path, options: Index, source: B
     search = scann_index.search_pybind(load_searcher(scann))
     index = scann_index.parameters(len(catalogue.vectors), options, 0)
     answers = tuning.exact_results(catalogue.vectors, catalogue.queries("tuning"), (10, parity.COUNT, 100))
-    required_recall = {
-        10: options.min_recall_at_10,
-        parity.COUNT: (1 + options.min_overlap) / 2,
-        100: options.min_recall_at_100,
-    }
-    tuned = tuning.tune(search, catalogue.vectors, index, answers, required_recall)
+    tuned = tuning.tune(search, catalogue.vectors, index, answers, compilation.required_recall(options))
     form = source.manifest.forms.pybind
     return form.model_copy(update={"leaves_to_search": tuned.leaves_to_search, "reorder": tuned.reorder})

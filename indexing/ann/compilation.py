@@ -55,6 +55,13 @@ class Compiled:
     served: Served
 
 
+def required_recall(options: Index) -> dict[int, float]:
+    """The recall that a searcher must reach, by length of list."""
+    # Two lists with this share of the exact list each have at least `min_overlap` in common.
+    overlapping = (1 + options.min_overlap) / 2
+    return {10: options.min_recall_at_10, parity.COUNT: overlapping, 100: options.min_recall_at_100}
+
+
 def compile_both(folder: Path, inputs: SearchInputs, index: IndexParameters, options: Index) -> Compiled:
     """Write both searchers into the bundle's folder, which has the query tower already.
 
@@ -65,15 +72,10 @@ def compile_both(folder: Path, inputs: SearchInputs, index: IndexParameters, opt
         tuning.exact_results(inputs.vectors, inputs.dial_queries(inputs.sample_queries[start::2]), _LIST_LENGTHS)
         for start in (0, 1)
     )
-    # Two lists with this share of the exact list each have at least `min_overlap` in common.
-    required_recall = {
-        10: options.min_recall_at_10,
-        parity.COUNT: (1 + options.min_overlap) / 2,
-        100: options.min_recall_at_100,
-    }
+    required = required_recall(options)
 
     def tune(form: str, search: Search) -> Tuned:
-        tuned, seconds = _timed(lambda: tuning.tune(search, inputs.vectors, index, tuning_results, required_recall))
+        tuned, seconds = _timed(lambda: tuning.tune(search, inputs.vectors, index, tuning_results, required))
         log.info("%s form: %s, tuned in %.1f s", form, tuned, seconds)
         return tuned
 

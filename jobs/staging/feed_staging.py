@@ -154,15 +154,20 @@ def good_rows(parsed: DataFrame, feed: FeedSpec) -> DataFrame:
     return parsed.where(F.col("is_good") & ~F.col("is_erased")).select(*names, "feed_date", "file", "line")
 
 
-def has_rejects(counts: Mapping[date, DayCounts]) -> bool:
-    """True where a line of these days was rejected, copies included."""
-    return any(count.rejected or count.duplicates for count in counts.values())
+def all_rejects(
+    parsed: DataFrame, feed: FeedSpec, counts: Mapping[date, DayCounts], duplicates: DataFrame | None = None
+) -> DataFrame | None:
+    """The rejected lines and the `duplicates`; None where `counts`, which include those, have neither."""
+    if not any(count.rejected or count.duplicates for count in counts.values()):
+        return None
+    rejects = explain_rejects(parsed, feed)
+    return rejects if duplicates is None else rejects.unionByName(duplicates)
 
 
 def replace_rejects(
     spark: SparkSession, settings: Settings, feed: FeedSpec, days: Collection[date], rejects: DataFrame | None
 ) -> None:
-    """Replace the rows that rejected_rows has of these feed days by `rejects`, made by `explain_rejects`.
+    """Replace the rows that rejected_rows has of these feed days by `rejects`, made by `all_rejects`.
 
     None stands for no rejects, as of most feeds on most days: then Spark starts only to remove those of an earlier run.
     """

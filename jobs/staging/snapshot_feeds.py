@@ -56,9 +56,7 @@ def run(
             "feed_date", "file", F.lit(f"{key}{feed_staging.COPY} another line").alias("reason"), "line"
         )
         counts = feed_staging.with_duplicates(counts, duplicates)
-        rejects = None
-        if feed_staging.has_rejects(counts):
-            rejects = feed_staging.explain_rejects(parsed, feed).unionByName(duplicates)
+        rejects = feed_staging.all_rejects(parsed, feed, counts, duplicates)
         feed_staging.replace_rejects(spark, settings, feed, [ds], rejects)
         feed_staging.raise_refused(refused)
         snapshot = build(ranked.where("copy_rank = 1"))
