@@ -38,7 +38,8 @@ from models.data.catalogue import Catalogue, read_catalogue
 from models.data.model_tables import EVALUATION_TABLES
 from models.data.positives import Positives, read_positives
 from models.evaluation import dial_curve, dial_settings, plots, popularity_calibration, segments
-from models.evaluation.dial_curve import Counts, DialLists, DialPoint
+from models.evaluation.dial_curve import Counts, DialLists
+from models.evaluation.dial_points import DialPoint, pareto_front
 from models.evaluation.evaluation_set import EvaluationSet
 from models.evaluation.evaluation_set_arguments import add_evaluation_arguments, read_evaluation_set
 from models.evaluation.popularity_calibration import Calibration
@@ -95,7 +96,7 @@ def points_frame(by_model: Mapping[str, ModelDials], chosen: Mapping[str, DialPo
     """One row per model and setting; `setting` has the names of chosen settings of the first model."""
     rows = []
     for n, (model, model_dials) in enumerate(by_model.items()):
-        is_best = dial_settings.pareto_front(model_dials.points, "recall", "coverage", less_is_more=False)
+        is_best = pareto_front(model_dials.points, "recall", "coverage", less_is_more=False)
         for point, on_front in zip(model_dials.points, is_best, strict=True):
             names = [name for name, other in chosen.items() if n == 0 and other.dial == point.dial]
             rows.append({"model": model, "setting": " ".join(names), **asdict(point), "is_on_front": on_front})

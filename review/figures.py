@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 
 from lake.feed_days import FeedDay
 from models.evaluation import plots
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.measurement import Measurement
 from models.gating.gate_rules import Check
 from review.sections import Figure

@@ -18,7 +18,7 @@ from conf.settings import Settings
 from lake import delta_log, feed_days, night_files
 from lake.model_names import ALS_BASELINE
 from models.evaluation import evaluations_table
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.measurement import Measurement
 from models.gating import gate_results
 from models.gating.gate_results import Verdict, name_of

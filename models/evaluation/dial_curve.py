@@ -24,6 +24,7 @@ from lake.arrays import Ids
 from models.blend import standardised
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.evaluation import metrics, segments
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.evaluation_set import EvaluationSet
 from models.recommender import Scores, recommend_by
 
@@ -31,21 +32,6 @@ _BATCH_USERS = 1024
 
 Counts: TypeAlias = NDArray[np.int64]
 ScoreUsers: TypeAlias = Callable[[slice], Scores]  # [users of the slice, titles]
-
-
-@dataclass(frozen=True)
-class DialPoint:
-    """Means over users and figures over all lists at one setting of the dial."""
-
-    dial: float
-    recall: float
-    ndcg: float
-    coverage: float
-    mean_popularity: float
-    cold_share: float
-    tail_recall: float  # of positives in the tail alone; NaN where there are none
-    gini: float
-    novelty: float  # in bits
 
 
 @dataclass(frozen=True)

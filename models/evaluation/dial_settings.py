@@ -7,7 +7,8 @@ from typing import Any
 from conf.settings import Dial, Settings
 from models.errors import ModelError
 from models.evaluation import dial_curve
-from models.evaluation.dial_curve import Counts, DialLists, DialPoint, ScoreUsers
+from models.evaluation.dial_curve import Counts, DialLists, ScoreUsers
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
@@ -81,16 +82,6 @@ def refine_dials(points: Sequence[DialPoint], options: Dial) -> list[float]:
     return sorted(set(refined))
 
 
-def pareto_front(points: Sequence[DialPoint], gain: str, cost: str, less_is_more: bool) -> list[bool]:
-    """[points]: True for Pareto-optimal points, which no other point beats in one figure without losing in the other.
-
-    `gain` names a field of which more is better, `cost` another one, of which less is better if `less_is_more`.
-    """
-    sign = -1 if less_is_more else 1
-    pairs = [(getattr(point, gain), sign * getattr(point, cost)) for point in points]
-    return [not any(_dominates(other, pair) for other in pairs) for pair in pairs]
-
-
 def for_index(settings: Settings, points: Sequence[DialPoint], spread: float, measured: str) -> dict[str, Any]:
     """The content of `indexing.build --dial`: dials in units of scores, whose deviation for a user is `spread`.
 
@@ -117,7 +108,3 @@ def to_json(for_index: Mapping[str, Any]) -> str:
 
 def _best(points: Sequence[DialPoint], figure: Callable[[DialPoint], float]) -> DialPoint:
     return max(points, key=lambda point: (figure(point), -abs(point.dial)))
-
-
-def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one != other and all(a >= b for a, b in zip(one, other, strict=True))

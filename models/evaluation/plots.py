@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from models.evaluation.dial_curve import DialPoint
-from models.evaluation.dial_settings import pareto_front
+from models.evaluation.dial_points import DialPoint, pareto_front
 from models.evaluation.measurement import Measurement
 
 # Distinguishable with colour blindness. Source: Okabe and Ito 2008, Color universal design.

@@ -9,7 +9,7 @@ from conf.loader import load_settings
 from indexing import build
 from indexing.errors import BundleError
 from models.evaluation import dial_settings
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint
 from models.tracking import registry
 
 SETTINGS = load_settings()

@@ -17,7 +17,7 @@ from lake.arrays import NO_TITLE
 from models import dial
 from models.errors import ModelError
 from models.evaluation import dial_curve, dial_settings, plots
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint, pareto_front
 from models.evaluation.evaluation_set import EvaluationSet
 from models.tracking import registry
 
@@ -182,8 +182,8 @@ def test_the_front_holds_points_that_no_other_beats_in_both() -> None:
     points = points_of(
         (0, 0.3, 0, 0.5, 50, 0), (1, 0.2, 0, 0.4, 20, 0), (2, 0.1, 0, 0.9, 90, 0), (3, 0.1, 0, 0.9, 80, 0)
     )
-    assert dial_settings.pareto_front(points, "recall", "coverage", less_is_more=False) == [True, False, True, True]
-    assert dial_settings.pareto_front(points, "recall", "mean_popularity", less_is_more=True) == [
+    assert pareto_front(points, "recall", "coverage", less_is_more=False) == [True, False, True, True]
+    assert pareto_front(points, "recall", "mean_popularity", less_is_more=True) == [
         True,
         True,
         False,

@@ -20,7 +20,7 @@ from conf.settings import Settings, with_changes
 from lake import night_files
 from models.evaluation import evaluations_table
 from models.evaluation.comparison import Difference
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.measurement import Measurement
 from models.gating import gate_results
 from models.gating.gate_rules import Check

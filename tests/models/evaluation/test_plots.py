@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from models.evaluation import plots
 from models.evaluation.comparison import Difference
-from models.evaluation.dial_curve import DialPoint
+from models.evaluation.dial_points import DialPoint
 from models.evaluation.measurement import Measurement
 
 
