@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -119,7 +120,7 @@ def _erase_night_lists(spark: SparkSession, settings: Settings) -> Erased:
         return Erased(NIGHT_LISTS, 0, 0, 0)
     erased = tables.read(spark, settings, erasures.TABLE)
     # Not read by Spark: reports lie on this machine's disk and list few users.
-    listed = spark.createDataFrame([(user_id,) for user_id in night_files.listed_users(files)], "user_id string")
+    listed = spark.createDataFrame(pa.table({"user_id": pa.array(night_files.listed_users(files), pa.string())}))
     is_erased = erasures.user_hash(F.col("user_id")) == F.col("user_hash")
     erased_ids = [row["user_id"] for row in listed.join(erased, on=is_erased, how="left_semi").collect()]
     removed = [night_files.erase_users(file, erased_ids) for file in files] if erased_ids else []
