@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, with_changes
 from jobs import backfill, click_ranks, interactions, stg_events
 from jobs.errors import JobError
+from tests import arrow_frames
 
 MAY_1, MAY_2, MAY_3 = date(2024, 5, 1), date(2024, 5, 2), date(2024, 5, 3)
 
@@ -26,7 +27,7 @@ def _event(event_type: str, rank: int | None, variant: str | None = "control", *
 
 def _build(spark: SparkSession, *events: dict[str, Any]) -> list[tuple[Any, ...]]:
     schema = stg_events.TABLE.schema
-    frame = spark.createDataFrame([tuple(e.get(name) for name in schema.fieldNames()) for e in events], schema)
+    frame = arrow_frames.frame(spark, schema, [tuple(e.get(name) for name in schema.fieldNames()) for e in events])
     rows = click_ranks.build_click_ranks(interactions.with_known_ds(frame), "explore")
     return sorted(tuple(row) for row in rows.collect())
 

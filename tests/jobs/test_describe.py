@@ -16,6 +16,7 @@ from jobs.store import catalog, tables
 from models.evaluation import evaluations_table
 from models.gating import gate_results
 from models.gating.gate_rules import Check
+from tests import arrow_frames
 
 
 def test_lake_is_described_by_table(
@@ -62,7 +63,8 @@ def test_tables_of_the_gate_and_lists_are_described(settings: Settings, spark: S
         gate_results.write(settings.lake.root, verdict)
     tables.ensure(spark, settings, recommendations.TABLE)
     lists = [("u1", rank, rank, 0.5, False, 0.0, "b", date(2024, 5, 14)) for rank in (1, 2, 3)]
-    tables.replace(spark.createDataFrame(lists, recommendations.TABLE.schema), settings, recommendations.TABLE, "true")
+    rows = arrow_frames.frame(spark, recommendations.TABLE.schema, lists)
+    tables.replace(rows, settings, recommendations.TABLE, "true")
 
     described = {entry.name: entry for entry in describe.describe(settings, (*catalog.TABLES, *catalog.NIGHT_TABLES))}
     assert {name: entry.rows for name, entry in described.items()} == {

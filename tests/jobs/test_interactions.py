@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
 from jobs import interactions, stg_events
+from tests import arrow_frames
 
 WEIGHTS = load_settings().interactions.model_copy(
     update={
@@ -47,8 +48,8 @@ def _row(weight: float, is_opinion: bool, first: datetime, last: datetime, count
 
 def _build(spark: SparkSession, *events: Event, **weights: float) -> list[tuple[Any, ...]]:
     names = stg_events.TABLE.schema.fieldNames()
-    frame = spark.createDataFrame(
-        [tuple(event.get(name) for name in names) for event in events], stg_events.TABLE.schema
+    frame = arrow_frames.frame(
+        spark, stg_events.TABLE.schema, [tuple(event.get(name) for name in names) for event in events]
     )
     rows = interactions.build_interactions(
         interactions.with_known_ds(frame), WEIGHTS.model_copy(update=weights), MAX_RATING

@@ -13,6 +13,7 @@ from conf.settings import Settings
 from jobs import stg_offers
 from jobs.errors import JobError
 from jobs.staging import feed_loads, parsing, rejected_rows
+from tests import arrow_frames
 
 WriteFeed = Callable[..., Path]
 ReadRows = Callable[..., list[tuple[Any, ...]]]
@@ -58,7 +59,7 @@ def test_bad_offers_are_rejected_with_their_reasons(
 
 def test_line_end_is_no_part_of_a_country(spark: SparkSession) -> None:
     # Whether it is cut off or the line rejected: a country of three characters must not get into the table.
-    lines = spark.createDataFrame([(_offer(country="DE\n"),)], "line string")
+    lines = arrow_frames.frame(spark, "line string", [(_offer(country="DE\n"),)])
     parsed = parsing.parse_lines(lines, stg_offers.feed_spec().fields, max_line_bytes=4096)
     assert [row["country"] for row in parsed.where("is_good").collect() if row["country"] != "DE"] == []
 

@@ -16,6 +16,7 @@ from jobs import stg_titles
 from jobs.errors import JobError
 from jobs.staging import feed_loads, rejected_rows
 from jobs.store import tables
+from tests import arrow_frames
 
 WriteFeed = Callable[..., Path]
 ReadRows = Callable[..., list[tuple[Any, ...]]]
@@ -211,7 +212,7 @@ def test_absent_lists_are_empty_and_the_hash_tells_any_change(spark: SparkSessio
         row(plot="Cops."),
         row(poster="Cops."),
     ]
-    built = stg_titles.build_titles(spark.createDataFrame(lines, schema)).collect()
+    built = stg_titles.build_titles(arrow_frames.frame(spark, schema, lines)).collect()
     assert tuple(built[0])[:-1] == (1, "Heat", None, None, None, None, None, [], [], [], [], [], None, None)
     hashes = [row["content_hash"] for row in built]
     # The first three say the same; each of the others says something else.
@@ -231,6 +232,6 @@ def test_constraints_of_the_table_refuse_bad_rows(spark: SparkSession, settings:
     schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in stg_titles.TABLE.schema)
     for name, changes in bad.items():
         row = {**good, **changes}
-        frame = spark.createDataFrame([tuple(row.get(f) for f in stg_titles.TABLE.schema.fieldNames())], schema)
+        frame = arrow_frames.frame(spark, schema, [tuple(row.get(f) for f in stg_titles.TABLE.schema.fieldNames())])
         with pytest.raises((PySparkException, Py4JJavaError), match=name):
             tables.replace(frame, settings, stg_titles.TABLE, "true")

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import interactions, title_stats
 from jobs.store import change_rows
+from tests import arrow_frames
 
 POSITIVE_MIN_WEIGHT = 0.25
 NEVER = 100_000  # days to a checkpoint
@@ -30,7 +31,7 @@ def _daily(spark: SparkSession, *known: tuple[int, str, int, float]) -> DataFram
         (f"u{n}", title_id, _day(1), _day(day), weight, False, noon, noon, country, 1)
         for n, (title_id, country, day, weight) in enumerate(known)
     ]
-    frame = spark.createDataFrame(rows, interactions.TABLE.schema)
+    frame = arrow_frames.frame(spark, interactions.TABLE.schema, rows)
     return title_stats.daily_counts(frame, POSITIVE_MIN_WEIGHT)
 
 
@@ -38,7 +39,7 @@ def _build(
     daily: DataFrame, days: Sequence[date], before: DataFrame | None = None, checkpoint_days: int = NEVER
 ) -> DataFrame:
     spark = daily.sparkSession
-    nothing = spark.createDataFrame([], title_stats.TABLE.schema)
+    nothing = arrow_frames.frame(spark, title_stats.TABLE.schema, [])
     return title_stats.build_stats(daily, before or nothing, days, checkpoint_days)
 
 

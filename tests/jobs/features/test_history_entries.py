@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs import interactions
 from jobs.features import history_entries
+from tests import arrow_frames
 
 Interaction = dict[str, Any]
 # (event_time, title_id, weight, is_opinion, country)
@@ -42,7 +43,7 @@ def _entry(interaction: Interaction) -> Entry:
 
 def _frame(spark: SparkSession, rows: Sequence[Interaction]) -> DataFrame:
     schema = interactions.TABLE.schema
-    return spark.createDataFrame([tuple(row[name] for name in schema.fieldNames()) for row in rows], schema)
+    return arrow_frames.frame(spark, schema, [tuple(row[name] for name in schema.fieldNames()) for row in rows])
 
 
 def _lists(spark: SparkSession, *lists: Sequence[Interaction]) -> DataFrame:

@@ -12,6 +12,7 @@ from conf.settings import Settings, with_changes
 from jobs.features import title_encoding
 from jobs.features.encoders.posters import DescriptorEncoder
 from jobs.features.title_encoding import KerasWeights, Ready, SentenceFolder
+from tests import arrow_frames
 
 MAY_1, MAY_2 = date(2024, 5, 1), date(2024, 5, 2)
 
@@ -21,18 +22,20 @@ def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:
 
 
 def test_same_hash_keeps_the_embedding(spark: SparkSession) -> None:
-    items = spark.createDataFrame(
-        [(1, "same", "a"), (2, "new", "b"), (3, "first", "c"), (4, None, "d")],
+    items = arrow_frames.frame(
+        spark,
         "title_id long, hash string, text string",
+        [(1, "same", "a"), (2, "new", "b"), (3, "first", "c"), (4, None, "d")],
     )
-    known = spark.createDataFrame(
+    known = arrow_frames.frame(
+        spark,
+        "title_id long, plot_hash string, plot_embedding array<float>, plot_problem string, plot_ds date",
         [
             (1, "same", [1.0, 0.0], None, MAY_1),
             (2, "old", [0.0, 1.0], None, MAY_1),
             (4, None, None, "too dark", MAY_1),
             (5, "left", [1.0, 1.0], None, MAY_1),
         ],
-        "title_id long, plot_hash string, plot_embedding array<float>, plot_problem string, plot_ds date",
     )
 
     def encode(changed: DataFrame) -> DataFrame:

@@ -8,6 +8,7 @@ from pyspark.sql import Row, SparkSession
 
 from jobs.staging import parsing
 from jobs.staging.parsing import Field, other
+from tests import arrow_frames
 
 MAX_LINE_BYTES = 4096
 NOTHING_FOUND = "line: not valid"  # of `explain` for a line without a problem
@@ -152,7 +153,7 @@ GOOD: dict[str, tuple[str | bytes, tuple[Any, ...]]] = {
 
 def _frame(spark: SparkSession, lines: dict[str, str | bytes]) -> Any:
     rows = [(name, line.encode() if isinstance(line, str) else line) for name, line in lines.items()]
-    as_bytes = spark.createDataFrame(rows, "name string, line binary")
+    as_bytes = arrow_frames.frame(spark, "name string, line binary", rows)
     return as_bytes.selectExpr("name", "CAST(line AS STRING) AS line")
 
 
@@ -205,7 +206,7 @@ def test_unknown_keys_and_missing_fields_are_reported(spark: SparkSession) -> No
 
 
 def test_other_columns_pass_through(spark: SparkSession) -> None:
-    lines = spark.createDataFrame([(_line(), 7)], "line string, position int")
+    lines = arrow_frames.frame(spark, "line string, position int", [(_line(), 7)])
     parsed = parsing.parse_lines(lines, _fields(), MAX_LINE_BYTES)
     assert parsed.columns == ["line", "position", *NAMES, "is_good", "unknown_fields", "missing_fields"]
     assert [tuple(row) for row in parsed.select("line", "position").collect()] == [(_line(), 7)]

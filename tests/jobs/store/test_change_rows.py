@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.store import change_rows
+from tests import arrow_frames
 
 # Checkpoint days count from 1970-01-01; with 28 of them, 2024-04-11 and 2024-05-09 are two that follow each other.
 CHECKPOINT, NEXT_CHECKPOINT = date(2024, 4, 11), date(2024, 5, 9)
@@ -23,7 +24,7 @@ def rows(spark: SparkSession) -> DataFrame:
         ("b", NEXT_CHECKPOINT, 7),
         ("a", date(2024, 5, 20), 3),
     ]
-    return spark.createDataFrame(found, "key string, ds date, value int")
+    return arrow_frames.frame(spark, "key string, ds date, value int", found)
 
 
 def test_days_built_when_the_checkpoint_was_a_setting_keep_their_hash() -> None:
@@ -57,7 +58,7 @@ def test_newest_row_by_a_day_says_how_things_stood(rows: DataFrame, ds: date, ex
 
 def test_each_pair_gets_how_things_stood_on_its_own_day(spark: SparkSession, rows: DataFrame) -> None:
     asked = [("a", date(2024, 4, 19)), ("a", date(2024, 5, 8)), ("b", date(2024, 4, 30)), ("b", date(2024, 5, 30))]
-    pairs = spark.createDataFrame(asked, "key string, as_of_ds date")
+    pairs = arrow_frames.frame(spark, "key string, as_of_ds date", asked)
     found = change_rows.as_of_each(rows, pairs, ("key",), 28).select("key", "as_of_ds", "value")
     # On April 30 there was no b yet.
     assert collect(found) == {

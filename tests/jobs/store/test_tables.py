@@ -19,6 +19,7 @@ from jobs.errors import JobError
 from jobs.store import tables
 from jobs.store.tables import Commit, ConcurrentWriteError, Table
 from lake.errors import LakeError
+from tests import arrow_frames
 
 ReadRows = Callable[..., list[tuple[Any, ...]]]
 
@@ -51,7 +52,7 @@ VISITS = _table()
 
 def _visits(spark: SparkSession, *rows: tuple[str | None, int, int]) -> DataFrame:
     values = [(user, count, _day(day)) for user, count, day in rows]
-    return spark.createDataFrame(values, "user_id string, count_visits int, ds date")
+    return arrow_frames.frame(spark, "user_id string, count_visits int, ds date", values)
 
 
 def test_table_is_made_as_declared(spark: SparkSession, settings: Settings) -> None:
