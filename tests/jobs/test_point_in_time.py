@@ -1,7 +1,7 @@
 """From staged events to training rows: as the oracle has it, in whatever order days are built, and nothing too early.
 
-One small random world is built in several ways: all days at once, night by night as its feeds come in, and in two
-parts. The tables must be those of tests/jobs/oracle.py, and the same each way.
+One small random world is built in two ways: all days at once, and as its feeds come in, by nights and after an outage
+of three days. The tables must be those of tests/jobs/oracle.py, and the same each way.
 """
 
 import random
@@ -13,11 +13,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
 
 from conf.settings import Settings, with_changes
 from jobs import interactions, stg_events, stg_titles, title_stats, training_examples, training_users, user_histories
@@ -26,6 +24,7 @@ from jobs.features import splits
 from jobs.staging import feed_loads
 from jobs.store import built_days, change_rows, tables
 from jobs.store.tables import Table
+from tests import arrow_frames, stored_rows
 from tests.jobs import oracle
 from tests.jobs.oracle import Interaction, Rules
 
@@ -33,6 +32,7 @@ SettingsIn = Callable[[Path], Settings]
 Event = dict[str, Any]
 Rows = list[tuple[Any, ...]]
 Lake = dict[str, Rows]
+Deliver = Callable[..., None]
 
 # In order of dependency.
 JOBS = (interactions, title_stats, user_histories, training_examples)
@@ -48,10 +48,10 @@ KIND_WEIGHTS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def every_fourth_day_is_a_checkpoint() -> Iterator[None]:
-    """Days 3 and 7 are checkpoint days: 2024-05-05 is day 19848 since 1970, and 19848 = 4 * 4962."""
+def every_third_day_is_a_checkpoint() -> Iterator[None]:
+    """Days 3 and 6 are checkpoint days: 2024-05-05 is day 19848 since 1970, and 19848 = 3 * 6616."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(change_rows, "CHECKPOINT_DAYS", 4)
+        patched.setattr(change_rows, "CHECKPOINT_DAYS", 3)
         yield
 
 
@@ -63,8 +63,9 @@ def _at(day: int, hour: float) -> datetime:
     return datetime(2024, 5, 2, tzinfo=UTC) + timedelta(days=day, hours=hour)
 
 
-DAYS = [_day(day) for day in range(1, 10)]
-EARLY, LATER = DAYS[:5], DAYS[5:]
+DAYS = [_day(day) for day in range(1, 8)]
+# Three nights, three days that are built together after an outage, and a night again.
+EARLY, OUTAGE, NEWEST = DAYS[:3], DAYS[3:6], DAYS[6]
 
 
 def _event(event_id: str, user_id: str, title_id: int, event_type: str, when: datetime, **changes: Any) -> Event:
@@ -100,9 +101,9 @@ def _feed(rng: random.Random, name: str, feed_day: int, count: int) -> list[Even
 
 @pytest.fixture(scope="module")
 def world() -> list[Event]:
-    """What the feeds of nine days held; two users have one event each."""
+    """What the feeds of seven days held; two users have one event each."""
     rng = random.Random(7)
-    events = [event for day in range(1, 10) for event in _feed(rng, "e", day, 50)]
+    events = [event for day in range(1, 8) for event in _feed(rng, "e", day, 70)]
     once = [
         _event("once-1", "once", 3, "like", _at(4, 12)),
         _event("once-2", "once late", 3, "like", _at(2, 12), feed_date=_day(5)),
@@ -139,27 +140,24 @@ def copy_of(make_settings: Callable[..., Settings]) -> Callable[..., Settings]:
     return copy
 
 
-def _frame(spark: SparkSession, table: Table, rows: Sequence[Mapping[str, Any]]) -> DataFrame:
-    # From Arrow, since plain rows would start Python workers.
-    schema = to_arrow_schema(table.schema)
-    values = [{name: row.get(name) for name in schema.names} for row in rows]
-    return spark.createDataFrame(pa.Table.from_pylist(values, schema=schema), table.schema).coalesce(1)
+@pytest.fixture(scope="module")
+def deliver(spark: SparkSession, write_table: Callable[..., None]) -> Deliver:
+    """`deliver(settings, events, days)`: stage the feeds of `days`, and those that were staged before.
 
+    Their files hold those of `events` with that feed day, and are told from others of these days by `content`.
+    """
 
-def deliver(
-    spark: SparkSession, settings: Settings, events: Sequence[Event], days: Sequence[date], content: str = "first"
-) -> None:
-    """Stage the feeds of `days`, whose files hold those of `events` with that feed day."""
-    delivered = [event for event in events if event["feed_date"] in days]
-    tables.ensure(spark, settings, stg_events.TABLE)
-    where = tables.is_one_of("feed_date", days)
-    tables.replace(_frame(spark, stg_events.TABLE, delivered), settings, stg_events.TABLE, where)
-    loads = []
-    for ds in days:
-        count = sum(event["feed_date"] == ds for event in delivered)
-        files, counts = (1, 1, f"{content} {ds}"), (count, count, 0, 0, 0)
-        loads.append(("events", ds, *files, *counts, []))
-    feed_loads.replace(spark, settings, "events", days, loads)
+    def stage(settings: Settings, events: Sequence[Event], days: Sequence[date], content: str = "first") -> None:
+        loads = []
+        for ds in days:
+            count = sum(event["feed_date"] == ds for event in events)
+            files, counts = (1, 1, f"{content} {ds}"), (count, count, 0, 0, 0)
+            loads.append(("events", ds, *files, *counts, []))
+        feed_loads.replace(spark, settings, "events", days, loads)
+        staged = {ds for (ds,) in stored_rows.read(settings, feed_loads.TABLE, "ds")}
+        write_table(settings, stg_events.TABLE, *[event for event in events if event["feed_date"] in staged])
+
+    return stage
 
 
 def build(
@@ -175,78 +173,76 @@ def build(
     return planned
 
 
-def _plain(value: Any) -> Any:
+def _with_zone(value: Any) -> Any:
     """A value that Spark collected, with aware times, rows as tuples."""
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     if isinstance(value, tuple):
-        return tuple(_plain(part) for part in value)
-    return [_plain(part) for part in value] if isinstance(value, list) else value
+        return tuple(_with_zone(part) for part in value)
+    return [_with_zone(part) for part in value] if isinstance(value, list) else value
 
 
 def collect(rows: DataFrame) -> Rows:
     """All rows as plain tuples, ordered by their text."""
-    return sorted((_plain(tuple(row)) for row in rows.collect()), key=repr)
+    return sorted((_with_zone(tuple(row)) for row in rows.collect()), key=repr)
 
 
-def read(spark: SparkSession, settings: Settings, table: Table, *columns: str) -> Rows:
-    names = columns or table.schema.fieldNames()
-    return collect(tables.read(spark, settings, table).select(*names))
+def read(settings: Settings, table: Table, *columns: str) -> Rows:
+    return sorted(map(_with_zone, stored_rows.read(settings, table, *columns)), key=repr)
 
 
-def read_lake(spark: SparkSession, settings: Settings) -> Lake:
+def read_lake(settings: Settings) -> Lake:
     """Every row and column that the jobs wrote."""
-    return {job.TABLE.name: read(spark, settings, job.TABLE) for job in JOBS}
+    return {job.TABLE.name: read(settings, job.TABLE) for job in JOBS}
 
 
 def without_split() -> list[str]:
     return [name for name in training_examples.TABLE.schema.fieldNames() if name != "split"]
 
 
-def read_early_examples(spark: SparkSession, settings: Settings) -> tuple[Rows, dict[date, tuple[int, int]]]:
+def read_early_examples(settings: Settings) -> tuple[Rows, dict[date, tuple[int, int]]]:
     """The examples known on the early days, without their split, and the count and hash that the ledger has."""
-    rows = tables.read(spark, settings, training_examples.TABLE).where(F.col("known_ds") <= F.lit(EARLY[-1]))
+    known_ds = without_split().index("known_ds")
+    rows = [row for row in read(settings, training_examples.TABLE, *without_split()) if row[known_ds] <= EARLY[-1]]
     built = built_days.read(settings, training_examples.TABLE)
-    ledger = {ds: (built[ds].count_rows, built[ds].rows_hash) for ds in EARLY}
-    return collect(rows.select(*without_split())), ledger
+    return rows, {ds: (built[ds].count_rows, built[ds].rows_hash) for ds in EARLY}
 
 
 @pytest.fixture(scope="module")
-def at_once(spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event]) -> Settings:
-    """A lake whose nine days were built in one run; tests only read it."""
+def at_once(
+    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event], deliver: Deliver
+) -> Settings:
+    """A lake whose seven days were built in one run; tests only read it."""
     settings = make_settings()
-    deliver(spark, settings, world, DAYS)
+    deliver(settings, world, DAYS)
     build(spark, settings, DAYS)
     return settings
 
 
 @dataclass(frozen=True)
 class Nightly:
-    """A lake that was built a night at a time, and what it was after the fifth night."""
+    """A lake that was built as its feeds came in, and what it was after the early nights."""
 
     settings: Settings
-    after_fifth: Settings
     early_examples: Rows
     early_ledger: dict[date, tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
 def nightly(
-    spark: SparkSession,
-    make_settings: Callable[..., Settings],
-    copy_of: Callable[..., Settings],
-    world: list[Event],
+    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event], deliver: Deliver
 ) -> Nightly:
-    """A lake that knew nothing of the later feeds during its first five nights; tests only read it."""
+    """A lake that knew nothing of later feeds in each of its nights; tests only read it."""
     settings = make_settings()
-    deliver(spark, settings, world, EARLY)
     for ds in EARLY:
+        deliver(settings, world, [ds])
         build(spark, settings, [ds], skip_complete=True)
-    after_fifth = copy_of(settings), *read_early_examples(spark, settings)
-    deliver(spark, settings, world, LATER)
-    for ds in LATER:
-        build(spark, settings, [ds], skip_complete=True)
-    return Nightly(settings, *after_fifth)
+    early = read_early_examples(settings)
+    deliver(settings, world, OUTAGE)
+    assert build(spark, settings, DAYS[:6], skip_complete=True) == {job.TABLE.name: OUTAGE for job in JOBS}
+    deliver(settings, world, [NEWEST])
+    build(spark, settings, [NEWEST], skip_complete=True)
+    return Nightly(settings, *early)
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -310,8 +306,8 @@ def test_world_has_the_cases_that_matter(world: list[Event], met: list[Interacti
     assert any(0 < min(row["history_ages_days"][: row["history_length"]], default=0) < 0.5 for row in examples)
 
 
-def test_interactions_are_those_of_the_oracle(spark: SparkSession, at_once: Settings, met: list[Interaction]) -> None:
-    assert read(spark, at_once, interactions.TABLE) == sorted((tuple(row) for row in met), key=repr)
+def test_interactions_are_those_of_the_oracle(at_once: Settings, met: list[Interaction]) -> None:
+    assert read(at_once, interactions.TABLE) == sorted((tuple(row) for row in met), key=repr)
 
 
 def test_title_stats_are_those_of_the_oracle(
@@ -362,14 +358,12 @@ def test_user_histories_are_those_of_the_oracle(
     assert len(every_day) == len(expected)
 
 
-def test_examples_are_those_of_the_oracle(
-    spark: SparkSession, at_once: Settings, met: list[Interaction], rules: Rules
-) -> None:
-    assert read(spark, at_once, training_examples.TABLE, *without_split()) == expected_examples(met, rules)
+def test_examples_are_those_of_the_oracle(at_once: Settings, met: list[Interaction], rules: Rules) -> None:
+    assert read(at_once, training_examples.TABLE, *without_split()) == expected_examples(met, rules)
 
 
 def test_oracle_knows_nothing_of_later_days(met: list[Interaction], rules: Rules) -> None:
-    # What the fifth night knows is enough for all examples that are known by then.
+    # What the third night knows is enough for all examples that are known by then.
     so_far = [row for row in met if row.known_ds <= EARLY[-1]]
     assert oracle.examples(so_far, EARLY, rules) == oracle.examples(met, EARLY, rules)
 
@@ -377,17 +371,8 @@ def test_oracle_knows_nothing_of_later_days(met: list[Interaction], rules: Rules
 # --- any order of building gives the same
 
 
-def test_nights_give_what_one_run_gives(spark: SparkSession, at_once: Settings, nightly: Nightly) -> None:
-    assert read_lake(spark, nightly.settings) == read_lake(spark, at_once)
-
-
-def test_nights_and_a_part_of_several_days_give_what_one_run_gives(
-    spark: SparkSession, at_once: Settings, nightly: Nightly, copy_of: Callable[..., Settings], world: list[Event]
-) -> None:
-    settings = copy_of(nightly.after_fifth)
-    deliver(spark, settings, world, LATER)
-    assert build(spark, settings, DAYS, skip_complete=True) == {job.TABLE.name: LATER for job in JOBS}
-    assert read_lake(spark, settings) == read_lake(spark, at_once)
+def test_nights_and_a_part_of_several_days_give_what_one_run_gives(at_once: Settings, nightly: Nightly) -> None:
+    assert read_lake(nightly.settings) == read_lake(at_once)
 
 
 def test_day_that_changes_is_built_again_with_all_that_goes_on_from_it(
@@ -396,15 +381,17 @@ def test_day_that_changes_is_built_again_with_all_that_goes_on_from_it(
     make_settings: Callable[..., Settings],
     changed_world: list[Event],
     world: list[Event],
+    deliver: Deliver,
 ) -> None:
     settings = make_settings()
-    deliver(spark, settings, changed_world, DAYS)
+    deliver(settings, changed_world, DAYS)
     build(spark, settings, DAYS[:-1])
-    before = read_lake(spark, settings)
+    before = read_lake(settings)
 
-    # The files of day 2 are replaced, and day 9 is new: the feed is now that of `world`.
-    deliver(spark, settings, world, [_day(2)], content="second")
-    # A copy may be taken away as far as 7 days on, and an event dated ahead counts a day later: days 2 to 10.
+    # The files of day 2 are replaced, and day 7 is new: the feed is now that of `world`.
+    deliver(settings, world, [_day(2)], content="second")
+    # A copy may be taken away as far as 7 days on, and an event dated ahead counts a day later: days 2 to 10, where
+    # there are so many.
     assert interactions.plan(settings, DAYS, True) == DAYS[1:]
     interactions.run(spark, settings, DAYS[1:])
     for job in JOBS[1:]:
@@ -412,51 +399,41 @@ def test_day_that_changes_is_built_again_with_all_that_goes_on_from_it(
         wanted = job.plan(settings, [DAYS[-1]], True)
         assert wanted == DAYS[1:]
         job.run(spark, settings, wanted)
-    after = read_lake(spark, settings)
-    assert after == read_lake(spark, at_once)
+    after = read_lake(settings)
+    assert after == read_lake(at_once)
     assert [name for name, rows in after.items() if set(map(repr, before[name])) <= set(map(repr, rows))] == []
     assert build(spark, settings, DAYS, skip_complete=True) == {job.TABLE.name: [] for job in JOBS}
-
-
-def test_rerun_of_a_day_changes_nothing(
-    spark: SparkSession, at_once: Settings, copy_of: Callable[..., Settings]
-) -> None:
-    settings = copy_of(at_once)
-    before = read_lake(spark, settings)
-    ledger = {job.TABLE.name: built_days.read(settings, job.TABLE) for job in JOBS}
-    # A checkpoint day, and the newest.
-    for ds in (_day(3), _day(9)):
-        assert build(spark, settings, [ds]) == {job.TABLE.name: [ds] for job in JOBS}
-        assert read_lake(spark, settings) == before
-    assert {job.TABLE.name: built_days.read(settings, job.TABLE) for job in JOBS} == ledger
 
 
 # --- nothing too early
 
 
-def test_later_nights_change_no_example(spark: SparkSession, nightly: Nightly) -> None:
-    rows, ledger = read_early_examples(spark, nightly.settings)
+def test_later_nights_change_no_example(nightly: Nightly) -> None:
+    rows, ledger = read_early_examples(nightly.settings)
     assert len(rows) > 40
     assert rows == nightly.early_examples
     assert ledger == nightly.early_ledger
 
 
-def test_rebuilding_days_on_all_that_is_known_now_gives_the_same(
-    spark: SparkSession, nightly: Nightly, copy_of: Callable[..., Settings]
+def test_rebuilding_days_on_all_that_is_known_now_changes_nothing(
+    spark: SparkSession, nightly: Nightly, copy_of: Callable[..., Settings], write_table: Callable[..., None]
 ) -> None:
     settings = copy_of(nightly.settings)
-    before = read_lake(spark, settings)
+    before = read_lake(settings)
+    ledger = {job.TABLE.name: built_days.read(settings, job.TABLE) for job in JOBS}
     title = {"title_id": 3, "title": "Alpha", "content_hash": "a", "first_ds": _day(1), "updated_ds": _day(1)}
     lists = ("production_countries", "genres", "themes", "cast", "directors")
-    tables.ensure(spark, settings, stg_titles.TABLE)
     for genres, removed_ds in ((["drama"], None), (["comedy"], _day(6))):
         row = {**title, **{name: [] for name in lists}, "genres": genres, "removed_ds": removed_ds}
-        tables.replace(_frame(spark, stg_titles.TABLE, [row]), settings, stg_titles.TABLE, "true")
+        write_table(settings, stg_titles.TABLE, row)
         # Nothing that is made of events is stale when the catalogue says something else.
         assert [job.plan(settings, DAYS, True) for job in JOBS] == [[]] * len(JOBS)
-    assert build(spark, settings, EARLY) == {job.TABLE.name: EARLY for job in JOBS}
-    assert read_lake(spark, settings) == before
-    assert read_early_examples(spark, settings) == (nightly.early_examples, nightly.early_ledger)
+    # Days of which one is a checkpoint, and the newest.
+    for days in (EARLY, [NEWEST]):
+        assert build(spark, settings, days) == {job.TABLE.name: days for job in JOBS}
+        assert read_lake(settings) == before
+        assert read_early_examples(settings) == (nightly.early_examples, nightly.early_ledger)
+    assert {job.TABLE.name: built_days.read(settings, job.TABLE) for job in JOBS} == ledger
 
 
 # --- days that are not there
@@ -469,12 +446,12 @@ def enter_as_built(spark: SparkSession, settings: Settings, table: Table, inputs
 
 
 def test_gap_is_named_with_the_command_that_fills_it(
-    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event]
+    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event], deliver: Deliver
 ) -> None:
     settings = make_settings()
     with pytest.raises(JobError, match=r"interactions for ds=2024-05-03: stg_events has no such feed day; .*stg_ev"):
         interactions.plan(settings, DAYS[:1], True)
-    deliver(spark, settings, world, DAYS[:4])
+    deliver(settings, world, DAYS[:4])
     command = r"python -m jobs\.stg_events --ds 2024-05-07"
     with pytest.raises(JobError, match=rf"interactions for ds=2024-05-07: .*run {command}"):
         interactions.plan(settings, DAYS[:5], False)
@@ -496,10 +473,10 @@ def test_gap_is_named_with_the_command_that_fills_it(
 
 
 def test_day_that_interactions_skipped_is_named(
-    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event]
+    spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event], deliver: Deliver
 ) -> None:
     settings = make_settings()
-    deliver(spark, settings, world, DAYS[:3])
+    deliver(settings, world, DAYS[:3])
     inputs = interactions.inputs(settings)
     enter_as_built(spark, settings, interactions.TABLE, {ds: inputs[ds] for ds in (_day(1), _day(3))})
     for job in (title_stats, user_histories):
@@ -531,10 +508,10 @@ SPLIT_DAYS = DAYS[:6]
 
 
 @pytest.fixture(scope="module")
-def unlabelled(spark: SparkSession, make_settings: Callable[..., Settings]) -> Settings:
+def unlabelled(spark: SparkSession, make_settings: Callable[..., Settings], deliver: Deliver) -> Settings:
     """Six days up to the histories and counts, without examples; tests only copy it."""
     settings = make_settings()
-    deliver(spark, settings, SPLIT_EVENTS, SPLIT_DAYS)
+    deliver(settings, SPLIT_EVENTS, SPLIT_DAYS)
     for job in JOBS[:3]:
         job.run(spark, settings, job.plan(settings, SPLIT_DAYS, False))
     return settings
@@ -544,7 +521,7 @@ def label(spark: SparkSession, settings: Settings, days: Sequence[date]) -> dict
     """Build the examples of `days`; returns (user, title) of all that the table then has, by split."""
     training_examples.run(spark, settings, training_examples.plan(settings, days, True))
     by_split: dict[str, list[tuple[str, int]]] = {}
-    for split, user_id, title_id in read(spark, settings, training_examples.TABLE, "split", "user_id", "title_id"):
+    for split, user_id, title_id in read(settings, training_examples.TABLE, "split", "user_id", "title_id"):
         by_split.setdefault(split, []).append((user_id, title_id))
     return {split: sorted(rows) for split, rows in by_split.items()}
 
@@ -557,7 +534,7 @@ def read_users(spark: SparkSession, settings: Settings) -> dict[str, tuple[Any, 
     """Per user of training_users the other columns, without the padding of the lists."""
     training_users.run(spark, settings, SPLIT_DAYS[-1])
     columns = ("user_id", "as_of_ds", "country", "history_title_ids", "history_weights", "history_ages_days")
-    rows = read(spark, settings, training_users.TABLE, *columns, "history_length")
+    rows = read(settings, training_users.TABLE, *columns, "history_length")
     longest = settings.examples.user_history_titles
     assert {len(values) for row in rows for values in row[3:6]} == {longest}
     assert all(row[3][row[6] :] == [-1] * (longest - row[6]) for row in rows)
@@ -639,10 +616,11 @@ def test_history_before_ones_own_split_has_the_part_of_its_moment_that_is_traine
     moments = {9: _at(1, 8), **dict.fromkeys((1, 2, 3, 4), _at(2, 12)), 5: _at(3, 12)}
     rows = [("ann", title, moment, moment.date(), 1.0, False, "DE") for title, moment in moments.items()]
     columns = "user_id string, title_id long, last_event_time timestamp, ds date, weight float, is_opinion boolean"
-    met = spark.createDataFrame([*rows, ("bob", *rows[0][1:])], f"{columns}, country string")
+    met = arrow_frames.frame(spark, f"{columns}, country string", [*rows, ("bob", *rows[0][1:])])
     splits = dict.fromkeys((9, 1, 2), "train") | {3: "validation", 5: "test"}
     labelled = [("ann", title, moments[title], split) for title, split in splits.items()]
-    examples = spark.createDataFrame(labelled, "user_id string, title_id long, event_time timestamp, split string")
+    names = "user_id string, title_id long, event_time timestamp, split string"
+    examples = arrow_frames.frame(spark, names, labelled)
     found = training_users.entries_before_cut(met, examples)
     titles = {row["user_id"]: sorted(entry["title_id"] for entry in row["entries"]) for row in found.collect()}
     # 4 was met in that second too, without liking.
@@ -688,26 +666,24 @@ def test_held_out_titles_are_neither_trained_on_nor_remembered(
 
     training_examples.run(spark, settings, training_examples.plan(settings, DAYS, True))
     training_users.run(spark, settings, DAYS[-1])
-    assert read(spark, settings, training_examples.TABLE, *without_split()) == expected_examples(
-        met, rules, sorted(kept_out)
-    )
-    # Validation 6 and 7, test 8 and 9: a title that is held out is a row of theirs as any other.
-    splits = read(spark, settings, training_examples.TABLE, "split", "title_id", "known_ds")
-    by_date = dict.fromkeys(EARLY, "train") | {_day(6): "validation", _day(7): "validation"}
-    by_date |= {_day(8): "test", _day(9): "test"}
+    assert read(settings, training_examples.TABLE, *without_split()) == expected_examples(met, rules, sorted(kept_out))
+    # Validation 4 and 5, test 6 and 7: a title that is held out is a row of theirs as any other.
+    splits = read(settings, training_examples.TABLE, "split", "title_id", "known_ds")
+    by_date = dict.fromkeys(EARLY, "train") | {_day(4): "validation", _day(5): "validation"}
+    by_date |= {_day(6): "test", _day(7): "test"}
     for split, title_id, known_ds in splits:
         is_kept_out = by_date[known_ds] == "train" and title_id in kept_out
         assert split == ("held_out" if is_kept_out else by_date[known_ds])
     assert {split for split, _, _ in splits} == {"train", "validation", "test", "held_out"}
     assert {title_id for split, title_id, _ in splits if split == "test"} & kept_out
 
-    # Users are as of the end of day 5, the last of train.
+    # Users are as of the end of day 3, the last of train.
     expected_users = {}
     for user_id, own in _of_user(met).items():
-        entries = [entry for entry in oracle.history(own, _day(5), rules) if entry.title_id not in kept_out]
+        entries = [entry for entry in oracle.history(own, _day(3), rules) if entry.title_id not in kept_out]
         if entries:
-            columns = oracle.padded_history(entries, _at(6, 0), settings.examples.user_history_titles)
+            columns = oracle.padded_history(entries, _at(4, 0), settings.examples.user_history_titles)
             expected_users[user_id] = (DAYS[-1], oracle.latest(entries, 1)[0].country, *columns.values())
     names = training_users.TABLE.schema.fieldNames()
-    users = {row[0]: row[1:] for row in read(spark, settings, training_users.TABLE, *names)}
+    users = {row[0]: row[1:] for row in read(settings, training_users.TABLE, *names)}
     assert users == expected_users
