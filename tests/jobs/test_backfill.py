@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from conf.loader import load_settings
@@ -28,7 +30,9 @@ from tests.processes import with_small_java
 FIRST, LAST = date(2024, 5, 1), date(2024, 5, 3)
 DAYS = days_between(FIRST, LAST)
 EVENTS_ONLY = ("stg_events",)
+FOLDER = "events/event_date=2024-05-0"
 WriteFeed = Callable[..., Path]
+ReadRows = Callable[..., list[tuple[Any, ...]]]
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -49,21 +53,47 @@ def day_by_day(settings: Settings, simulated: Path) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(spark: SparkSession, simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def event_rows(read_rows: ReadRows) -> Callable[[Settings], Rows]:
+    """Every row of the tables that the events feed fills, in an order of its own."""
+    filled = (stg_events.TABLE, rejected_rows.TABLE, feed_loads.TABLE)
+    return lambda settings: {table.name: read_rows(settings, table) for table in filled}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    spark: SparkSession,
+    simulated: Path,
+    event_rows: Callable[[Settings], Rows],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Rows:
     """What the tables hold after one backfill of all days at once."""
     changes = {"feeds.root": str(simulated), "lake.root": str(tmp_path_factory.mktemp("undisturbed"))}
     settings = with_changes(load_settings(), changes)
     backfill.run(spark, settings, DAYS, EVENTS_ONLY)
-    return event_rows(spark, settings)
+    return event_rows(settings)
 
 
-def event_rows(spark: SparkSession, settings: Settings) -> Rows:
-    """Every row of the tables that the events feed fills, in an order of its own."""
-    filled = (stg_events.TABLE, rejected_rows.TABLE, feed_loads.TABLE)
-    return {
-        table.name: sorted((tuple(row) for row in tables.read(spark, settings, table).collect()), key=repr)
-        for table in filled
-    }
+@pytest.fixture(scope="module")
+def two_days(
+    spark: SparkSession,
+    settings_in: Callable[[Path], Settings],
+    write_feed: WriteFeed,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of a lake with events of the first and the last of three days. Not to be changed."""
+    folder = tmp_path_factory.mktemp("two_days")
+    settings = settings_in(folder)
+    write_feed(settings, f"{FOLDER}1/a.jsonl", event("e1", "2024-05-01"), event("e2", "2024-05-01"))
+    write_feed(settings, f"{FOLDER}3/a.jsonl", event("e3", "2024-05-03"))
+    backfill.run(spark, settings, DAYS, EVENTS_ONLY)
+    return folder
+
+
+@pytest.fixture
+def loaded(two_days: Path, tmp_path: Path, settings: Settings) -> Settings:
+    """A copy of the lake of `two_days`."""
+    shutil.copytree(two_days, tmp_path, dirs_exist_ok=True)
+    return settings
 
 
 def start_backfill(settings: Settings, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -102,7 +132,12 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") 
 
 
 def test_killed_backfill_run_again_leaves_the_tables_of_an_undisturbed_one(
-    spark: SparkSession, day_by_day: Settings, undisturbed: Rows, started: list["subprocess.Popen[bytes]"]
+    spark: SparkSession,
+    day_by_day: Settings,
+    undisturbed: Rows,
+    event_rows: Callable[[Settings], Rows],
+    read_rows: ReadRows,
+    started: list["subprocess.Popen[bytes]"],
 ) -> None:
     process = start_backfill(day_by_day, "--only", "stg_events")
     started.append(process)
@@ -111,16 +146,21 @@ def test_killed_backfill_run_again_leaves_the_tables_of_an_undisturbed_one(
     wait_for((log / f"{1:020}.json").exists, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    loaded = {row["feed_date"] for row in tables.read(spark, day_by_day, stg_events.TABLE).collect()}
+    loaded = set(read_rows(day_by_day, stg_events.TABLE, "feed_date"))
     assert 1 <= len(loaded) < len(DAYS)
 
-    backfill.run(spark, day_by_day, DAYS, EVENTS_ONLY, skip_complete=True)
+    at_once = with_changes(day_by_day, {"backfill.max_chunk_days": len(DAYS)})
+    backfill.run(spark, at_once, DAYS, EVENTS_ONLY, skip_complete=True)
 
-    assert event_rows(spark, day_by_day) == undisturbed
+    assert event_rows(day_by_day) == undisturbed
 
 
 def test_overlapping_backfills_at_the_same_time_end_with_right_tables(
-    spark: SparkSession, day_by_day: Settings, undisturbed: Rows, started: list["subprocess.Popen[bytes]"]
+    spark: SparkSession,
+    day_by_day: Settings,
+    undisturbed: Rows,
+    event_rows: Callable[[Settings], Rows],
+    started: list["subprocess.Popen[bytes]"],
 ) -> None:
     other = start_backfill(day_by_day, "--from", "2024-05-02", "--to", "2024-05-03", "--only", "stg_events")
     started.append(other)
@@ -130,15 +170,15 @@ def test_overlapping_backfills_at_the_same_time_end_with_right_tables(
     _, errors = other.communicate(timeout=300)
 
     assert other.returncode == 0, errors.decode()
-    assert event_rows(spark, day_by_day) == undisturbed
+    assert event_rows(day_by_day) == undisturbed
 
 
 def test_days_in_reverse_order_leave_the_same_tables(
-    spark: SparkSession, day_by_day: Settings, undisturbed: Rows
+    spark: SparkSession, day_by_day: Settings, undisturbed: Rows, event_rows: Callable[[Settings], Rows]
 ) -> None:
     for day in reversed(DAYS):
         stg_events.run(spark, day_by_day, [day])
-    assert event_rows(spark, day_by_day) == undisturbed
+    assert event_rows(day_by_day) == undisturbed
 
 
 def test_counts_agree_with_what_the_simulator_wrote(simulated: Path, undisturbed: Rows) -> None:
@@ -157,34 +197,29 @@ def test_counts_agree_with_what_the_simulator_wrote(simulated: Path, undisturbed
 
 
 def test_complete_days_are_left_out_until_their_files_change(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed
+    spark: SparkSession, loaded: Settings, write_feed: WriteFeed
 ) -> None:
-    write_feed(settings, "events/event_date=2024-05-01/a.jsonl", event("e1", "2024-05-01"))
-    write_feed(settings, "events/event_date=2024-05-03/a.jsonl", event("e3", "2024-05-03"))
-    days = days_between(date(2024, 5, 1), date(2024, 5, 3))
-    backfill.run(spark, settings, days, only=EVENTS_ONLY)
-
     def incomplete() -> list[date]:
-        files = feeds.list_events(spark, settings.feeds.root, days)
-        return backfill.incomplete_days(settings, "events", days, files)
+        files = feeds.list_events(spark, loaded.feeds.root, DAYS)
+        return backfill.incomplete_days(loaded, "events", DAYS, files)
 
     assert incomplete() == []
-    version = tables.version(settings, stg_events.TABLE)
-    backfill.run(spark, settings, days, only=EVENTS_ONLY, skip_complete=True)
-    assert tables.version(settings, stg_events.TABLE) == version
-    write_feed(settings, "events/event_date=2024-05-03/b.jsonl", event("e4", "2024-05-03"))
-    assert incomplete() == [date(2024, 5, 3)]
+    version = tables.version(loaded, stg_events.TABLE)
+    backfill.run(spark, loaded, DAYS, EVENTS_ONLY, skip_complete=True)
+    assert tables.version(loaded, stg_events.TABLE) == version
+    write_feed(loaded, f"{FOLDER}3/b.jsonl", event("e4", "2024-05-03"))
+    assert incomplete() == [LAST]
 
 
 def test_one_failing_day_fails_the_command_after_the_others(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed
+    spark: SparkSession, settings: Settings, write_feed: WriteFeed, read_rows: ReadRows
 ) -> None:
     write_feed(settings, "events/event_date=2024-05-01/a.jsonl", "no event", event("e1", "2024-05-01"))
     write_feed(settings, "events/event_date=2024-05-02/a.jsonl", event("e2", "2024-05-02"))
     write_feed(settings, "titles/a.jsonl", '{"title_id":1,"title":"Heat"}')
     with pytest.raises(JobError, match=r"events for ds=2024-05-01: 1 of 2 lines are bad"):
         backfill.run(spark, settings, days_between(date(2024, 5, 1), date(2024, 5, 2)))
-    assert [row["event_id"] for row in tables.read(spark, settings, stg_events.TABLE).collect()] == ["e2"]
+    assert read_rows(settings, stg_events.TABLE, "event_id") == [("e2",)]
     assert backfill.account(spark, settings, [date(2024, 5, 2)]) == [
         FeedAccount("events", lines=1, rows=1, rejected=0, duplicates=0, erased=0),
         FeedAccount("titles", lines=1, rows=1, rejected=0, duplicates=0, erased=0),
@@ -192,28 +227,20 @@ def test_one_failing_day_fails_the_command_after_the_others(
 
 
 def test_loaded_day_whose_files_are_gone_is_not_emptied(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed
+    spark: SparkSession, loaded: Settings, read_rows: ReadRows
 ) -> None:
-    gone = write_feed(settings, "events/event_date=2024-05-01/a.jsonl", event("e1", "2024-05-01"))
-    write_feed(settings, "events/event_date=2024-05-02/a.jsonl", event("e2", "2024-05-02"))
-    days = days_between(date(2024, 5, 1), date(2024, 5, 2))
-    backfill.run(spark, settings, days, only=EVENTS_ONLY)
-    gone.unlink()
-    with pytest.raises(JobError, match="ds=2024-05-01: 1 rows were loaded from files that are gone"):
-        backfill.run(spark, settings, days, only=EVENTS_ONLY)
-    assert sorted(row["event_id"] for row in tables.read(spark, settings, stg_events.TABLE).collect()) == ["e1", "e2"]
+    (Path(loaded.feeds.root) / f"{FOLDER}1" / "a.jsonl").unlink()
+    with pytest.raises(JobError, match="ds=2024-05-01: 2 rows were loaded from files that are gone"):
+        backfill.run(spark, loaded, DAYS, EVENTS_ONLY)
+    assert read_rows(loaded, stg_events.TABLE, "event_id") == [("e1",), ("e2",), ("e3",)]
 
 
-def test_a_lost_row_is_told(spark: SparkSession, settings: Settings, write_feed: WriteFeed) -> None:
-    day = date(2024, 5, 1)
-    write_feed(settings, "events/event_date=2024-05-01/a.jsonl", event("e1", "2024-05-01"), event("e2", "2024-05-01"))
-    backfill.run(spark, settings, [day], only=EVENTS_ONLY)
-    tables.ensure(spark, settings, rejected_rows.TABLE)
-    spark.sql(f"DELETE FROM delta.`{tables.location(settings, stg_events.TABLE)}` WHERE event_id = 'e2'")
-    accounts = backfill.account(spark, settings, [day])
+def test_a_lost_row_is_told(spark: SparkSession, loaded: Settings) -> None:
+    DeltaTable(tables.location(loaded, stg_events.TABLE)).delete("event_id = 'e2'")
+    accounts = backfill.account(spark, loaded, [FIRST])
     assert accounts == [FeedAccount("events", lines=2, rows=1, rejected=0, duplicates=0, erased=0)]
     with pytest.raises(JobError, match="lines of events do not add up"):
-        backfill.print_accounts(accounts, [day])
+        backfill.print_accounts(accounts, [FIRST])
 
 
 def test_a_range_without_any_feed_is_refused(spark: SparkSession, settings: Settings, write_feed: WriteFeed) -> None:

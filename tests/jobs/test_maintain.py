@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -13,7 +14,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings, with_changes
 from indexing.bundle import bundle_files
 from indexing.errors import BundleError
-from jobs import maintain, stg_events, stg_titles
+from jobs import maintain, stg_titles
 from jobs.staging import feed_loads
 from jobs.store import tables
 from jobs.store.pinned_by_models import TAG_PREFIX, pinned_versions
@@ -23,57 +24,47 @@ from models.gating import gate_results
 NAME = stg_titles.TABLE.name
 
 
-@pytest.fixture(scope="module")
-def staged(
-    spark: SparkSession,
-    settings_in: Callable[[Path], Settings],
-    write_feed: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The folder of stg_titles with three catalogues, in versions 1, 2 and 3 one after the other. Not to be changed."""
-    folder = tmp_path_factory.mktemp("staged")
-    settings = settings_in(folder)
-    for day, title in enumerate(("Heat", "Heat (director's cut)", "Heat (remastered)"), start=1):
-        write_feed(settings, "titles/a.jsonl", f'{{"title_id":1,"title":"{title}"}}')
-        stg_titles.run(spark, settings, date(2024, 5, day))
-    return folder
-
-
 @pytest.fixture
-def catalogue(staged: Path, tmp_path: Path, settings: Settings) -> Settings:
-    """A copy of the staged catalogues; nothing is kept without need."""
-    shutil.copytree(staged, tmp_path, dirs_exist_ok=True)
+def catalogue(settings: Settings, stage_titles: Callable[..., None]) -> Settings:
+    """stg_titles with three catalogues, in versions 0, 1 and 2 one after the other; nothing is kept without need."""
+    for day, title in enumerate(("Heat", "Heat (director's cut)", "Heat (remastered)"), start=1):
+        stage_titles(date(2024, 5, day), {"title_id": 1, "title": title})
     return with_changes(settings, {"maintain.retention_hours": 0})
 
 
-def titles_of(spark: SparkSession, settings: Settings, version: int) -> list[str]:
-    return [row["title"] for row in tables.read_version(spark, settings, stg_titles.TABLE, version).collect()]
+@pytest.fixture
+def titles_of(catalogue: Settings, read_rows: Callable[..., list[tuple[Any, ...]]]) -> Callable[[int], list[str]]:
+    """The titles in a version of the catalogue, as far as its files are there."""
+    return lambda version: [title for (title,) in read_rows(catalogue, stg_titles.TABLE, "title", version=version)]
 
 
 def data_files(settings: Settings) -> int:
     return len(list(Path(tables.location(settings, stg_titles.TABLE)).glob("*.parquet")))
 
 
-def test_files_of_old_versions_go(spark: SparkSession, catalogue: Settings) -> None:
+def test_files_of_old_versions_go(
+    spark: SparkSession, catalogue: Settings, titles_of: Callable[[int], list[str]]
+) -> None:
     assert data_files(catalogue) == 3
     done = {entry.table: entry for entry in maintain.run(spark, catalogue, datetime.now(UTC))}
     assert (done[NAME].files_removed, done[NAME].retention_hours, done[NAME].pinned_version) == (2, 0, None)
     assert data_files(catalogue) == 1
-    newest = tables.version(catalogue, stg_titles.TABLE)
-    assert titles_of(spark, catalogue, newest) == ["Heat (remastered)"]
+    assert titles_of(tables.version(catalogue, stg_titles.TABLE)) == ["Heat (remastered)"]
 
 
-def test_version_of_a_registered_model_stays_readable(spark: SparkSession, catalogue: Settings) -> None:
+def test_version_of_a_registered_model_stays_readable(
+    spark: SparkSession, catalogue: Settings, titles_of: Callable[[int], list[str]]
+) -> None:
     client = MlflowClient(tracking_uri=catalogue.mlflow.tracking_uri, registry_uri=catalogue.mlflow.tracking_uri)
     client.create_registered_model("marquee")
-    for version in (3, 2):
+    for version in (2, 1):
         client.create_model_version("marquee", source="none", tags={f"{TAG_PREFIX}{NAME}": str(version)})
-    assert pinned_versions(catalogue.mlflow.tracking_uri) == {NAME: 2}
+    assert pinned_versions(catalogue.mlflow.tracking_uri) == {NAME: 1}
 
     done = {entry.table: entry for entry in maintain.run(spark, catalogue, datetime.now(UTC))}
 
-    assert done[NAME].pinned_version == 2
-    assert titles_of(spark, catalogue, 2) == ["Heat (director's cut)"]
+    assert done[NAME].pinned_version == 1
+    assert titles_of(1) == ["Heat (director's cut)"]
 
 
 def put_manifest(settings: Settings, version: str, built_from: object, trained_on: object) -> None:
@@ -84,13 +75,18 @@ def put_manifest(settings: Settings, version: str, built_from: object, trained_o
 
 
 def test_versions_that_kept_bundles_name_stay_readable(
-    spark: SparkSession, catalogue: Settings, caplog: pytest.LogCaptureFixture
+    spark: SparkSession,
+    catalogue: Settings,
+    titles_of: Callable[[int], list[str]],
+    write_table: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    put_manifest(catalogue, "20240503T000000Z-m2", {NAME: 3, "feed_loads": 99}, {})
-    put_manifest(catalogue, "20240502T000000Z-m1", {NAME: 2}, {})
+    write_table(catalogue, feed_loads.TABLE)
+    put_manifest(catalogue, "20240503T000000Z-m2", {NAME: 2, "feed_loads": 99}, {})
+    put_manifest(catalogue, "20240502T000000Z-m1", {NAME: 1}, {})
     done = {entry.table: entry for entry in maintain.run(spark, catalogue, datetime.now(UTC))}
-    assert done[NAME].pinned_version == 2
-    assert titles_of(spark, catalogue, 2) == ["Heat (director's cut)"]
+    assert done[NAME].pinned_version == 1
+    assert titles_of(1) == ["Heat (director's cut)"]
     # A version that this lake never had keeps nothing, and stops nothing.
     assert done["feed_loads"].retention_hours == 0
     assert "feed_loads has no version 99: the model or bundle that pins it belongs to another lake" in caplog.text
@@ -128,20 +124,15 @@ def test_tables_of_the_gate_are_merged_too(spark: SparkSession, settings: Settin
 
 
 def test_small_files_are_merged_and_rows_stay(
-    spark: SparkSession, settings: Settings, write_feed: Callable[..., Path]
+    spark: SparkSession, settings: Settings, read_rows: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
-    fields = {"user_id": "u1", "title_id": 1, "event_type": "like", "country": "FR"}
-    for day in ("2024-05-01", "2024-05-02"):
-        line = json.dumps({"event_id": day, "event_time": f"{day}T12:00:00Z", **fields})
-        write_feed(settings, f"events/event_date={day}/a.jsonl", line)
-        stg_events.run(spark, settings, [date.fromisoformat(day)])
-    # Each run left one small file in the same partition.
-    loads = feed_loads.TABLE.name
-    [done] = [entry for entry in maintain.run(spark, settings, datetime.now(UTC)) if entry.table == loads]
-    assert done.files_merged == 2
+    # Each load leaves one small file in the same partition.
+    for day in (date(2024, 5, 1), date(2024, 5, 2)):
+        feed_loads.replace(spark, settings, "events", [day], [("events", day, 1, 9, "f", 1, 1, 0, 0, 0, [])])
+    [done] = maintain.run(spark, settings, datetime.now(UTC))
+    assert (done.table, done.files_merged) == (feed_loads.TABLE.name, 2)
     assert len(delta_log.load(tables.location(settings, feed_loads.TABLE)).file_uris()) == 1
-    rows = tables.read(spark, settings, feed_loads.TABLE).select("ds", "count_loaded").collect()
-    assert sorted(tuple(row) for row in rows) == [(date(2024, 5, 1), 1), (date(2024, 5, 2), 1)]
+    assert read_rows(settings, feed_loads.TABLE, "ds", "count_loaded") == [(date(2024, 5, 1), 1), (date(2024, 5, 2), 1)]
 
 
 def test_retention_reaches_back_to_the_pinned_version() -> None:

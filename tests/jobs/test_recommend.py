@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings, with_changes
 from indexing.bundle import builder, lake_inputs
@@ -46,6 +47,7 @@ HISTORIES: dict[str, list[tuple[int, float, float]]] = {
     "foe": [(1001, -1.0, 1.0)],
 }
 SHORT = {"histories.max_titles": 4, "examples.history_titles": 4, "examples.user_history_titles": 4}
+LIST = ("user_id", "rank", "title_id")
 FORGOTTEN = {"cut": [1000, 1005]}  # interactions older than the entries of the cut history
 
 
@@ -66,6 +68,7 @@ def lake(
     spark: SparkSession,
     tmp_path_factory: pytest.TempPathFactory,
     settings_in: Callable[[Path], Settings],
+    write_table: Callable[..., None],
     small: Bundle,
 ) -> Settings:
     """A lake with the histories and interactions above, where the small bundle is live."""
@@ -75,44 +78,64 @@ def lake(
         return MIDNIGHT - timedelta(days=age)
 
     entries = {
-        user: [(moment(age), title, weight, weight < 0, "DE", None) for title, weight, age in history]
+        user: [
+            {
+                **{"event_time": moment(age), "title_id": title, "weight": weight},
+                **{"is_opinion": weight < 0, "country": "DE"},
+            }
+            for title, weight, age in history
+        ]
         for user, history in HISTORIES.items()
     }
-    rows = [(user, DAY, listed, len(listed)) for user, listed in entries.items()]
+    histories = [
+        {"user_id": user, "ds": DAY, "entries": listed, "count_interactions": len(listed)}
+        for user, listed in entries.items()
+    ]
+    of_day = {"ds": DAY, "known_ds": DAY, "is_opinion": False, "country": "DE", "count_events": 1}
     interacted = [
-        (user, title, DAY, DAY, weight, "DE", moment(age))
+        {
+            **{"user_id": user, "title_id": title, "weight": weight, **of_day},
+            **dict.fromkeys(("first_event_time", "last_event_time"), moment(age)),
+        }
         for user, history in HISTORIES.items()
         for title, weight, age in [*history, *[(title, 1.0, 9.0) for title in FORGOTTEN.get(user, [])]]
     ]
-    columns = ("user_id", "title_id", "ds", "known_ds", "weight", "country", "last_event_time")
-    for table, values, names in (
-        (user_histories.TABLE, rows, user_histories.TABLE.schema.fieldNames()),
-        (interactions.TABLE, interacted, columns),
-    ):
-        tables.ensure(spark, settings, table)
-        fields = [table.schema[name] for name in names]
-        made = spark.createDataFrame(values, type(table.schema)(fields))
-        for field in table.schema:
-            if field.name not in names:
-                made = made.selectExpr("*", f"CAST({_default(field)} AS {field.dataType.simpleString()}) {field.name}")
-        tables.replace(made, settings, table, "true")
-    built_days.enter(spark, settings, user_histories.TABLE, {DAY: Built(len(rows), 0, "")})
+    write_table(settings, user_histories.TABLE, *histories)
+    write_table(settings, interactions.TABLE, *interacted)
+    built_days.enter(spark, settings, user_histories.TABLE, {DAY: Built(len(histories), 0, "")})
     shutil.copytree(small.folder, Path(settings.bundles.root) / small.version)
     publication.publish(publication.store_of(settings), None)
     return settings
 
 
-def _default(field: Any) -> str:
-    return "false" if field.dataType.typeName() == "boolean" else "1"
-
-
-@pytest.fixture
-def run(spark: SparkSession, lake: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+@pytest.fixture(scope="module")
+def run(spark: SparkSession, lake: Settings) -> Iterator[Callable[..., int]]:
     """`run(argument, ...)`: the command over the lake, in the tests' session."""
-    monkeypatch.setattr(recommend, "spark_session", lambda *_: nullcontext(spark))
     values = {"lake.root": lake.lake.root, "bundles.root": lake.bundles.root, **SHORT}
     overrides = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
-    return lambda *arguments: recommend.main([*overrides, *map(str, arguments)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recommend, "spark_session", lambda *_: nullcontext(spark))
+        yield lambda *arguments: recommend.main([*overrides, *map(str, arguments)])
+
+
+@dataclass(frozen=True)
+class ForAll:
+    """The table after a run for all users, and the folder of its --out."""
+
+    rows: list[tuple[Any, ...]]
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def for_all(
+    run: Callable[..., int],
+    lake: Settings,
+    read_rows: Callable[..., list[Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ForAll:
+    out = tmp_path_factory.mktemp("for_all") / "out"
+    assert run("--k", 5, "--dial", "popular", "--out", out) == 0
+    return ForAll(read_rows(lake, recommendations.TABLE, *LIST, "is_popular", "bundle", "ds"), out)
 
 
 def lists(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[int]]:
@@ -130,37 +153,36 @@ def query_of(user: str) -> UserQuery:
     return UserQuery(UserHistory.from_entries(entries), "DE", np.array(FORGOTTEN.get(user, []), dtype=np.int64))
 
 
-def test_all_users_get_the_lists_of_the_retriever(
-    run: Callable[..., int], lake: Settings, small: Bundle, read_rows: Callable[..., list[Any]], tmp_path: Path
-) -> None:
-    assert run("--k", 5, "--dial", "popular", "--out", tmp_path / "out") == 0
-
-    titles = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+def test_all_users_get_the_lists_of_the_retriever(for_all: ForAll, lake: Settings, small: Bundle) -> None:
+    titles = lists([row[:3] for row in for_all.rows])
     queries = {user: query_of(user) for user in ("ann", "bob", "cut", "foe")}
     expected = Retriever(small, lake.serving).recommend_many(list(queries.values()), "popular", 5)
     assert titles == dict(zip(queries, expected.title_ids.tolist(), strict=True))
     assert not {1000, 1005} & set(titles["cut"])
     assert 1001 not in titles["foe"]
 
-    about = set(read_rows(lake, recommendations.TABLE, "user_id", "is_popular", "bundle", "ds"))
+    about = {(row[0], *row[3:]) for row in for_all.rows}
     assert about == {(user, user == "foe", VERSION, DAY) for user in HISTORIES}
-    written = pd.read_parquet(tmp_path / "out")
+    written = pd.read_parquet(for_all.out)
     assert list(written.columns) == ["user_id", "rank", "title_id", "score"]
-    rows = written[["user_id", "rank", "title_id"]].itertuples(index=False, name=None)
-    assert titles == lists(list(rows))
+    assert titles == lists(list(written[[*LIST]].itertuples(index=False, name=None)))
     assert np.allclose(written[written.user_id == "bob"].sort_values("rank").score, expected.scores[1], atol=1e-5)
 
 
 def test_users_titles_and_offers_restrict_the_run_and_others_stay(
-    run: Callable[..., int], lake: Settings, small: Bundle, read_rows: Callable[..., list[Any]], tmp_path: Path
+    run: Callable[..., int],
+    for_all: ForAll,
+    lake: Settings,
+    small: Bundle,
+    read_rows: Callable[..., list[Any]],
+    tmp_path: Path,
 ) -> None:
-    assert run("--k", 2) == 0
-    before = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+    before = lists([row[:3] for row in for_all.rows])
     (tmp_path / "users.csv").write_text("user_id,n\nbob,1\nnew,2\nbob,3\n")
     (tmp_path / "titles.csv").write_text("title_id\n1003\n1004\n1006\n1200\n")
     files = ("--users", tmp_path / "users.csv", "--titles", tmp_path / "titles.csv")
     assert run("--k", 9, "--available", *files, "--out", tmp_path / "out") == 0
-    after = lists(read_rows(lake, recommendations.TABLE, "user_id", "rank", "title_id"))
+    after = lists(read_rows(lake, recommendations.TABLE, *LIST))
     # 1003 is not on offer in DE, and bob has seen 1200; new is unknown, and so is the country of new.
     assert set(after.pop("bob")) == {1004, 1006}
     chosen = [1003, 1004, 1006, 1200]
@@ -174,20 +196,19 @@ def test_users_titles_and_offers_restrict_the_run_and_others_stay(
 
 def test_erased_user_leaves_the_table(
     spark: SparkSession,
-    run: Callable[..., int],
-    lake: Settings,
+    settings: Settings,
+    write_table: Callable[..., None],
+    frame_of: Callable[..., DataFrame],
     read_rows: Callable[..., list[Any]],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert run("--k", 1) == 0
-    monkeypatch.setattr(catalog, "TABLES", (recommendations.TABLE,))
-    tables.ensure(spark, lake, erasures.TABLE)
-    spark.createDataFrame([("ann", MIDNIGHT)], "user_id string, requested_at timestamp").createOrReplaceTempView("due")
-    erase._register(spark.table("due"), lake)
-    erased = erase._erase_user_rows(spark, lake, recommendations.TABLE)
+    about = {"rank": 1, "title_id": 1000, "score": 1.0, "is_popular": False, "dial": 0.0, "bundle": VERSION, "ds": DAY}
+    write_table(settings, recommendations.TABLE, *[{"user_id": user, **about} for user in HISTORIES])
+    assert recommendations.TABLE in catalog.TABLES
+    tables.ensure(spark, settings, erasures.TABLE)
+    erase._register(frame_of("user_id string, requested_at timestamp", ("ann", MIDNIGHT)), settings)
+    erased = erase._erase_user_rows(spark, settings, recommendations.TABLE)
     assert erased.rows_removed == 1
-    left = {user for (user,) in read_rows(lake, recommendations.TABLE, "user_id")}
-    assert left == {"bob", "cut", "foe"}
+    assert read_rows(settings, recommendations.TABLE, "user_id") == [("bob",), ("cut",), ("foe",)]
     assert recommendations.TABLE.user_column == "user_id"
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings, with_changes
 from jobs import stg_events
@@ -20,9 +21,11 @@ from jobs.errors import JobError
 from jobs.staging import erasures, feed_loads, feed_staging, rejected_rows
 from jobs.staging.feed_staging import DayCounts
 from jobs.store import tables
+from tests import arrow_frames
 
 WriteFeed = Callable[..., Path]
 ReadRows = Callable[..., list[tuple[Any, ...]]]
+FrameOf = Callable[..., DataFrame]
 Rows = list[tuple[Any, ...]]
 
 TYPES = "impression, detail_view, clickout, watchlist_add, seen, like, dislike, rating"
@@ -133,7 +136,7 @@ def test_time_is_read_to_the_microsecond_in_utc(spark: SparkSession) -> None:
         "2024-05-01T12:00:00",
         "tomorrow",
     ]
-    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    frame = arrow_frames.frame(spark, "text string", [(text,) for text in texts])
     # As text: a timestamp that is collected is shown in the zone of this machine.
     times = frame.select(stg_events.parse_time(frame.text).cast("string")).collect()
     assert [row[0] for row in times] == [
@@ -146,20 +149,28 @@ def test_time_is_read_to_the_microsecond_in_utc(spark: SparkSession) -> None:
     ]
 
 
-def _incoming(spark: SparkSession, rows: Rows) -> Any:
+@pytest.fixture(scope="module")
+def incoming_of(frame_of: FrameOf) -> Callable[..., DataFrame]:
     """Frame of (event_id, feed day, hour of event_time, line, file)."""
-    values = [(i, _day(day), datetime(2024, 5, 1, hour, tzinfo=UTC), line, file) for i, day, hour, line, file in rows]
-    return spark.createDataFrame(
-        values, "event_id string, feed_date date, event_time timestamp, line string, file string"
-    )
+    columns = "event_id string, feed_date date, event_time timestamp, line string, file string"
+
+    def make(*rows: tuple[str, int, int, str, str]) -> DataFrame:
+        values = [(i, _day(day), datetime(2024, 5, 1, hour, tzinfo=UTC), *rest) for i, day, hour, *rest in rows]
+        return frame_of(columns, *values)
+
+    return make
 
 
-def _known(spark: SparkSession, rows: Rows) -> Any:
-    return spark.createDataFrame([(i, _day(day)) for i, day in rows], "event_id string, feed_date date")
+@pytest.fixture(scope="module")
+def known_of(frame_of: FrameOf) -> Callable[..., DataFrame]:
+    """Frame of (event_id, feed day)."""
+    return lambda *rows: frame_of("event_id string, feed_date date", *[(i, _day(day)) for i, day in rows])
 
 
-def test_copies_are_ranked_by_feed_day_then_time_then_line(spark: SparkSession) -> None:
-    incoming = [
+def test_copies_are_ranked_by_feed_day_then_time_then_line(
+    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame]
+) -> None:
+    incoming = incoming_of(
         ("single", 2, 1, "l", "f"),
         ("day", 3, 1, "l", "f"),
         ("day", 2, 9, "l", "f"),
@@ -169,9 +180,9 @@ def test_copies_are_ranked_by_feed_day_then_time_then_line(spark: SparkSession) 
         ("line", 2, 1, "a", "f"),
         ("held before", 2, 1, "l", "f"),
         ("held after", 2, 1, "l", "f"),
-    ]
-    known = [("held before", 1), ("held after", 4), ("elsewhere", 1)]
-    copies = stg_events.rank_copies(_incoming(spark, incoming), _known(spark, known))
+    )
+    known = known_of(("held before", 1), ("held after", 4), ("elsewhere", 1))
+    copies = stg_events.rank_copies(incoming, known)
     columns = ("event_id", "copy_rank", "feed_date", "line", "is_known", "first_feed_date")
     assert sorted((tuple(row) for row in copies.select(*columns).collect()), key=repr) == [
         ("day", 1, _day(2), "l", False, _day(2)),
@@ -188,25 +199,26 @@ def test_copies_are_ranked_by_feed_day_then_time_then_line(spark: SparkSession) 
 
 
 @pytest.mark.parametrize("files", [("a", "b"), ("b", "a")])
-def test_equal_lines_are_ranked_by_file(spark: SparkSession, files: tuple[str, str]) -> None:
+def test_equal_lines_are_ranked_by_file(
+    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame], files: tuple[str, str]
+) -> None:
     # Which of two equal lines stands in rejected_rows must not depend on which was read first.
-    incoming = _incoming(spark, [("e", 2, 1, "l", file) for file in files])
-    copies = stg_events.rank_copies(incoming, _known(spark, []))
+    incoming = incoming_of(*[("e", 2, 1, "l", file) for file in files])
+    copies = stg_events.rank_copies(incoming, known_of())
     assert [row["file"] for row in stg_events.explain_copies(copies).collect()] == ["b"]
 
 
-def test_first_copy_is_kept_unless_it_is_held_already(spark: SparkSession) -> None:
-    incoming = _incoming(
-        spark,
-        [
-            ("single", 2, 1, "l", "f"),
-            ("twice", 2, 9, "late", "f"),
-            ("twice", 2, 1, "early", "f"),
-            ("held before", 2, 1, "l", "f"),
-            ("held after", 2, 1, "l", "f"),
-        ],
+def test_first_copy_is_kept_unless_it_is_held_already(
+    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame]
+) -> None:
+    incoming = incoming_of(
+        ("single", 2, 1, "l", "f"),
+        ("twice", 2, 9, "late", "f"),
+        ("twice", 2, 1, "early", "f"),
+        ("held before", 2, 1, "l", "f"),
+        ("held after", 2, 1, "l", "f"),
     )
-    copies = stg_events.rank_copies(incoming, _known(spark, [("held before", 1), ("held after", 4)]))
+    copies = stg_events.rank_copies(incoming, known_of(("held before", 1), ("held after", 4)))
     kept = stg_events.keep_first(incoming, copies)
     assert kept.columns == incoming.columns
     assert sorted((row["event_id"], row["line"]) for row in kept.collect()) == [
@@ -260,6 +272,7 @@ class Staged:
 
 LONG_LINE = _event("long", surface="x" * 10 * 2**20)
 FOLDER = "events/event_date=2024-05-0"
+LENIENT = {"staging.max_rejected_share": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -267,16 +280,14 @@ def week(
     spark: SparkSession,
     settings_in: Callable[[Path], Settings],
     write_feed: WriteFeed,
+    write_table: Callable[..., None],
     read_rows: ReadRows,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Staged:
     """One run over a week: a day with something of everything, empty days, days that are refused."""
-    changes = {"staging.max_rejected_share": 0.5}
-    settings = with_changes(settings_in(tmp_path_factory.mktemp("week")), changes)
-    tables.ensure(spark, settings, erasures.TABLE)
-    gone = [(hashlib.sha256(b"gone").hexdigest(), datetime(2024, 4, 1, tzinfo=UTC))]
-    erased = spark.createDataFrame(gone, erasures.TABLE.schema)
-    tables.replace(erased, settings, erasures.TABLE, "true")
+    settings = with_changes(settings_in(tmp_path_factory.mktemp("week")), LENIENT)
+    gone = {"user_hash": hashlib.sha256(b"gone").hexdigest(), "requested_at": datetime(2024, 4, 1, tzinfo=UTC)}
+    write_table(settings, erasures.TABLE, gone)
 
     write_feed(
         settings,
@@ -335,15 +346,15 @@ def test_events_land_in_their_own_utc_day_beside_the_day_they_came(week: Staged)
     ]
 
 
-def test_every_field_is_kept_and_country_is_in_capitals(week: Staged, spark: SparkSession) -> None:
+def test_every_field_is_kept_and_country_is_in_capitals(week: Staged) -> None:
     by_id = {row[0]: row for row in week.events}
     assert by_id["all"][1:4] + by_id["all"][5:12] == ("u1", 1, "rating", "DE", "p", 4.5, "s", "v", "r", 3)
     assert by_id["new field"][1:4] + by_id["new field"][5:12] == ("u1", 1, "like", "DE", *[None] * 6)
 
 
-def test_of_two_copies_in_a_file_the_earlier_event_stays(week: Staged, spark: SparkSession) -> None:
-    events = tables.read(spark, week.settings, stg_events.TABLE).where("event_id = 'twice'")
-    assert [row[0] for row in events.selectExpr("CAST(event_time AS STRING)").collect()] == ["2024-05-01 09:00:00"]
+def test_of_two_copies_in_a_file_the_earlier_event_stays(week: Staged) -> None:
+    times = [row[4].astimezone(UTC) for row in week.events if row[0] == "twice"]
+    assert times == [datetime(2024, 5, 1, 9, tzinfo=UTC)]
 
 
 def test_rejected_rows_hold_every_line_that_became_no_row(week: Staged) -> None:
@@ -402,18 +413,49 @@ def test_day_without_a_required_column_is_refused_naming_what_was_found(week: St
     )
 
 
-def test_running_the_days_again_changes_no_row_of_any_table(
-    week: Staged, spark: SparkSession, read_rows: ReadRows
-) -> None:
-    with pytest.raises(JobError):
-        stg_events.run(spark, week.settings, [_day(n) for n in range(7, 0, -1)])
-    assert read_rows(week.settings, stg_events.TABLE) == week.events
-    assert read_rows(week.settings, rejected_rows.TABLE) == week.rejected
-    assert read_rows(week.settings, feed_loads.TABLE) == week.loads
-
-
 def _all_rows(read_rows: ReadRows, settings: Settings) -> list[Rows]:
     return [read_rows(settings, table) for table in (stg_events.TABLE, rejected_rows.TABLE, feed_loads.TABLE)]
+
+
+def _copy_of(week: Staged, settings: Settings) -> Settings:
+    """`settings`, whose folder now holds a copy of the week."""
+    shutil.copytree(Path(week.settings.lake.root).parent, Path(settings.lake.root).parent, dirs_exist_ok=True)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def again(
+    spark: SparkSession,
+    week: Staged,
+    settings_in: Callable[[Path], Settings],
+    write_feed: WriteFeed,
+    read_rows: ReadRows,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Staged:
+    """The week run again, its last day first, after day 4 was delivered without its bad line."""
+    settings = _copy_of(week, with_changes(settings_in(tmp_path_factory.mktemp("again")), LENIENT))
+    write_feed(settings, f"{FOLDER}4/a.jsonl", _event("4a", event_time="2024-05-04T12:00:00Z"))
+    with pytest.raises(JobError) as error:
+        stg_events.run(spark, settings, [_day(n) for n in range(7, 0, -1)])
+    return Staged(settings, str(error.value), *_all_rows(read_rows, settings))
+
+
+def test_running_the_days_again_changes_no_row_of_any_table(week: Staged, again: Staged) -> None:
+    def of_unchanged_days(rows: Rows) -> Rows:
+        return [row for row in rows if row[1] != _day(4)]
+
+    assert again.error == week.error
+    assert again.events == week.events
+    assert of_unchanged_days(again.rejected) == of_unchanged_days(week.rejected)
+    assert of_unchanged_days(again.loads) == of_unchanged_days(week.loads)
+
+
+def test_rejects_of_a_day_go_when_it_is_delivered_again_without_bad_lines(week: Staged, again: Staged) -> None:
+    assert [row[4] for row in week.rejected if row[1] == _day(4)] == ["bad"]
+    assert [row[4] for row in again.rejected if row[1] == _day(4)] == []
+    # lines, loaded, rejected
+    assert [row[5:8] for row in week.loads if row[1] == _day(4)] == [(2, 1, 1)]
+    assert [row[5:8] for row in again.loads if row[1] == _day(4)] == [(1, 1, 0)]
 
 
 def test_order_of_runs_does_not_matter_to_any_table(
@@ -449,24 +491,22 @@ def test_order_of_runs_does_not_matter_to_any_table(
 # Where this fails it may go round for ever.
 @pytest.mark.timeout(60)
 def test_day_that_has_gone_bad_keeps_what_was_loaded(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed, read_rows: ReadRows
+    spark: SparkSession, week: Staged, settings: Settings, write_feed: WriteFeed, read_rows: ReadRows
 ) -> None:
-    write_feed(settings, f"{FOLDER}2/a.jsonl", _event("both"), _event("2"))
-    stg_events.run(spark, settings, [_day(2)])
-    events, rejected, loads = _all_rows(read_rows, settings)
-    assert rejected == []
+    _copy_of(week, settings)
+    assert (_day(7), 1, 1, 0) in [(row[1], *row[5:8]) for row in week.loads]  # lines, loaded, rejected
+    write_feed(settings, f"{FOLDER}7/a.jsonl", _event("7a"), "bad")
+    with pytest.raises(JobError, match="events for ds=2024-05-07: 1 of 2 lines are bad"):
+        stg_events.run(spark, settings, [_day(7)])
+    evidence = ("events", _day(7), f"{FOLDER}7/a.jsonl", "line: not one JSON object", "bad", None)
+    expected = [week.events, sorted([*week.rejected, evidence], key=repr), week.loads]
+    assert _all_rows(read_rows, settings) == expected
 
-    write_feed(settings, f"{FOLDER}2/a.jsonl", _event("both"), "bad")
-    with pytest.raises(JobError, match="events for ds=2024-05-02: 1 of 2 lines are bad"):
-        stg_events.run(spark, settings, [_day(2)])
-    evidence = [("events", _day(2), f"{FOLDER}2/a.jsonl", "line: not one JSON object", "bad", None)]
-    assert _all_rows(read_rows, settings) == [events, evidence, loads]
-
-    # Day 1 holds a copy of an event of day 2, which can't be staged again to give it up.
-    write_feed(settings, f"{FOLDER}1/a.jsonl", _event("both"))
-    with pytest.raises(JobError, match="events for ds=2024-05-02: 1 of 2 lines are bad"):
-        stg_events.run(spark, settings, [_day(1)])
-    assert _all_rows(read_rows, settings) == [events, evidence, loads]
+    # Day 3, empty before, holds a copy of an event of day 7, which can't be staged again to give it up.
+    write_feed(settings, f"{FOLDER}3/a.jsonl", _event("7a"))
+    with pytest.raises(JobError, match="events for ds=2024-05-07: 1 of 2 lines are bad"):
+        stg_events.run(spark, settings, [_day(3)])
+    assert _all_rows(read_rows, settings) == expected
 
 
 def test_truncated_gzip_stops_the_run_before_anything_is_written(
@@ -481,28 +521,6 @@ def test_truncated_gzip_stops_the_run_before_anything_is_written(
         stg_events.run(spark, settings, [_day(1), _day(2)])
     assert read_rows(settings, stg_events.TABLE) == []
     assert [tables.exists(settings, table) for table in (rejected_rows.TABLE, feed_loads.TABLE)] == [False] * 2
-
-
-def test_rejects_of_a_day_go_when_it_is_delivered_again_without_bad_lines(
-    spark: SparkSession, settings: Settings, write_feed: WriteFeed, read_rows: ReadRows
-) -> None:
-    lenient = with_changes(settings, {"staging.max_rejected_share": 0.5})
-    for day in (1, 2):
-        write_feed(
-            settings,
-            f"{FOLDER}{day}/a.jsonl",
-            _event(f"of day {day}", event_time=f"2024-05-0{day}T12:00:00Z"),
-            f"bad line of day {day}",
-        )
-    stg_events.run(spark, lenient, [_day(1), _day(2)])
-    assert read_rows(settings, rejected_rows.TABLE, "ds", "line") == [
-        (_day(1), "bad line of day 1"),
-        (_day(2), "bad line of day 2"),
-    ]
-    write_feed(settings, f"{FOLDER}1/a.jsonl", _event("of day 1"))
-    stg_events.run(spark, lenient, [_day(1)])
-    assert read_rows(settings, rejected_rows.TABLE, "ds", "line") == [(_day(2), "bad line of day 2")]
-    assert read_rows(settings, feed_loads.TABLE, "ds", "count_rejected") == [(_day(1), 0), (_day(2), 1)]
 
 
 def test_constraints_of_the_table_refuse_bad_rows(spark: SparkSession, settings: Settings) -> None:
@@ -524,7 +542,7 @@ def test_constraints_of_the_table_refuse_bad_rows(spark: SparkSession, settings:
     for name, changes in bad.items():
         row = {**good, **changes}
         values = tuple(row.get(field) for field in stg_events.TABLE.schema.fieldNames())
-        frame = spark.createDataFrame([values], schema)
+        frame = arrow_frames.frame(spark, schema, [values])
         with pytest.raises((PySparkException, Py4JJavaError), match=name):
             tables.replace(frame, settings, stg_events.TABLE, "true")
     assert tables.version(settings, stg_events.TABLE) == 0
