@@ -14,15 +14,13 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
 from io import StringIO
@@ -43,6 +41,7 @@ from jobs import erase, stg_consents, stg_events, stg_offers, stg_titles
 from jobs.store import catalog
 from lake import delta_log
 from tests.ports import free_port
+from tests.processes import ask, make, own_environment, started
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,11 +69,12 @@ SMALLER = {
     "models.tune_als": ["--random", "2", "--climbs", "1", "--max-trials", "3"],
     "models.backtest": ["--step-days", "9"],
 }
-SERVED = ("serving.server", "curl", "mlflow", "moto_server", "python -c", "make airflow")
+SERVED = ("serving.server", "curl", "mlflow", "moto_server", "python -c")
 PARSED = {
     "spark-submit": "tests/jobs/test_command_lines.py submits a job to a JVM of its own",
     "spark-class": "tests/jobs/test_recommend.py starts a master and two workers, where MARQUEE_CLUSTER_TESTS is set",
     "conf.run_airflow": "tests/dags/test_night.py runs a night; another takes minutes",
+    "make airflow": "tests/dags/test_night.py asks it whether it is well",
     "make env": "it built what runs this",
     "make run": "minutes: a night under Airflow, of which tests/dags/test_night.py runs one without feeds",
     "make test": "it is what runs this",
@@ -95,6 +95,7 @@ PARSED = {
 
 SETTINGS = {
     **{"simulate.users": 80, "simulate.titles": 120, "simulate.sessions_per_user_day": 1.5},
+    "simulate.impressions_per_session": 4,  # each is a row, and nothing here needs more
     **{"title_features.text.dims": 8, "vocabulary_min_counts.person": 1},
     **{"model.dim": 16, "training.epochs": 2, "training.users_per_batch": 32, "training.reader_threads": 1},
     **{"baselines.als.factors": 8, "baselines.als.iterations": 5},
@@ -226,16 +227,6 @@ def test_daemon_is_one_of_sparks(command: str) -> None:
     [core] = (Path(pyspark.__file__).parent / "jars").glob("spark-core_*.jar")
     with zipfile.ZipFile(core) as jar:
         assert f"{shlex.split(command)[1].replace('.', '/')}.class" in jar.namelist()
-
-
-def make(*arguments: str) -> list[str]:
-    """Make, with the environment as it is: a lock file that is newer would have it built again under these tests."""
-    return ["make", "-C", str(ROOT), "-o", ".venv/.built", *arguments]
-
-
-def own_environment() -> dict[str, str]:
-    """Without what a `make` around the tests tells its own children."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
@@ -409,41 +400,6 @@ def test_keys_are_those_of_the_settings() -> None:
             value = value[part]
 
 
-@contextmanager
-def started(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process, and whatever it starts, until the block ends: then told to end, and waited for."""
-    told = {**own_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a consumer that nobody asked for
-    process = subprocess.Popen(
-        words, cwd=ROOT, env=told, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        # A group of its own, which none of the tests' other processes is in, and which is gone where all of it ended.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-
-
-def ask(process: subprocess.Popen[str], request: str | urllib.request.Request, seconds: float = 180) -> bytes:
-    """What a process that is starting answers, once it does. Fails where it ended, or time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return bytes(answer.read())
-        except OSError:
-            time.sleep(0.2)
-        if process.poll() is not None:
-            pytest.fail(f"it ended by itself: {process.communicate()[0]}")
-    pytest.fail(f"no answer within {seconds} seconds")
-
-
 def the_one(name: str) -> list[str]:
     """The words of the one command of that name."""
     [command] = [command for command in COMMANDS if name_of(command) == name]
@@ -491,11 +447,3 @@ def test_object_storage_takes_the_feeds(tmp_path: Path) -> None:
                 subprocess.run(words, cwd=tmp_path, env={**os.environ, **told}, check=True, timeout=120)
         listed = ask(process, f"{told['AWS_ENDPOINT_URL']}/marquee?list-type=2")
     assert b"<Key>feeds/titles/titles.jsonl</Key>" in listed
-
-
-def test_airflow_comes_up(tmp_path: Path) -> None:
-    port = free_port()
-    changes = f"airflow.home={tmp_path} airflow.database_uri=sqlite:///{tmp_path}/airflow.db airflow.port={port}"
-    with started(make("airflow", f"SET={changes}")) as process:
-        health = json.loads(ask(process, f"http://127.0.0.1:{port}/api/v2/monitor/health"))
-    assert health["metadatabase"]["status"] == "healthy"
