@@ -133,7 +133,7 @@ def small_spark() -> "Iterator[SparkSession]":
         "spark.ui.retainedTasks": "10",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
-        # The code cache of C1 alone is too small for Spark: methods would be thrown out and compiled again.
+        # Serial, since the cores are taken; most of what a job makes is gone before 600 MB are full.
         "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Xmn600m",
         "spark.python.daemon.module": "tests.worker_daemon",
     }
