@@ -34,7 +34,7 @@ LONGEST_FIRST = (
 )
 HEAVY_PLUGINS = ("tests.fixtures.small_bundle", "tests.fixtures.literal_tables")
 SPARK_ADDRESS = "MARQUEE_TESTS_SPARK"  # variable of the environment: the file that says where a run's JVM is
-SPARK_THREAD, RUN_ENDED = pytest.StashKey[Thread](), pytest.StashKey[Event]()
+OFFERED_SPARK = pytest.StashKey[tuple[Thread, Event]]()  # the thread that has the JVM, and what ends it
 FIXTURE_FILES = [Path(__file__), *sorted((Path(__file__).parent / "fixtures").glob("*.py"))]
 
 
@@ -56,8 +56,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if is_controller and not session.config.getoption("--light"):
         address = Path(tempfile.mkdtemp()) / "spark.json"
         os.environ[SPARK_ADDRESS] = str(address)
-        thread = Thread(target=_offer_spark, args=(address, session.config.stash.setdefault(RUN_ENDED, Event())))
-        session.config.stash[SPARK_THREAD] = thread
+        run_ended = Event()
+        thread = Thread(target=_offer_spark, args=(address, run_ended))
+        session.config.stash[OFFERED_SPARK] = (thread, run_ended)
         thread.start()
 
 
@@ -70,8 +71,9 @@ def _offer_spark(address: Path, run_ended: Event) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if thread := config.stash.get(SPARK_THREAD, None):
-        config.stash[RUN_ENDED].set()
+    if offered := config.stash.get(OFFERED_SPARK, None):
+        thread, run_ended = offered
+        run_ended.set()
         thread.join()
         shutil.rmtree(Path(os.environ.pop(SPARK_ADDRESS)).parent)
 

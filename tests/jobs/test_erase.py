@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings, with_changes
@@ -32,6 +32,7 @@ from jobs.staging import erasures, feed_loads, rejected_rows
 from jobs.store import built_days
 from jobs.store.built_days import Built
 from lake import night_files
+from tests import arrow_frames
 
 DAY, NEXT_DAY = date(2024, 5, 1), date(2024, 5, 2)
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -294,9 +295,9 @@ THEIRS = {
 
 
 @pytest.fixture(scope="module")
-def is_theirs(frame_of: Callable[..., DataFrame]) -> dict[str, bool]:
+def is_theirs(spark: SparkSession) -> dict[str, bool]:
     """The verdict on each line of THEIRS."""
-    lines = frame_of("line string", *[(line,) for line in THEIRS])
+    lines = arrow_frames.frame(spark, "line string", [(line,) for line in THEIRS])
     return {row[0]: row[1] for row in lines.select("line", erase.names_user(F.col("line"), F.lit("u1"))).collect()}
 
 

@@ -239,7 +239,7 @@ def nightly(
         build(spark, settings, [ds], skip_complete=True)
     early = read_early_examples(settings)
     deliver(settings, world, OUTAGE)
-    assert build(spark, settings, DAYS[:6], skip_complete=True) == {job.TABLE.name: OUTAGE for job in JOBS}
+    assert build(spark, settings, [*EARLY, *OUTAGE], skip_complete=True) == {job.TABLE.name: OUTAGE for job in JOBS}
     deliver(settings, world, [NEWEST])
     build(spark, settings, [NEWEST], skip_complete=True)
     return Nightly(settings, *early)

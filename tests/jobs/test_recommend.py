@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from conf.settings import Settings, with_changes
 from indexing.bundle import builder, lake_inputs
@@ -33,6 +33,7 @@ from jobs.store.built_days import Built
 from lake.snapshot import LakeSnapshot
 from serving.retriever import Retriever, UserLists
 from serving.user_history import Entry, UserHistory, UserQuery
+from tests import arrow_frames
 from tests.fixtures.small_bundle import VERSION, SmallModel, write_lake
 from tests.ports import free_port
 
@@ -198,14 +199,14 @@ def test_erased_user_leaves_the_table(
     spark: SparkSession,
     settings: Settings,
     write_table: Callable[..., None],
-    frame_of: Callable[..., DataFrame],
     read_rows: Callable[..., list[Any]],
 ) -> None:
     about = {"rank": 1, "title_id": 1000, "score": 1.0, "is_popular": False, "dial": 0.0, "bundle": VERSION, "ds": DAY}
     write_table(settings, recommendations.TABLE, *[{"user_id": user, **about} for user in HISTORIES])
     assert recommendations.TABLE in catalog.TABLES
     tables.ensure(spark, settings, erasures.TABLE)
-    erase._register(frame_of("user_id string, requested_at timestamp", ("ann", MIDNIGHT)), settings)
+    requests = arrow_frames.frame(spark, "user_id string, requested_at timestamp", [("ann", MIDNIGHT)])
+    erase._register(requests, settings)
     erased = erase._erase_user_rows(spark, settings, recommendations.TABLE)
     assert erased.rows_removed == 1
     assert read_rows(settings, recommendations.TABLE, "user_id") == [("bob",), ("cut",), ("foe",)]

@@ -25,7 +25,6 @@ from tests import arrow_frames
 
 WriteFeed = Callable[..., Path]
 ReadRows = Callable[..., list[tuple[Any, ...]]]
-FrameOf = Callable[..., DataFrame]
 Rows = list[tuple[Any, ...]]
 
 TYPES = "impression, detail_view, clickout, watchlist_add, seen, like, dislike, rating"
@@ -149,28 +148,21 @@ def test_time_is_read_to_the_microsecond_in_utc(spark: SparkSession) -> None:
     ]
 
 
-@pytest.fixture(scope="module")
-def incoming_of(frame_of: FrameOf) -> Callable[..., DataFrame]:
+def _incoming(spark: SparkSession, *rows: tuple[str, int, int, str, str]) -> DataFrame:
     """Frame of (event_id, feed day, hour of event_time, line, file)."""
     columns = "event_id string, feed_date date, event_time timestamp, line string, file string"
-
-    def make(*rows: tuple[str, int, int, str, str]) -> DataFrame:
-        values = [(i, _day(day), datetime(2024, 5, 1, hour, tzinfo=UTC), *rest) for i, day, hour, *rest in rows]
-        return frame_of(columns, *values)
-
-    return make
+    values = [(i, _day(day), datetime(2024, 5, 1, hour, tzinfo=UTC), *rest) for i, day, hour, *rest in rows]
+    return arrow_frames.frame(spark, columns, values)
 
 
-@pytest.fixture(scope="module")
-def known_of(frame_of: FrameOf) -> Callable[..., DataFrame]:
+def _known(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
     """Frame of (event_id, feed day)."""
-    return lambda *rows: frame_of("event_id string, feed_date date", *[(i, _day(day)) for i, day in rows])
+    return arrow_frames.frame(spark, "event_id string, feed_date date", [(i, _day(day)) for i, day in rows])
 
 
-def test_copies_are_ranked_by_feed_day_then_time_then_line(
-    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame]
-) -> None:
-    incoming = incoming_of(
+def test_copies_are_ranked_by_feed_day_then_time_then_line(spark: SparkSession) -> None:
+    incoming = _incoming(
+        spark,
         ("single", 2, 1, "l", "f"),
         ("day", 3, 1, "l", "f"),
         ("day", 2, 9, "l", "f"),
@@ -181,7 +173,7 @@ def test_copies_are_ranked_by_feed_day_then_time_then_line(
         ("held before", 2, 1, "l", "f"),
         ("held after", 2, 1, "l", "f"),
     )
-    known = known_of(("held before", 1), ("held after", 4), ("elsewhere", 1))
+    known = _known(spark, ("held before", 1), ("held after", 4), ("elsewhere", 1))
     copies = stg_events.rank_copies(incoming, known)
     columns = ("event_id", "copy_rank", "feed_date", "line", "is_known", "first_feed_date")
     assert sorted((tuple(row) for row in copies.select(*columns).collect()), key=repr) == [
@@ -199,26 +191,23 @@ def test_copies_are_ranked_by_feed_day_then_time_then_line(
 
 
 @pytest.mark.parametrize("files", [("a", "b"), ("b", "a")])
-def test_equal_lines_are_ranked_by_file(
-    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame], files: tuple[str, str]
-) -> None:
+def test_equal_lines_are_ranked_by_file(spark: SparkSession, files: tuple[str, str]) -> None:
     # Which of two equal lines stands in rejected_rows must not depend on which was read first.
-    incoming = incoming_of(*[("e", 2, 1, "l", file) for file in files])
-    copies = stg_events.rank_copies(incoming, known_of())
+    incoming = _incoming(spark, *[("e", 2, 1, "l", file) for file in files])
+    copies = stg_events.rank_copies(incoming, _known(spark))
     assert [row["file"] for row in stg_events.explain_copies(copies).collect()] == ["b"]
 
 
-def test_first_copy_is_kept_unless_it_is_held_already(
-    incoming_of: Callable[..., DataFrame], known_of: Callable[..., DataFrame]
-) -> None:
-    incoming = incoming_of(
+def test_first_copy_is_kept_unless_it_is_held_already(spark: SparkSession) -> None:
+    incoming = _incoming(
+        spark,
         ("single", 2, 1, "l", "f"),
         ("twice", 2, 9, "late", "f"),
         ("twice", 2, 1, "early", "f"),
         ("held before", 2, 1, "l", "f"),
         ("held after", 2, 1, "l", "f"),
     )
-    copies = stg_events.rank_copies(incoming, known_of(("held before", 1), ("held after", 4)))
+    copies = stg_events.rank_copies(incoming, _known(spark, ("held before", 1), ("held after", 4)))
     kept = stg_events.keep_first(incoming, copies)
     assert kept.columns == incoming.columns
     assert sorted((row["event_id"], row["line"]) for row in kept.collect()) == [
