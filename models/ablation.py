@@ -118,7 +118,7 @@ def content_vectors(
     Where more than `max_titles` titles are known, the least liked ones have zeros, since they are not predicted.
     """
     rows, ridge = features(catalogue.content), model.card.cold
-    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
+    known, fitted = cold_ridge.fit_most_liked(model.learnt_vectors(catalogue), counts, rows, ridge, max_titles)
     vectors = np.where((counts > 0)[:, None], np.float32(0), model.title_vectors(catalogue))
     vectors[known] = ridge.scale * cold_ridge.shrink_by_slope(fitted, fitted.left_out())
     return vectors

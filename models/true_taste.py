@@ -18,8 +18,9 @@ Clicks and impressions play no role, so this tests the recommender and not the e
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,34 +48,45 @@ from models.studies.simulated_tastes import RELEASES
 from models.tracking import registry
 
 RELEASES_AT = 5
+MAX_USERS = 3000  # measured by default: with 60,000 titles each takes some 2 MB while lists are made
 MODELS = ("popularity", ALS_BASELINE, registry.CHALLENGER)
 _SHOWN = ("all", "history_titles", "popularity", "title_age_days", "taste")
 
 
-def recommend_all(
-    settings: Settings,
-    names: Sequence[str],
-    dials: Sequence[float],
-    train: Positives,
-    catalogue: Catalogue,
-    evaluation_set: EvaluationSet,
-) -> dict[str, Ids]:
-    """[users, longest list measured] by model; lists at a dial other than 0 are named `als -0.50`."""
-    counts = np.bincount(train.liked.indices, minlength=len(catalogue))
+def scorers(
+    settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue
+) -> dict[str, Callable[[EvaluationSet], ScoreUsers]]:
+    """Per model how it scores the users of an evaluation set; baselines are fitted, and registered models read, once."""
     makers = baselines(settings.baselines, train, settings.seed)
-    lists: dict[str, Ids] = {}
+    by_name: dict[str, Callable[[EvaluationSet], ScoreUsers]] = {}
     for name in names:
         if name in makers:
             model = makers[name]()
             model.fit(train.liked, catalogue.content)
-            score = _scores_of_baseline(model, evaluation_set, settings.seed)
+            by_name[name] = partial(_scores_of_baseline, model, seed=settings.seed)
         else:
             trained = TwoTower.load(registry.fetch(settings, name).folder)
-            score = dial_curve.score_users(trained, CatalogueModel(trained, catalogue), evaluation_set)
+            by_name[name] = partial(dial_curve.score_users, trained, CatalogueModel(trained, catalogue))
+    return by_name
+
+
+def recommend_all(
+    settings: Settings,
+    models: Mapping[str, Callable[[EvaluationSet], ScoreUsers]],
+    dials: Sequence[float],
+    counts: Ids,
+    evaluation_set: EvaluationSet,
+) -> dict[str, Ids]:
+    """[users, longest list measured] by model; lists at a dial other than 0 are named `als -0.50`.
+
+    `counts` [titles] are the positives that the dial goes by.
+    """
+    lists: dict[str, Ids] = {}
+    for name, score in models.items():
         model_dials = [0.0] if name.startswith("popularity") else dials  # no effect on popularity
         scale = settings.index.popularity_scale
         at_dials = dial_curve.recommend_at_dials(
-            score, evaluation_set, counts, scale, model_dials, max(settings.evaluation.k)
+            score(evaluation_set), evaluation_set, counts, scale, model_dials, max(settings.evaluation.k)
         )
         for dial, recommended in zip(model_dials, at_dials.lists, strict=True):
             lists[f"{name} {dial:+.2f}" if dial else name] = recommended
@@ -145,13 +157,15 @@ def work(settings: Settings, arguments: Namespace) -> None:
     snapshot = LakeSnapshot.pin(settings.lake.root, EVALUATION_TABLES)
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     train = read_positives(snapshot, "train", catalogue)
-    tastes = simulated_tastes.read_tastes(arguments.taste, catalogue)
+    tastes = simulated_tastes.read_tastes(arguments.taste, catalogue, arguments.max_users, settings.seed)
     is_niche = dict(zip(tastes.user_ids, tastes.is_niche.tolist(), strict=True))
     names = list(dict.fromkeys([*arguments.models, *arguments.against]))
     dials = [0.0, *[dial for dial in arguments.dials if dial]]
+    models = scorers(settings, names, train, catalogue)
+    counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     tables, verdicts = [], []
     for name, evaluation_set in simulated_tastes.evaluation_sets(tastes, train, catalogue).items():
-        lists = recommend_all(settings, names, dials, train, catalogue, evaluation_set)
+        lists = recommend_all(settings, models, dials, counts, evaluation_set)
         for n, against in enumerate(arguments.against):
             measurements = measure(settings, lists, against, evaluation_set, is_niche, train, catalogue)
             if n == 0:
@@ -200,6 +214,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--dials", nargs="*", type=float, default=[], metavar="D", help="settings of the dial to measure beside 0"
+    )
+    parser.add_argument(
+        "--max-users", type=int, default=MAX_USERS, metavar="N", help="of more users, that many by chance"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write all figures to true_taste.csv there")
     return command_line.run(parser, work, argv)

@@ -12,7 +12,7 @@ class ColdStart(Section):
     """Kernel ridge from content to learned vectors: the source for unseen titles, a prior for sparsely liked ones."""
 
     max_titles: Positive = Field(
-        description="number of most liked titles that the kernel ridge is fitted on; time grows with its cube"
+        description="liked titles up to which the kernel ridge is exact; with more it takes as long, by landmarks"
     )
     alone_share: Share = Field(description="share of the kernel that compares each block of content by itself")
     scale: Annotated[float, Field(gt=0)] = Field(

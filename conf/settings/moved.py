@@ -90,6 +90,7 @@ CONSTANTS = {
 }
 
 _IDS_ALONE = "towers know titles by id alone"
+_BY_USER = "both losses are by user; see training.users_per_batch and training.negatives"
 # Key to the reason why nothing takes its place.
 REMOVED = {
     "model.content_blocks": _IDS_ALONE,
@@ -97,6 +98,10 @@ REMOVED = {
     "model.content_dropout": _IDS_ALONE,
     "training.content_weight_decay": _IDS_ALONE,
     "model.learn_temperature": "model.temperature is fixed",
+    "training.max_softmax_titles": "the faster loss is chosen by cost; see training.negatives",
+    "training.examples_per_batch": _BY_USER,
+    "training.uniform_negatives": _BY_USER,
+    "training.correct_sampling": _BY_USER,
     "baselines.ridge.cold_scale": "it was 1 everywhere, which changes nothing",
 }
 

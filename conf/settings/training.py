@@ -24,20 +24,13 @@ class PositionBias(Section):
 
 class Training(Section):
     loss: Literal["auto", "user_softmax", "sampled_softmax"] = Field(
-        description="auto uses user_softmax up to max_softmax_titles titles, and sampled_softmax above"
+        description="user_softmax scores every title for each user, sampled_softmax a sample; auto is the faster one"
     )
-    max_softmax_titles: Positive = Field(description="largest catalogue for user_softmax and for EASE in the model")
+    negatives: Positive = Field(description="sampled_softmax: titles in the sample that all users of a batch share")
     epochs: Positive = Field(description="maximum number of epochs")
     warm_start: bool = Field(description="true starts training from the champion's towers, where there is a champion")
     warm_start_epochs: Positive = Field(description="maximum number of epochs of a warm start")
-    users_per_batch: Positive = Field(description="user_softmax: users per batch")
-    examples_per_batch: Positive = Field(description="sampled_softmax: examples per batch")
-    uniform_negatives: Positive = Field(
-        description="sampled_softmax: negatives drawn uniformly from the catalogue, in addition to in-batch negatives"
-    )
-    correct_sampling: bool = Field(
-        description="sampled_softmax: true corrects logits for the sampling probability of each title"
-    )
+    users_per_batch: Positive = Field(description="users per batch")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         description="Adam's learning rate at the start; it falls along a cosine"
     )

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
-from sklearn.utils.extmath import randomized_svd
 
-from lake.arrays import Floats
+from lake.arrays import Doubles, Floats
 
 _LEAST = 1e-12
+_BATCH_USERS = 256
+# Of the search for the main directions: more than are kept are followed, that many times there and back.
+_MORE_DIRECTIONS = 10
+_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,22 @@ class Part:
         """[titles, width]: vectors whose scores have mean 0, and the same order."""
         return self.vectors - self.vectors.mean(axis=0)
 
-    def scores(self) -> Floats:
-        """[users, titles], each user's of mean 0 and standard deviation `weight`; zeros where all are alike."""
-        scores = np.asarray(self.queries @ self.centred().T, dtype=np.float32)
-        return scores * (self.weight / np.maximum(scores.std(axis=1, keepdims=True), _LEAST))
+    def scaled_queries(self) -> Floats | sparse.csr_matrix:
+        """`queries` such that each user's scores by centred vectors have standard deviation `weight`.
+
+        Zeros stay zeros, and so do scores that are all alike.
+        """
+        scale = self.weight / np.maximum(self._deviations(), _LEAST)
+        if sparse.issparse(self.queries):
+            return sparse.csr_matrix(sparse.diags(scale.astype(np.float32)) @ self.queries)
+        return (self.queries * scale[:, None]).astype(np.float32)
+
+    def _deviations(self) -> Doubles:
+        """[users]: of each user's scores; only a batch of users has all scores at a time."""
+        centred = self.centred()
+        count = self.queries.shape[0]
+        batches = (self.queries[start : start + _BATCH_USERS] for start in range(0, count, _BATCH_USERS))
+        return np.concatenate([np.asarray(batch @ centred.T, dtype=np.float32).std(axis=1) for batch in batches])
 
 
 @dataclass(frozen=True)
@@ -92,11 +107,33 @@ def _all_directions(parts: Mapping[str, Part], first: NDArray[np.float64]) -> ND
 def _main_directions(
     parts: Mapping[str, Part], first: NDArray[np.float64], dims: int, seed: int
 ) -> NDArray[np.float64]:
-    """Orthonormal directions [titles, dims], orthogonal to `first` [titles, 0 or 1], in which scores vary most."""
-    scores = np.sum([part.scores() for part in parts.values()], axis=0)
-    scores -= (scores @ first) @ first.T
-    _, values, directions = randomized_svd(scores, min(dims, *scores.shape), n_iter=4, random_state=seed)
-    return directions[values > values[0] * 1e-6].T
+    """Orthonormal directions [titles, dims], orthogonal to `first` [titles, 0 or 1], in which scores vary most.
+
+    By products with the parts alone, never from a matrix [users, titles]. Source: Halko, Martinsson and Tropp 2011,
+    Finding structure with randomness, algorithms 4.4 and 5.1.
+    """
+    factors = [(part.scaled_queries(), part.centred()) for part in parts.values()]
+    first = first.astype(np.float32)
+    users, titles = factors[0][0].shape[0], len(first)
+
+    def scores_times(block: Floats) -> Floats:  # [titles, any] to [users, any]
+        block = block - first @ (first.T @ block)
+        return np.sum([queries @ (vectors.T @ block) for queries, vectors in factors], axis=0)
+
+    def transposed_times(block: Floats) -> Floats:  # [users, any] to [titles, any]
+        product = np.sum([vectors @ (queries.T @ block) for queries, vectors in factors], axis=0)
+        return product - first @ (first.T @ product)
+
+    width = min(dims + _MORE_DIRECTIONS, users, titles)
+    found = np.random.default_rng(seed).standard_normal((titles, width), dtype=np.float32)
+    for _ in range(_ROUNDS):
+        found = _orthonormal(transposed_times(_orthonormal(scores_times(found))))
+    _, values, axes = linalg.svd(scores_times(found), full_matrices=False)
+    return (found @ axes.T)[:, : min(dims, width)][:, values[: min(dims, width)] > values[0] * 1e-6]
+
+
+def _orthonormal(block: Floats) -> Floats:
+    return linalg.qr(block, mode="economic", overwrite_a=True, check_finite=False)[0]
 
 
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -13,7 +13,6 @@ from models.blend.combined import Part, combine
 from models.blend.two_tower import LearntTitles, ModelCard, TwoTower
 from models.data.padded_histories import pad_newest_first
 from models.fit.inputs import Inputs
-from models.fit.network import loss_for
 from models.fit.tower_validation import tower_queries
 from models.linear import cold_ridge, linear_part
 from models.linear.als import Als
@@ -26,6 +25,7 @@ from models.towers.query_module import QueryParameters
 
 log = logging.getLogger("marquee")
 
+_MAX_EASE_TITLES = 20_000  # a matrix of all pairs takes 3.2 GB
 _MAX_SAMPLED_USERS = 10_000  # users of the sample that decides which directions are kept
 
 
@@ -89,7 +89,7 @@ def _make_parts(
 def _linear_matrices(settings: Settings, inputs: Inputs) -> Iterator[tuple[Floats, float]]:
     """Weight matrices [warm titles, warm titles] of EASE and of content, each with the part's weight."""
     weights = settings.model.weights
-    if weights.ease > 0 and loss_for(settings, len(inputs.warm)) == "user_softmax":
+    if weights.ease > 0 and len(inputs.warm) <= _MAX_EASE_TITLES:
         yield _fit_ease(settings, inputs), weights.ease
     if not weights.content:
         return
@@ -106,7 +106,7 @@ def _fit_ease(settings: Settings, inputs: Inputs) -> Floats:
     options = settings.model.ease
     ease = Ease(
         options.regularization,
-        settings.training.max_softmax_titles,
+        _MAX_EASE_TITLES,
         dropout=options.dropout,
         history_power=options.history_power,
     )

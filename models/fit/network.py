@@ -1,28 +1,31 @@
 """The untrained network that the settings describe."""
 
-import numpy as np
-
 from conf.settings import Settings
 from lake.vocabulary_ids import FIRST_ID
 from models.fit.inputs import Inputs
-from models.towers.networks import NetworkOptions, SampledSoftmax, TwoTowerNetwork, UserSoftmax
+from models.towers.networks import NetworkOptions, TwoTowerNetwork, UserOptions, UserSoftmax
+from models.towers.sampled_softmax import SampledSoftmax
 
-# user_softmax: the least and largest share of a history that is dropped and predicted; a user's weight is the number of
-# targets to this power.
+# The least and largest share of a history that is dropped and predicted; a user's weight is the number of targets to
+# this power.
 DROPPED_SHARE = (0.1, 0.6)
 TARGET_POWER = 0.5
+# A step over the whole catalogue takes as long as one over a sample of this share of it: it looks up no titles.
+_SAMPLE_SHARE_OF_EQUAL_COST = 0.4
 
 
 def loss_for(settings: Settings, count_titles: int) -> str:
-    """Name of the loss that the settings choose for `count_titles` warm titles."""
-    if settings.training.loss != "auto":
-        return settings.training.loss
-    return "user_softmax" if count_titles <= settings.training.max_softmax_titles else "sampled_softmax"
+    """Name of the loss that the settings choose for `count_titles` warm titles: by default the faster one."""
+    options = settings.training
+    if options.loss != "auto":
+        return options.loss
+    is_sample_faster = options.negatives < _SAMPLE_SHARE_OF_EQUAL_COST * count_titles
+    return "sampled_softmax" if is_sample_faster else "user_softmax"
 
 
 def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwork:
     """The untrained network, with one row per warm title."""
-    model, training = settings.model, settings.training
+    model = settings.model
     options = NetworkOptions(
         dim=model.dim,
         count_titles=len(inputs.warm),
@@ -31,13 +34,7 @@ def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwo
         seed=settings.seed,
         title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],
     )
+    users = UserOptions(DROPPED_SHARE, TARGET_POWER, settings.interactions.positive_min_weight)
     if loss == "sampled_softmax":
-        counts = inputs.positive_counts
-        popularity = (counts / counts.sum()).astype(np.float32)
-        return SampledSoftmax(options, popularity, training.uniform_negatives, training.correct_sampling)
-    return UserSoftmax(
-        options,
-        DROPPED_SHARE,
-        TARGET_POWER,
-        settings.interactions.positive_min_weight,
-    )
+        return SampledSoftmax(options, users, inputs.positive_counts, settings.training.negatives)
+    return UserSoftmax(options, users)

@@ -9,9 +9,7 @@ from lake.vocabulary_ids import FIRST_ID
 from models.data.dataset import BatchReader
 from models.towers.legacy_keras import tf
 
-_HISTORY = ("history_title_ids", "history_weights", "history_ages_days", "country")
-USER_COLUMNS = _HISTORY
-EXAMPLE_COLUMNS = (*_HISTORY, "title_id", "sampling_probability")
+USER_COLUMNS = ("history_title_ids", "history_weights", "history_ages_days", "country")
 
 
 class InputMaker:
@@ -27,21 +25,17 @@ class InputMaker:
         self._countries = tf.lookup.StaticHashTable(known, default_value=1)
 
     def dataset(self, reader: BatchReader, epoch: int) -> tf.data.Dataset:
-        """One pass over `reader`, whose columns are USER_COLUMNS or EXAMPLE_COLUMNS."""
+        """One pass over `reader`, whose columns are USER_COLUMNS."""
         return reader.dataset(epoch).map(self.inputs, num_parallel_calls=1).prefetch(2)
 
     def inputs(self, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """A batch of either network's inputs."""
-        tensors = {
+        """A batch of the network's inputs."""
+        return {
             "rows": self.rows(batch["history_title_ids"]),
             "weights": batch["history_weights"],
             "ages_days": batch["history_ages_days"],
             "country": self._countries.lookup(batch["country"]),
         }
-        if "title_id" in batch:
-            tensors["title_row"] = self.rows(batch["title_id"])
-            tensors["sampling_probability"] = batch["sampling_probability"]
-        return tensors
 
     def rows(self, title_ids: tf.Tensor) -> tf.Tensor:
         """int64, of the shape of `title_ids`; 0 where the model has no such title."""

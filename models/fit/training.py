@@ -12,7 +12,7 @@ from models.fit.epochs import EpochResult
 from models.fit.inputs import Inputs
 from models.fit.model_assembly import assemble
 from models.fit.network import loss_for, make_network
-from models.fit.network_inputs import EXAMPLE_COLUMNS, USER_COLUMNS, InputMaker
+from models.fit.network_inputs import USER_COLUMNS, InputMaker
 from models.fit.tower_validation import TowerValidation
 from models.fit.workers import SharedReader
 from models.towers.legacy_keras import keras
@@ -51,7 +51,7 @@ def _train_towers(
     loss = loss_for(settings, len(inputs.warm))
     epochs.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
-    reader = SharedReader(reader_for(settings, inputs.snapshot, loss), maker.dataset, strategy)
+    reader = SharedReader(reader_for(settings, inputs.snapshot), maker.dataset, strategy)
     with strategy.scope():
         network = make_network(settings, inputs, loss)
         if warm_start:
@@ -62,17 +62,14 @@ def _train_towers(
     return network
 
 
-def reader_for(settings: Settings, snapshot: LakeSnapshot, loss: str) -> BatchReader:
-    """Reader of the rows that a loss is computed on: users or examples."""
+def reader_for(settings: Settings, snapshot: LakeSnapshot) -> BatchReader:
+    """Reader of the rows that the loss is computed on: users with their histories."""
     options = settings.training
-    is_by_user = loss == "user_softmax"
-    table, split = ("training_users", None) if is_by_user else ("training_examples", "train")
-    files = snapshot.open(table, split)
-    batch_size = options.users_per_batch if is_by_user else options.examples_per_batch
+    files = snapshot.open("training_users")
     return BatchReader(
         files,
-        USER_COLUMNS if is_by_user else EXAMPLE_COLUMNS,
-        batch_size=min(batch_size, sum(files.row_groups)),
+        USER_COLUMNS,
+        batch_size=min(options.users_per_batch, sum(files.row_groups)),
         shuffle=Shuffle(settings.seed, options.shuffle_buffer_rows),
         drop_remainder=True,
         reader_threads=options.reader_threads,

@@ -10,6 +10,7 @@ import numpy as np
 
 from lake.arrays import Doubles, Floats, Ids
 from models.linear.content_kernel import Features, noise_of_counts, select
+from models.linear.landmark_ridge import LandmarkRidge, choose_landmarks, count_landmarks, fit_landmark_ridge
 from models.linear.leave_one_out import LeaveOneOut, fit_leave_one_out
 from models.linear.positive_counts import most_liked
 
@@ -36,29 +37,46 @@ class ColdRidge:
     alone_share: float = 0.0
 
 
-def fit(
-    learned: Floats, positive_counts: Ids, rows: Features, ridge: ColdRidge, max_titles: int | None = None
-) -> tuple[Ids, LeaveOneOut]:
+Fitted = LeaveOneOut | LandmarkRidge
+
+
+def fit(learned: Floats, positive_counts: Ids, rows: Features, ridge: ColdRidge) -> tuple[Ids, Fitted]:
     """Rows of the titles that the ridge is fitted on, and the ridge to their `learned` [titles, dim] vectors.
 
-    `positive_counts` [titles] are of the training, `rows` features of all titles. Where more titles have positives than
-    `max_titles` or the ridge's own limit, those with the most are used: memory grows with their square, time with their
-    cube.
+    `positive_counts` [titles] are of the training, `rows` features of all titles. All titles with positives are used,
+    through landmarks where there are more than `ridge.max_titles`.
     """
-    limit = ridge.max_titles if max_titles is None else min(max_titles, ridge.max_titles)
-    known = most_liked(positive_counts, limit)
+    known = np.flatnonzero(positive_counts)
+    count = count_landmarks(len(known), ridge.max_titles)
+    if count == len(known):
+        return fit_most_liked(learned, positive_counts, rows, ridge, count)
+    counts = positive_counts[known]
+    noise = noise_of_counts(counts, ridge.noise, ridge.noise_power)
+    targets, landmarks = learned[known].astype(np.float64), choose_landmarks(counts, count)
+    features = select(rows, known)
+    return known, fit_landmark_ridge(features, landmarks, targets, noise, ridge.length_scale, ridge.alone_share)
+
+
+def fit_most_liked(
+    learned: Floats, positive_counts: Ids, rows: Features, ridge: ColdRidge, max_titles: int
+) -> tuple[Ids, LeaveOneOut]:
+    """As `fit`, but exact, and on the `max_titles` titles with the most positives where there are more.
+
+    Memory grows with their square, time with their cube.
+    """
+    known = most_liked(positive_counts, max_titles)
     noise = noise_of_counts(positive_counts[known], ridge.noise, ridge.noise_power)
     targets = learned[known].astype(np.float64)
     return known, fit_leave_one_out(select(rows, known), targets, noise, ridge.length_scale, ridge.alone_share)
 
 
-def predict_new(fitted: LeaveOneOut, rows: Features) -> Doubles:
+def predict_new(fitted: Fitted, rows: Features) -> Doubles:
     """[rows, dim]: vectors of titles without positives, shrunk by slope where two or more titles are known."""
     predicted = fitted.predict_new(rows)
     return shrink_by_slope(fitted, predicted) if len(fitted.targets) > 1 else predicted
 
 
-def shrink_by_slope(fitted: LeaveOneOut, predicted: Doubles) -> Doubles:
+def shrink_by_slope(fitted: Fitted, predicted: Doubles) -> Doubles:
     """`predicted` [titles, dim] with each dimension shrunk towards its mean, as far as content fails to predict it.
 
     The factor is the least-squares slope of the known titles' learned values over their leave-one-out predictions; two
@@ -70,7 +88,7 @@ def shrink_by_slope(fitted: LeaveOneOut, predicted: Doubles) -> Doubles:
     return fitted.mean + (predicted - fitted.mean) * np.clip(slopes, 0, _MAX_SLOPE)
 
 
-def predict_liked(known: Ids, fitted: LeaveOneOut, liked: Ids, rows: Features) -> Floats:
+def predict_liked(known: Ids, fitted: Fitted, liked: Ids, rows: Features) -> Floats:
     """[liked, dim]: predictions for the titles at rows `liked`, each as if it had no positives."""
     predicted = np.empty((len(liked), fitted.targets.shape[1]), dtype=np.float32)
     is_known = np.isin(liked, known)

@@ -142,7 +142,9 @@ def gather_evidence(
     counts = np.bincount(train.liked.indices, minlength=len(catalogue))
     if np.count_nonzero(counts) < 2:
         raise ModelError(f"{np.count_nonzero(counts)} titles have likes; at least two are needed to predict others")
-    known, fitted = cold_ridge.fit(model.learnt_vectors(catalogue), counts, rows, model.card.cold, MAX_TITLES)
+    known, fitted = cold_ridge.fit_most_liked(
+        model.learnt_vectors(catalogue), counts, rows, model.card.cold, MAX_TITLES
+    )
     count = train.liked.shape[0]
     users = np.sort(np.random.default_rng(seed).choice(count, min(count, MAX_USERS), replace=False))
     queries = bound.queries(pad_newest_first(train.liked[users], None, None, model.history_length))

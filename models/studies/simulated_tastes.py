@@ -16,29 +16,38 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import sparse
 
+from lake.arrays import NO_TITLE, Doubles
 from models.data.catalogue import Catalogue
 from models.data.positives import Positives
 from models.errors import ModelError
 from models.evaluation.evaluation_set import EvaluationSet
+from models.recommender import top_titles
 
 BEST = 20
 TASTE, GEMS, RELEASES = "taste", "gems", "releases"
 _TOP_SHARE = 0.1
+_BATCH_USERS = 256
 
 
 @dataclass(frozen=True)
 class Tastes:
-    """Users and enjoyment of a simulation; titles are in catalogue order, NaN where the simulation lacks one."""
+    """Users of a simulation and what they enjoy; titles are in catalogue order."""
 
     user_ids: Sequence[str]
     countries: Sequence[str]
     is_niche: NDArray[np.bool_]  # [users]
-    enjoyment: NDArray[np.float64]  # [users, titles]
+    of_users: Doubles  # [users, dims], weighted by the formula
+    of_titles: Doubles  # [titles, dims]
+    quality: Doubles  # [titles], weighted by the formula, NaN where the simulation lacks the title
     gems: sparse.csr_matrix  # [users, titles], 1 for the best users of each gem
 
+    def enjoyment(self, users: slice) -> Doubles:
+        """[users, titles], NaN for titles that the simulation lacks."""
+        return self.of_users[users] @ self.of_titles.T + self.quality
 
-def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
-    """Read the tastes in the folder truth/ of a simulation.
+
+def read_tastes(folder: Path, catalogue: Catalogue, max_users: int | None = None, seed: int = 0) -> Tastes:
+    """Read the tastes in the folder truth/ of a simulation, of `max_users` users by chance where there are more.
 
     Raises ModelError for a folder that is not one, or whose titles are not in the catalogue.
     """
@@ -50,16 +59,20 @@ def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
     rows = catalogue.rows(titles["title_id"].to_numpy())
     if not (rows >= 0).any():
         raise ModelError(f"{folder}: none of its {len(rows)} titles is in the lake's catalogue")
-    affinity = _matrix(users["taste"]) @ _matrix(titles["taste"]).T
-    scored = formula["affinity"] * affinity + formula["quality"] * titles["quality"].to_numpy()
-    enjoyment = np.full((len(users), len(catalogue)), np.nan)
-    enjoyment[:, rows[rows >= 0]] = scored[:, rows >= 0]
+    if max_users is not None and len(users) > max_users:
+        users = users.take(np.sort(np.random.default_rng(seed).choice(len(users), max_users, replace=False)))
+    tastes = _matrix(titles["taste"])
+    of_titles, quality = np.zeros((len(catalogue), tastes.shape[1])), np.full(len(catalogue), np.nan)
+    of_titles[rows[rows >= 0]] = tastes[rows >= 0]
+    quality[rows[rows >= 0]] = formula["quality"] * titles["quality"].to_numpy()[rows >= 0]
     user_ids = users["user_id"].to_pylist()
     return Tastes(
         user_ids,
         users["country"].to_pylist(),
         users["is_niche"].to_numpy(),
-        enjoyment,
+        formula["affinity"] * _matrix(users["taste"]),
+        of_titles,
+        quality,
         _gems(gems, user_ids, catalogue),
     )
 
@@ -67,20 +80,27 @@ def read_tastes(folder: Path, catalogue: Catalogue) -> Tastes:
 def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> dict[str, EvaluationSet]:
     """The evaluation sets by name: TASTE, GEMS and RELEASES; empty ones are left out."""
     days = train.days_of(tastes.user_ids)
-    liked = days.toarray() > 0
-    is_simulated = catalogue.is_listed & ~np.isnan(tastes.enjoyment).any(axis=0)
-    is_open = is_simulated & ~liked  # [users, titles]
-    enjoyment = np.where(is_open, tastes.enjoyment, -np.inf)
-
+    is_simulated = catalogue.is_listed & ~np.isnan(tastes.quality)
     moment = np.floor(train.days.max()) + 1
     has_likes = np.bincount(train.liked.indices, minlength=len(catalogue)) > 0
     released = is_simulated & ~has_likes & (catalogue.release_days >= moment)
-    least = np.quantile(tastes.enjoyment[:, is_simulated], 1 - _TOP_SHARE, axis=1)[:, None]
+    best, of_releases = [], []
+    for start in range(0, len(tastes.user_ids), _BATCH_USERS):
+        users = slice(start, start + _BATCH_USERS)
+        enjoyment = tastes.enjoyment(users)
+        is_open = is_simulated & ~(days[users].toarray() > 0)  # [users, titles]
+        best.append(sparse.csr_matrix(_is_among_best(np.where(is_open, enjoyment, -np.inf), BEST)))
+        least = np.quantile(enjoyment[:, is_simulated], 1 - _TOP_SHARE, axis=1)[:, None]
+        of_releases.append(sparse.csr_matrix((enjoyment >= least) & released))
+    is_liked = sparse.csr_matrix((np.ones(days.nnz), days.indices, days.indptr), shape=days.shape)
+    gems = tastes.gems.multiply(sparse.csr_matrix(is_simulated.astype(np.float64)))
     relevant_and_candidates = {
-        TASTE: (sparse.csr_matrix(_is_among_best(enjoyment, BEST)), is_simulated),
-        GEMS: (tastes.gems.multiply(is_open).tocsr(), is_simulated),
-        RELEASES: (sparse.csr_matrix((enjoyment >= least) & released), released),
+        TASTE: (sparse.vstack(best, "csr"), is_simulated),
+        GEMS: ((gems - gems.multiply(is_liked)).tocsr(), is_simulated),
+        RELEASES: (sparse.vstack(of_releases, "csr"), released),
     }
+    for relevant, _ in relevant_and_candidates.values():
+        relevant.eliminate_zeros()
     return {
         name: _evaluation_set(name, tastes, relevant.astype(np.float32), days, moment, candidates, catalogue)
         for name, (relevant, candidates) in relevant_and_candidates.items()
@@ -119,7 +139,6 @@ def _evaluation_set(
     candidates: NDArray[np.bool_],
     catalogue: Catalogue,
 ) -> EvaluationSet:
-    relevant.eliminate_zeros()
     users = np.flatnonzero(np.diff(relevant.indptr))
     history_days, relevant = days[users], relevant[users]
     relevant.sum_duplicates()  # sorts indices, too
@@ -138,12 +157,13 @@ def _evaluation_set(
     )
 
 
-def _is_among_best(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+def _is_among_best(scores: Doubles, count: int) -> NDArray[np.bool_]:
     """[rows, columns]: True for the `count` highest finite scores of each row; of equal scores the first."""
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    lists = top_titles(scores, count)
     is_best = np.zeros(scores.shape, dtype=np.bool_)
-    np.put_along_axis(is_best, best, True, axis=1)
-    return is_best & np.isfinite(scores)
+    users, _ = np.nonzero(lists != NO_TITLE)
+    is_best[users, lists[lists != NO_TITLE]] = True
+    return is_best
 
 
 def _gems(gems: pa.Table, user_ids: Sequence[str], catalogue: Catalogue) -> sparse.csr_matrix:

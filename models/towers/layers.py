@@ -98,7 +98,38 @@ def query_vectors(
     # 1 / Σ a² is the effective number of titles: their count where attention is equal.
     squares = tf.reduce_sum(tf.square(attention), axis=1, keepdims=True)
     spread = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE)) * tf.cast(squares > 0, attention.dtype)
-    pooled = weighted_rows(history.rows, attention * spread, table)
+    return _biased(weighted_rows(history.rows, attention * spread, table), history, weights)
+
+
+def pooled_queries(
+    history: HistoryTensors, entries: tf.Tensor, vectors: tf.Tensor, weights: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """[batch, dim]: `query_vectors` from the `vectors` [entries, dim] of the titles alone.
+
+    `entries` [entries, 2] are users and columns of the titles in `history`, in the order of users; entries that
+    `history` no longer has, with a weight of 0, are left out.
+    """
+    users, batch = entries[:, 0], tf.shape(history.rows)[0]
+
+    def summed(values: tf.Tensor) -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(values, users, batch)
+
+    logits = tf.linalg.matvec(vectors, weights["of_vector"])
+    ages = tf.math.log1p(tf.maximum(tf.gather_nd(history.ages_days, entries), 0))
+    of_entries = tf.gather_nd(history.weights, entries)
+    logits += weights["of_age"] * tf.cast(ages, logits.dtype)
+    logits += weights["of_weight"] * tf.cast(of_entries - 1, logits.dtype)
+    logits = tf.where(of_entries > 0, logits, -1e4)
+    largest = tf.math.unsorted_segment_max(logits, users, batch)
+    attention = tf.exp(logits - tf.gather(largest, users)) * tf.cast(of_entries > 0, logits.dtype)
+    attention /= tf.maximum(tf.gather(summed(attention), users), _LEAST_SQUARE)
+    squares = summed(tf.square(attention))
+    spread = tf.math.rsqrt(tf.maximum(squares, _LEAST_SQUARE)) * tf.cast(squares > 0, attention.dtype)
+    pooled = summed(attention[:, None] * vectors) * spread[:, None]
+    return _biased(pooled, history, weights)
+
+
+def _biased(pooled: tf.Tensor, history: HistoryTensors, weights: dict[str, tf.Tensor]) -> tf.Tensor:
     known = tf.minimum(history.country, weights["countries"].shape[0] - 1)
     return unit(pooled + weights["everybody"] + tf.gather(weights["countries"], known))
 

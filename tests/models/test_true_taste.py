@@ -67,7 +67,7 @@ def test_enjoyment_is_the_formula_of_the_simulation(folder: Path) -> None:
     tastes = simulated_tastes.read_tastes(folder, CATALOGUE)
     # 2 · taste + ½ · quality, titles 10 to 14.
     expected = [[2.5, 1, 2, 2, np.nan], [0.5, 3, 4, 2, np.nan]]
-    np.testing.assert_array_equal(tastes.enjoyment, expected)
+    np.testing.assert_array_equal(tastes.enjoyment(slice(None)), expected)
     assert tastes.gems.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]
 
 

@@ -102,7 +102,7 @@ def test_the_main_directions_are_the_same_for_the_same_seed() -> None:
 def test_a_part_with_equal_scores_adds_nothing() -> None:
     blended = parts()
     flat = Part(blended["towers"].queries, np.ones((TITLES, 4), np.float32), 5.0)
-    assert not flat.scores().any()
+    assert not (flat.scaled_queries() @ flat.centred().T).any()
     combined = combine({"ease": blended["ease"], "flat": flat}, 6, 1, np.ones(TITLES))
     alone = projected(combine({"ease": blended["ease"]}, 6, 1, np.ones(TITLES)), {"ease": blended["ease"]})
     np.testing.assert_allclose(projected(combined, {"ease": blended["ease"]}), alone, atol=1e-2)
