@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.fit import epochs
 from models.fit.epochs import EpochResult
 from models.towers.legacy_keras import keras, tf
-from models.towers.networks import NetworkOptions, UserSoftmax
+from models.towers.networks import NetworkOptions, UserOptions, UserSoftmax
 
 TITLES, USERS = 10, 32
 
@@ -49,7 +49,7 @@ def options() -> Callable[..., Training]:
 def network(options: Training, count_steps: int = 24) -> UserSoftmax:
     keras.utils.set_random_seed(3)
     about = NetworkOptions(dim=4, count_titles=TITLES, count_countries=3, temperature=0.2, seed=3)
-    made = UserSoftmax(about, (0.2, 0.6), 0.5, 0.25)
+    made = UserSoftmax(about, UserOptions((0.2, 0.6), 0.5, 0.25))
     epochs.compile_network(made, options, count_steps)
     return made
 

@@ -20,14 +20,13 @@ def maker() -> InputMaker:
     return InputMaker(TITLES, ["DE", "FR"])
 
 
-def batch(titles: list[list[int]], countries: list[str | bytes], **more: Any) -> dict[str, tf.Tensor]:
+def batch(titles: list[list[int]], countries: list[str | bytes]) -> dict[str, tf.Tensor]:
     ids = np.array(titles)
     return {
         "history_title_ids": tf.constant(ids, tf.int64),
         "history_weights": tf.constant(np.ones(ids.shape), tf.float32),
         "history_ages_days": tf.constant(np.zeros(ids.shape), tf.float32),
         "country": tf.constant(countries),
-        **more,
     }
 
 
@@ -43,22 +42,12 @@ def test_countries_are_ids_of_the_vocabulary_and_1_where_it_lacks_them(maker: In
     assert inputs["country"].numpy().tolist() == [3, 2, 1]
 
 
-def test_examples_bring_the_liked_title(maker: InputMaker) -> None:
-    more = {
-        "title_id": tf.constant([20, 77], tf.int64),
-        "sampling_probability": tf.constant([0.2, 0.1]),
-    }
-    inputs = maker.inputs(batch([[10], [30]], ["DE", "DE"], **more))
-    assert inputs["title_row"].numpy().tolist() == [3, 0]
-    np.testing.assert_allclose(inputs["sampling_probability"], [0.2, 0.1])
-
-
 def test_an_epoch_has_full_batches_of_users_of_the_table(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Any
 ) -> None:
     settings = tiny_settings(trained.lake.root, tmp_path, **{"training.users_per_batch": 10})
     inputs = trained.inputs
-    reader = training.reader_for(settings, inputs.snapshot, "user_softmax")
+    reader = training.reader_for(settings, inputs.snapshot)
     maker = InputMaker(inputs.title_ids, inputs.countries)
     likes = inputs.positives  # [users, warm titles]
     for epoch in (0, 1):

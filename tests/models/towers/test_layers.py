@@ -13,6 +13,7 @@ from models.towers.layers import (
     TitleTower,
     attend,
     attention_by_title,
+    pooled_queries,
     query_vectors,
     scattered,
     unit,
@@ -98,6 +99,20 @@ def test_queries_are_those_of_a_loop_over_titles(
         expected_query(entries, country, table, weights) for entries, country in zip(HISTORIES, countries, strict=True)
     ]
     np.testing.assert_allclose(queries, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("without", [None, 1])
+def test_queries_from_the_vectors_of_entries_are_those_from_the_table(
+    without: int | None, table: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
+) -> None:
+    """Also of users without history, with dislikes alone, and where an entry has been dropped from each."""
+    whole = history(*HISTORIES, countries=[0, 1, 2, 1, 0])
+    is_kept = np.arange(5) != without
+    kept = whole._replace(rows=whole.rows * is_kept, weights=whole.weights * is_kept.astype(np.float32))
+    entries = tf.where(whole.rows > 0)
+    vectors = tf.gather(tf.constant(table), tf.gather_nd(whole.rows, entries))
+    queries = pooled_queries(kept, entries, vectors, weights).numpy()
+    np.testing.assert_allclose(queries, query_vectors(kept, tf.constant(table), weights).numpy(), atol=1e-5)
 
 
 def test_query_weights_start_with_equal_attention(table: NDArray[np.float32]) -> None:
