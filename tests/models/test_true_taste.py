@@ -122,6 +122,31 @@ def test_a_folder_without_truth_is_refused(tmp_path: Path, folder: Path) -> None
         simulated_tastes.read_tastes(folder, catalogue_of(2, [0, 0]).take(np.array([], dtype=np.int64)))
 
 
+def test_of_many_users_some_are_taken_the_same_ones_for_the_same_seed(tmp_path: Path) -> None:
+    count = 30
+    users = {
+        "user_id": [f"u{n}" for n in range(count)],
+        "country": ["DE", "FR"] * 15,
+        "is_niche": [n % 3 == 0 for n in range(count)],
+        "taste": [[n, -n] for n in range(count)],
+    }
+    titles = {"title_id": [10, 11], "taste": [[1, 0], [0, 1]], "quality": [0.0, 0.0]}
+    gems = {"title_id": [10], "best_users": [users["user_id"]]}
+    folder = write_truth(tmp_path, users, titles, gems)
+    whole = simulated_tastes.read_tastes(folder, CATALOGUE)
+    for limit in (None, count, 99):
+        assert simulated_tastes.read_tastes(folder, CATALOGUE, limit, seed=1).user_ids == users["user_id"]
+    tastes, again, other = (simulated_tastes.read_tastes(folder, CATALOGUE, 12, seed=seed) for seed in (1, 1, 2))
+    assert tastes.user_ids == again.user_ids != other.user_ids
+    assert len(set(tastes.user_ids)) == 12
+    # What is known of each is still that user's.
+    chosen = np.array([int(user[1:]) for user in tastes.user_ids])
+    assert tastes.countries == [users["country"][n] for n in chosen]
+    assert tastes.is_niche.tolist() == [users["is_niche"][n] for n in chosen]
+    np.testing.assert_array_equal(tastes.enjoyment(slice(None)), whole.enjoyment(slice(None))[chosen])
+    assert tastes.gems.toarray().tolist() == [[1, 0, 0, 0, 0]] * 12
+
+
 def test_only_significant_losses_are_reported() -> None:
     def row(metric: str, high: float, users: int) -> Measurement:
         difference = Difference(-0.1, -0.2, high, users, 0.1, 0.5, 0.4)
@@ -156,3 +181,20 @@ def test_the_command_finds_the_taste_that_was_learnt(
     assert set(rows[rows["dimension"] == "taste"]["segment"]) == {"niche", "mainstream"}
     shown = capsys.readouterr().out
     assert "gems: challenger against popularity, segments of 5 users or more: nowhere below" in shown
+    of_taste = rows[(rows["truth"] == "taste") & (rows["segment"] == "all") & (rows["metric"] == "recall")]
+    assert set(of_taste["count_users"]) == {48}
+
+
+def test_the_command_measures_as_many_users_as_requested(
+    registered: Settings, tiny_command: list[str], tmp_path: Path
+) -> None:
+    users = {"user_id": [f"u{n:03}" for n in range(48)], "country": ["DE"] * 48, "is_niche": [False] * 48}
+    titles = {"title_id": [100 + n for n in range(18)], "quality": [0.0] * 18}
+    sides = [[1 - n % 2, n % 2] for n in range(48)]
+    gems: dict[str, Any] = {"title_id": [116], "best_users": [[]]}
+    folder = write_truth(tmp_path / "truth", {**users, "taste": sides}, {**titles, "taste": sides[:18]}, gems)
+    arguments = ["--taste", str(folder), "--out", str(tmp_path), "--models", "popularity", "--against", "popularity"]
+    assert true_taste.main([*tiny_command, *arguments, "--max-users", "20"]) == 0
+    rows = pd.read_csv(tmp_path / "true_taste.csv")
+    of_taste = rows[(rows["truth"] == "taste") & (rows["segment"] == "all") & (rows["metric"] == "recall")]
+    assert set(of_taste["count_users"]) == {20}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from models.blend import combined
 from models.blend.combined import Combined, Part, combine
 
 USERS, TITLES = 40, 25
@@ -54,6 +55,22 @@ def test_with_enough_dimensions_scores_are_the_sum_of_the_parts(dims: int) -> No
     combined = combine(blended, dims, 1, usual_scores())
     assert combined.vectors.shape == (TITLES, 11)
     np.testing.assert_allclose(projected(combined, blended), expected_scores(blended), atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_users", [7, 1000])
+def test_scaled_queries_give_each_user_the_weight_as_standard_deviation(
+    batch_users: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(combined, "_BATCH_USERS", batch_users)
+    for part in parts().values():
+        queries = part.scaled_queries()
+        assert sparse.issparse(queries) == sparse.issparse(part.queries)
+        scores = np.asarray(queries @ part.centred().T)
+        np.testing.assert_allclose(scores.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(scores.std(axis=1), part.weight, rtol=1e-5)
+        # Otherwise they are the scores of the part, in their order and at their distances.
+        plain = np.asarray(part.queries @ part.vectors.T)
+        assert min(np.corrcoef(*rows)[0, 1] for rows in zip(scores, plain, strict=True)) > 0.9999
 
 
 def test_each_dimension_is_of_mean_square_one() -> None:

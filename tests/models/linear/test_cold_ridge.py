@@ -8,6 +8,8 @@ import numpy as np
 from models.blend.two_tower import TwoTower
 from models.linear import cold_ridge
 from models.linear.content_kernel import features, select
+from models.linear.landmark_ridge import LandmarkRidge
+from models.linear.leave_one_out import LeaveOneOut
 from tests.fixtures.query_parts import with_prior
 
 RANDOM = np.random.default_rng(6)
@@ -51,20 +53,37 @@ def test_a_column_is_shrunk_by_the_slope_of_its_prediction(trained: Any) -> None
     np.testing.assert_allclose(cold_ridge.predict_new(single, select(rows, np.array([16]))), every[4:5], rtol=1e-5)
 
 
-def test_only_the_most_liked_titles_are_used_where_there_are_many(trained: Any) -> None:
+def test_an_exact_ridge_may_be_fitted_on_the_most_liked_titles_alone(trained: Any) -> None:
     vectors = trained.model.learnt_vectors(trained.inputs.catalogue)
+    counts, ridge = np.array([5, 9, 0, 7, 7, *[1] * 13]), trained.model.card.cold
+    known, fitted = cold_ridge.fit_most_liked(vectors, counts, content_rows(trained), ridge, 3)
+    assert known.tolist() == [1, 3, 4]
+    np.testing.assert_array_equal(fitted.targets, vectors[[1, 3, 4]])
+
+
+def test_all_liked_titles_are_used_through_landmarks_where_there_are_many(trained: Any) -> None:
+    rows, ridge = content_rows(trained), replace(trained.model.card.cold, max_titles=10)
+    side = np.asarray(trained.inputs.catalogue.content.blocks["plot"])[:, :2]  # predicted well by plots
     counts = np.array([5, 9, 0, 7, 7, *[1] * 13])
-    for ridge, limit in ((trained.model.card.cold, 3), (replace(trained.model.card.cold, max_titles=3), None)):
-        known, fitted = cold_ridge.fit(vectors, counts, content_rows(trained), ridge, limit)
-        assert known.tolist() == [1, 3, 4]
-        np.testing.assert_array_equal(fitted.targets, vectors[[1, 3, 4]])
+    known, fitted = cold_ridge.fit(side, counts, rows, ridge)
+    assert isinstance(fitted, LandmarkRidge)
+    assert known.tolist() == [0, 1, *range(3, 18)]
+    assert fitted.landmarks.count == 7  # 17 titles: 17 · 7² < 10³ < 17 · 8²
+    np.testing.assert_allclose(fitted.targets, side[known])
+    exact_known, exact = cold_ridge.fit(side, counts, rows, replace(ridge, max_titles=17))
+    assert isinstance(exact, LeaveOneOut)
+    assert exact_known.tolist() == known.tolist()
+    new = select(rows, np.array([2]))
+    np.testing.assert_allclose(cold_ridge.predict_new(fitted, new), cold_ridge.predict_new(exact, new), atol=0.1)
+    of_liked = [cold_ridge.predict_liked(known, ridge_, np.arange(18), rows) for ridge_ in (fitted, exact)]
+    np.testing.assert_allclose(*of_liked, atol=0.3)
 
 
 def test_liked_titles_are_predicted_as_if_they_had_no_likes(trained: Any) -> None:
     """Titles that the ridge is fitted on are left out of it; the others are predicted like new ones."""
     vectors, rows = RANDOM.normal(size=(18, 3)).astype(np.float32), content_rows(trained)
     counts = np.array([0, 4, 3, 2, 1, 1, *[0] * 12])
-    known, fitted = cold_ridge.fit(vectors, counts, rows, trained.model.card.cold, 3)
+    known, fitted = cold_ridge.fit_most_liked(vectors, counts, rows, trained.model.card.cold, 3)
     predicted = cold_ridge.predict_liked(known, fitted, np.array([1, 2, 3, 4, 5]), rows)
     np.testing.assert_allclose(predicted[:3], fitted.left_out(), rtol=1e-5)
     np.testing.assert_allclose(predicted[3:], fitted.predict_new(select(rows, np.array([4, 5]))), rtol=1e-5)

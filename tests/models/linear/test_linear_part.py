@@ -9,10 +9,11 @@ import pytest
 from scipy import sparse
 
 from lake.snapshot import LakeSnapshot
+from models.blend.combined import Part
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.content import Content
 from models.data.model_tables import TRAINING_TABLES
-from models.fit import training
+from models.fit import model_assembly, training
 from models.fit.inputs import Inputs, read_inputs
 from models.linear import linear_part
 from models.linear.cold_ridge import ColdRidge
@@ -33,6 +34,11 @@ def spread(scores: np.ndarray) -> float:
 
 def standardised(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+
+
+def scores_of(part: Part) -> np.ndarray:
+    """[users, titles], each user's of mean 0 and the part's standard deviation."""
+    return np.asarray(part.scaled_queries() @ part.centred().T)
 
 
 def test_a_title_is_predicted_by_the_ridge_of_all_others() -> None:
@@ -69,7 +75,7 @@ def test_each_matrix_counts_by_its_weight_in_any_unit() -> None:
     assert part.weight == pytest.approx(spread(expected), rel=1e-5)
     alone = linear_part.linear_part(histories, [(one, 0.5)])
     assert alone.weight == pytest.approx(0.5)
-    np.testing.assert_allclose(alone.scores(), 0.5 * standardised(histories @ one), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scores_of(alone), 0.5 * standardised(histories @ one), rtol=1e-3, atol=1e-4)
 
 
 def trained_with(
@@ -102,14 +108,16 @@ def test_a_trained_model_has_content_beside_ease(
     scores, of_towers = (
         CatalogueModel(one, inputs.catalogue).score(inputs.train.liked)[:, inputs.warm] for one in (model, towers)
     )
-    np.testing.assert_allclose(scores, standardised(of_towers) + linear.scores(), atol=2e-3)
+    np.testing.assert_allclose(scores, standardised(of_towers) + scores_of(linear), atol=2e-3)
 
 
-def test_a_catalogue_too_large_has_no_content_part(
-    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("part", ["ease", "content"])
+def test_a_catalogue_too_large_has_no_linear_part(
+    part: str, trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = {"model.weights.ease": 0.0, "model.weights.als": 0.0, "model.cold_start.max_titles": 15}
-    _, without = trained_with({**plain, "model.weights.content": 0.0}, trained, tiny_settings, tmp_path / "a")
-    inputs, model = trained_with({**plain, "model.weights.content": 0.4}, trained, tiny_settings, tmp_path / "b")
+    monkeypatch.setattr(model_assembly, "_MAX_EASE_TITLES", 15)
+    plain = {"model.weights.ease": 0.0, "model.weights.als": 0.0, "model.weights.content": 0.0}
+    changes = {**plain, "model.cold_start.max_titles": 15, "training.epochs": 1, f"model.weights.{part}": 0.4}
+    inputs, model = trained_with(changes, trained, tiny_settings, tmp_path)
     assert len(inputs.warm) == 16
-    assert model._query.part_weights == without._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}
+    assert model._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}

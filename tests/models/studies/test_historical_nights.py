@@ -148,7 +148,7 @@ def test_a_night_s_model_does_not_depend_on_later_events(settings_of: Any) -> No
     assert not np.array_equal(later.title_vectors(interactions.catalogue), vectors[0])
 
 
-def test_a_large_catalogue_is_trained_on_examples_of_the_night(settings_of: Any) -> None:
+def test_a_large_catalogue_is_trained_on_users_of_the_night(settings_of: Any) -> None:
     changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0, "training.epochs": 1}
     settings, night = settings_of(**changes), date(2024, 5, 3)
     interactions = historical_nights.read_interaction_log(settings)
