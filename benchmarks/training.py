@@ -1,19 +1,25 @@
 """Measure training: reading and learning together, each by itself, and in the way of the TFRS tutorials.
 
 Makes its own tables, before any measurement starts, in --work (default: a temporary folder, removed at the end), and
-prints one JSON line per figure, then all as a table on standard error. Figures are examples per second, in one process:
+prints one JSON line per figure, then all as a table on standard error. Figures are users or positives per second, in
+one process:
 
-  (a) reader      Petastorm's batch reader alone, with the feed's options, in the order of the files
+  (a) reader      Petastorm's batch reader alone, with the feed's options, in the order of the files: rows of
+                  training_users, of users with a history
   (b) feed        models.data.dataset: the rows shuffled over a buffer, in batches, as tensors of tf.data
       inputs      the same with titles and countries as rows: the inputs of training
-  (c) training    --training-steps steps of the sampled softmax network from these inputs, from the start of an epoch,
-                  with reading and shuffling
+  (c) training    --training-steps steps of the softmax over a sample of the catalogue (training.negatives) from these
+                  inputs, from the start of an epoch, with reading and shuffling
   (d) in memory   the same network trained on the same batches, held in memory as tensors
-  (e) tutorial    the same rows one by one through tf.data, ids as strings that a layer looks up, an embedding for each
-                  title of each row, in-batch negatives; with the same batch size and dim
-  (f) users       epochs of the softmax over the whole catalogue, which models.train uses up to
-                  training.max_softmax_titles titles, here with --user-titles. It counts predicted likes; in the others
-                  each example predicts one
+  (e) tutorial    rows of training_examples one by one through tf.data, ids as strings that a layer looks up, an
+                  embedding for each title of each row, in-batch negatives; with the same dim and catalogue, in
+                  batches of --tutorial-batch examples
+  (f) users       epochs of the softmax over the whole catalogue, which models.train uses for catalogues of this size,
+                  here with --user-titles
+
+Positives are all likes of the histories that an epoch has, not only predicted ones: in (c), (d) and (f) a step takes
+whole histories and predicts a part of each from the rest, and the next epoch predicts another part. In (e) an example
+predicts one like from the history before it.
 
 (a) and (b), and then (c) and (d), take turns, so that other programs slow both alike. Figures are medians; a ratio
 of two that take turns is the median of the ratios by turn. Each network makes its first steps before its measurement
@@ -37,29 +43,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.report import Report, emptied, reporting
-from benchmarks.training_bench.networks import COUNTRIES, example_network, user_network
+from benchmarks.training_bench.networks import COUNTRIES, catalogue_network, sampled_network
 from benchmarks.training_bench.rows import write_examples, write_users
-from benchmarks.training_bench.tutorial import TutorialModel, tutorial_dataset
+from benchmarks.training_bench.tutorial import TutorialModel, open_examples, tutorial_dataset
 from conf import command_line
 from conf.settings import Settings
 from lake.snapshot import LakeSnapshot
 from models.data.dataset import BatchReader
-from models.fit import network, training
+from models.fit import training
 from models.fit.network_inputs import InputMaker
 from models.towers.legacy_keras import keras, tf
-from models.towers.networks import SampledSoftmax
+from models.towers.networks import TwoTowerNetwork
 
 _WARM_UP_STEPS = 5
 
 
-def open_feed(settings: Settings, root: Path, table: str) -> BatchReader:
-    """The reader with which models.train would read a table."""
-    loss = "user_softmax" if table == "training_users" else "sampled_softmax"
-    return training.reader_for(settings, LakeSnapshot.pin(str(root), [table]), loss)
+def open_feed(settings: Settings, root: Path) -> BatchReader:
+    """The reader with which models.train would read training_users."""
+    return training.reader_for(settings, LakeSnapshot.pin(str(root), ["training_users"]))
+
+
+def count_positives(settings: Settings, data: tf.data.Dataset) -> int:
+    """All likes of the histories in `data`, predicted or not."""
+    least = settings.interactions.positive_min_weight
+    return sum(int(np.count_nonzero((batch["rows"] > 0) & (batch["weights"] >= least))) for batch in data)
 
 
 def count_a_second(batches: Iterable[Any], size: int) -> float:
-    """Examples per second when iterating over `batches` of `size` examples each."""
+    """Rows per second when iterating over `batches` of `size` rows each."""
     started = perf_counter()
     count = sum(1 for _ in batches)
     return count * size / (perf_counter() - started)
@@ -71,7 +82,7 @@ def raw_rows_a_second(feed: BatchReader) -> float:
     count = 0
     with feed.open_reader(None) as reader:
         for group in reader:
-            count += len(group.title_id)
+            count += len(group.country)
     return count / (perf_counter() - started)
 
 
@@ -93,9 +104,9 @@ def add_reading(report: Report, feed: BatchReader, maker: InputMaker, arguments:
         feed=lambda: count_a_second(feed.dataset(next(epochs)), feed.batch_size),
         inputs=lambda: count_a_second(maker.dataset(feed, next(epochs)), feed.batch_size),
     )
-    _add(report, "(a) raw Petastorm reader", speeds["raw"])
+    _add(report, "(a) raw Petastorm reader", speeds["raw"], "rows/s")
     for name, title in (("feed", "(b) our feed"), ("inputs", "our feed, titles as rows")):
-        _add(report, title, speeds[name])
+        _add(report, title, speeds[name], "rows/s")
         _add_turns_ratio(report, f"{title}, over (a)", speeds[name], speeds["raw"], arguments.min_feed_ratio)
 
 
@@ -104,11 +115,12 @@ def add_training(
     settings: Settings,
     feed: BatchReader,
     maker: InputMaker,
-    title_ids: NDArray[np.int64],
     arguments: Namespace,
 ) -> float:
     """Add (c), (d) and the input wait; returns (c)."""
-    made = example_network(settings, title_ids)
+    made = sampled_network(settings, arguments.titles)
+    positives = count_positives(settings, maker.dataset(feed, 0))
+    per_batch = positives / feed.count_batches
     in_memory = held(maker.dataset(feed, 0), arguments.held_batches)
     made.fit(in_memory.take(_WARM_UP_STEPS), verbose=0)
     epochs = iter(range(10_000))
@@ -116,7 +128,7 @@ def add_training(
     def trained(data: tf.data.Dataset) -> float:
         started = perf_counter()
         made.fit(data, verbose=0)
-        return int(data.cardinality()) * feed.batch_size / (perf_counter() - started)
+        return int(data.cardinality()) * per_batch / (perf_counter() - started)
 
     # The held batches are repeated for the same number of steps.
     steps = min(arguments.training_steps, feed.count_batches)
@@ -125,9 +137,18 @@ def add_training(
         fed=lambda: trained(maker.dataset(feed, next(epochs)).take(steps)),
         held=lambda: trained(in_memory.repeat().take(steps)),
     )
-    context = {"steps": steps, "titles": len(title_ids), "dim": settings.model.dim}
-    fed = _add(report, "(c) training from the feed", speeds["fed"], **context)
-    _add(report, "(d) training from tensors in memory", speeds["held"], **context)
+    context = {
+        "steps": steps,
+        "users_per_batch": feed.batch_size,
+        "titles": arguments.titles,
+        "negatives": settings.training.negatives,
+        "dim": settings.model.dim,
+    }
+    at_least = arguments.min_positives
+    fed = _add(
+        report, "(c) training from the feed", speeds["fed"], "positives/s", at_least, positives=positives, **context
+    )
+    _add(report, "(d) training from tensors in memory", speeds["held"], "positives/s", **context)
     _add_turns_ratio(report, "(c) over (d)", speeds["fed"], speeds["held"], arguments.min_training_ratio)
     share, step_ms = input_wait(made, maker.dataset(feed, next(epochs)).take(arguments.wait_steps))
     report.add("step, with its wait", step_ms, "ms", steps=min(arguments.wait_steps, steps))
@@ -142,7 +163,7 @@ def held(data: tf.data.Dataset, count: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices(stacked)
 
 
-def input_wait(made: SampledSoftmax, data: tf.data.Dataset) -> tuple[float, float]:
+def input_wait(made: TwoTowerNetwork, data: tf.data.Dataset) -> tuple[float, float]:
     """Share of the time that steps wait for their batches, and the mean time of a step with its wait in milliseconds.
 
     The first steps are not counted: TensorFlow traces the function and the feed fills its buffer.
@@ -164,7 +185,7 @@ def input_wait(made: SampledSoftmax, data: tf.data.Dataset) -> tuple[float, floa
 
 
 def tutorial_examples_a_second(
-    report: Report, settings: Settings, feed: BatchReader, title_ids: NDArray[np.int64], arguments: Namespace
+    report: Report, settings: Settings, examples: BatchReader, title_ids: NDArray[np.int64], arguments: Namespace
 ) -> float:
     """Add (e)."""
     model = TutorialModel(title_ids, settings.model.dim)
@@ -172,34 +193,34 @@ def tutorial_examples_a_second(
     speeds = []
     for _ in range(arguments.repeats):
         timer = _FirstBatch()
-        data = tutorial_dataset(feed, feed.batch_size, settings.training.shuffle_buffer_rows)
+        data = tutorial_dataset(examples, settings.training.shuffle_buffer_rows)
         history = model.fit(data.take(arguments.tutorial_steps + 1), verbose=0, callbacks=[timer])
         assert np.isfinite(history.history["loss"][-1])
-        speeds.append(timer.count_timed * feed.batch_size / (perf_counter() - timer.started))
-    return _add(report, "(e) TFRS-tutorial style", speeds, steps=arguments.tutorial_steps)
+        speeds.append(timer.count_timed * examples.batch_size / (perf_counter() - timer.started))
+    context = {"steps": arguments.tutorial_steps, "examples_per_batch": examples.batch_size, "titles": len(title_ids)}
+    return _add(report, "(e) TFRS-tutorial style", speeds, "positives/s", **context)
 
 
-def user_likes_a_second(
+def catalogue_positives_a_second(
     report: Report, settings: Settings, feed: BatchReader, title_ids: NDArray[np.int64], repeats: int
 ) -> float:
     """Add (f)."""
-    made = user_network(settings, title_ids)
+    made = catalogue_network(settings, len(title_ids))
     maker = InputMaker(title_ids, COUNTRIES)
-    likes = sum(int(np.count_nonzero(batch["rows"])) for batch in maker.dataset(feed, 0))
-    predicted = likes * sum(network.DROPPED_SHARE) / 2
+    positives = count_positives(settings, maker.dataset(feed, 0))
     made.fit(maker.dataset(feed, 0).take(_WARM_UP_STEPS), verbose=0)
     speeds = []
     for epoch in range(repeats):
         started = perf_counter()
         made.fit(maker.dataset(feed, epoch), verbose=0)
-        speeds.append(predicted / (perf_counter() - started))
+        speeds.append(positives / (perf_counter() - started))
     context = {
         "steps": feed.count_batches,
         "users_per_batch": feed.batch_size,
         "titles": len(title_ids),
-        "likes": likes,
+        "positives": positives,
     }
-    return _add(report, "(f) softmax over the catalogue, from the feed", speeds, **context)
+    return _add(report, "(f) softmax over the catalogue, from the feed", speeds, "positives/s", **context)
 
 
 class _FirstBatch(keras.callbacks.Callback):
@@ -214,9 +235,12 @@ class _FirstBatch(keras.callbacks.Callback):
         self.count_timed = batch
 
 
-def _add(report: Report, title: str, speeds: Sequence[float], **context: Any) -> float:
+def _add(
+    report: Report, title: str, speeds: Sequence[float], unit: str, at_least: float | None = None, **context: Any
+) -> float:
     median = statistics.median(speeds)
-    report.add(title, median, "examples/s", one_by_one=[round(value) for value in speeds], **context)
+    one_by_one = [round(value) for value in speeds]
+    report.add(title, median, unit, at_least=at_least, one_by_one=one_by_one, **context)
     return median
 
 
@@ -233,10 +257,13 @@ def work(settings: Settings, arguments: Namespace) -> None:
     title_ids = np.random.default_rng(settings.seed).permutation(10 * arguments.titles)[: arguments.titles] + 1
     with reporting("training", ("petastorm", "pyarrow", "tensorflow"), arguments.work) as (report, folder):
         options, few = settings.examples, title_ids[: arguments.user_titles]
-        with emptied(folder / "training_examples"), emptied(folder / "training_users"):
-            layout = (options.rows_per_group, settings.seed)
-            write_examples(folder / "training_examples", arguments.rows, title_ids, options.history_titles, *layout)
-            write_users(folder / "training_users", arguments.users, few, options.user_history_titles, *layout)
+        layout = (options.rows_per_group, settings.seed)
+        with emptied(folder / "all_titles"), emptied(folder / "few_titles"):
+            users, examples = folder / "all_titles" / "training_users", folder / "all_titles" / "training_examples"
+            write_users(users, arguments.rows, title_ids, options.user_history_titles, *layout)
+            write_examples(examples, arguments.tutorial_rows, title_ids, options.history_titles, *layout)
+            of_few = folder / "few_titles" / "training_users"
+            write_users(of_few, arguments.users, few, options.user_history_titles, *layout)
             _measure(report, settings, folder, title_ids, few, arguments)
 
 
@@ -248,32 +275,36 @@ def _measure(
     few: NDArray[np.int64],
     arguments: Namespace,
 ) -> None:
-    feed = open_feed(settings, folder, "training_examples")
-    context = {"batch": feed.batch_size, "history": settings.examples.history_titles}
-    report.add("examples", feed.count_rows, "rows", **context)
+    feed = open_feed(settings, folder / "all_titles")
+    context = {"batch": feed.batch_size, "history": settings.examples.user_history_titles}
+    report.add("users", feed.count_rows, "rows", **context)
     report.add("GPUs", len(tf.config.list_physical_devices("GPU")), "devices")
     maker = InputMaker(title_ids, COUNTRIES)
     add_reading(report, feed, maker, arguments)
-    fed = add_training(report, settings, feed, maker, title_ids, arguments)
-    tutorial = tutorial_examples_a_second(report, settings, feed, title_ids, arguments)
+    fed = add_training(report, settings, feed, maker, arguments)
+    examples = open_examples(folder / "all_titles", settings, arguments.tutorial_batch)
+    tutorial = tutorial_examples_a_second(report, settings, examples, title_ids, arguments)
     report.add("(c) over (e)", fed / tutorial, "ratio", at_least=arguments.min_tutorial_ratio)
-    users = open_feed(settings, folder, "training_users")
-    predicted = user_likes_a_second(report, settings, users, few, arguments.repeats)
-    report.add("(f) over (e)", predicted / tutorial, "ratio", at_least=arguments.min_tutorial_ratio)
+    of_few = open_feed(settings, folder / "few_titles")
+    whole = catalogue_positives_a_second(report, settings, of_few, few, arguments.repeats)
+    report.add("(f) over (e)", whole / tutorial, "ratio", at_least=arguments.min_tutorial_ratio)
 
 
 def _parser() -> ArgumentParser:
     parser = command_line.parser(__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="examples in the table")
-    parser.add_argument("--titles", type=int, default=30_000, help="in the catalogue")
+    parser.add_argument("--rows", type=int, default=200_000, help="users in the table of (a) to (d)")
+    parser.add_argument("--titles", type=int, default=60_000, help="in the catalogue of (a) to (e)")
     parser.add_argument("--users", type=int, default=20_000, help="of (f)")
     parser.add_argument("--user-titles", type=int, default=3_000, help="in the catalogue of (f)")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each")
     parser.add_argument("--training-steps", type=int, default=200, help="for (c) and (d)")
     parser.add_argument("--held-batches", type=int, default=100, help="of (d)")
     parser.add_argument("--wait-steps", type=int, default=200, help="timed one by one")
+    parser.add_argument("--tutorial-rows", type=int, default=200_000, help="examples in the table of (e)")
+    parser.add_argument("--tutorial-batch", type=int, default=1024, help="examples per batch of (e)")
     parser.add_argument("--tutorial-steps", type=int, default=50, help="of (e)")
     parser.add_argument("--min-feed-ratio", type=float, default=0.8, help="target of (b) over (a)")
+    parser.add_argument("--min-positives", type=float, default=100_000, help="target of (c), a second")
     parser.add_argument("--min-training-ratio", type=float, default=0.9, help="target of (c) over (d)")
     parser.add_argument("--min-tutorial-ratio", type=float, default=5.0, help="target of (c) and (f) over (e)")
     parser.add_argument("--max-wait-share", type=float, default=0.05, help="target of the input wait")

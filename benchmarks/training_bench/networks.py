@@ -1,15 +1,32 @@
-"""The networks that the benchmark trains: those of models.train, without content features of titles."""
+"""The networks that the benchmark trains: those of models.train, with titles of equal weight in the loss."""
 
-import numpy as np
-from numpy.typing import NDArray
-
+from benchmarks.training_bench.rows import zipf
 from conf.settings import Settings
 from lake.vocabulary_ids import FIRST_ID
-from models.fit import epochs, network
-from models.towers.networks import NetworkOptions, SampledSoftmax, UserSoftmax
+from models.fit import epochs
+from models.fit.network import DROPPED_SHARE, TARGET_POWER
+from models.towers.networks import NetworkOptions, UserOptions, UserSoftmax
+from models.towers.sampled_softmax import SampledSoftmax
 
 COUNTRIES = ("DE", "FR", "GB", "US")
 _MANY_STEPS = 10_000  # over which the learning rate falls
+
+
+def sampled_network(settings: Settings, count_titles: int) -> SampledSoftmax:
+    """A compiled network of the softmax over a sample; popularity follows Zipf's law, as in the users' histories."""
+    epochs.use_precision(settings.training)
+    about, negatives = _options(settings, count_titles), settings.training.negatives
+    made = SampledSoftmax(about, _users(settings), zipf(count_titles), negatives)
+    epochs.compile_network(made, settings.training, _MANY_STEPS)
+    return made
+
+
+def catalogue_network(settings: Settings, count_titles: int) -> UserSoftmax:
+    """A compiled network of the softmax over the whole catalogue."""
+    epochs.use_precision(settings.training)
+    made = UserSoftmax(_options(settings, count_titles), _users(settings))
+    epochs.compile_network(made, settings.training, _MANY_STEPS)
+    return made
 
 
 def _options(settings: Settings, count_titles: int) -> NetworkOptions:
@@ -23,27 +40,5 @@ def _options(settings: Settings, count_titles: int) -> NetworkOptions:
     )
 
 
-def example_network(settings: Settings, title_ids: NDArray[np.int64]) -> SampledSoftmax:
-    """A compiled network as models.train makes it; popularity follows Zipf's law, as in the examples."""
-    options = settings.training
-    epochs.use_precision(options)
-    shares = (1 / np.arange(1, len(title_ids) + 1)).astype(np.float32)
-    made = SampledSoftmax(
-        _options(settings, len(title_ids)), shares / shares.sum(), options.uniform_negatives, options.correct_sampling
-    )
-    epochs.compile_network(made, options, _MANY_STEPS)
-    return made
-
-
-def user_network(settings: Settings, title_ids: NDArray[np.int64]) -> UserSoftmax:
-    """A compiled network of the softmax over the whole catalogue."""
-    options = settings.training
-    epochs.use_precision(options)
-    made = UserSoftmax(
-        _options(settings, len(title_ids)),
-        network.DROPPED_SHARE,
-        network.TARGET_POWER,
-        settings.interactions.positive_min_weight,
-    )
-    epochs.compile_network(made, options, _MANY_STEPS)
-    return made
+def _users(settings: Settings) -> UserOptions:
+    return UserOptions(DROPPED_SHARE, TARGET_POWER, settings.interactions.positive_min_weight)

@@ -5,10 +5,13 @@ sequential model", with a mean instead of the latter's GRU, so that both pipelin
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.settings import Settings
+from lake.snapshot import LakeSnapshot
 from models.data.dataset import BatchReader
 from models.towers.legacy_keras import keras, tf, tfrs
 
@@ -39,13 +42,20 @@ def _lookup(names: Sequence[str]) -> keras.layers.Layer:
     return keras.layers.StringLookup(vocabulary=list(names), mask_token=None)
 
 
-def tutorial_dataset(feed: BatchReader, batch_size: int, shuffle_rows: int) -> tf.data.Dataset:
-    """The rows of `feed` one by one, mapped, shuffled and batched again."""
-    rows = feed.dataset(0).unbatch()
+def open_examples(root: Path, settings: Settings, batch_size: int) -> BatchReader:
+    """Reader of the columns that the tutorial's model takes from training_examples, in the order of the files."""
+    files = LakeSnapshot.pin(str(root), ["training_examples"]).open("training_examples", "train")
+    threads = settings.training.reader_threads
+    return BatchReader(files, ("title_id", "history_title_ids"), batch_size, shuffle=None, reader_threads=threads)
+
+
+def tutorial_dataset(examples: BatchReader, shuffle_rows: int) -> tf.data.Dataset:
+    """The rows of `examples` one by one, mapped, shuffled and batched again."""
+    rows = examples.dataset(0).unbatch()
     named = rows.map(
         lambda row: {
             "title_id": tf.strings.as_string(row["title_id"]),
             "history": tf.strings.as_string(row["history_title_ids"]),
         }
     )
-    return named.shuffle(shuffle_rows).batch(batch_size, drop_remainder=True).prefetch(1)
+    return named.shuffle(shuffle_rows).batch(examples.batch_size, drop_remainder=True).prefetch(1)
