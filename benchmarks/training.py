@@ -19,7 +19,7 @@ one process:
 
 Positives are all likes of the histories that an epoch has, not only predicted ones: in (c), (d) and (f) a step takes
 whole histories and predicts a part of each from the rest, and the next epoch predicts another part. In (e) an example
-predicts one like from the history before it.
+predicts one like from the history before it; its catalogue has --titles titles where (f) is compared with it, too.
 
 (a) and (b), and then (c) and (d), take turns, so that other programs slow both alike. Figures are medians; a ratio
 of two that take turns is the median of the ratios by turn. Each network makes its first steps before its measurement
