@@ -81,7 +81,7 @@ def _allowed_scores(
         yield scores
 
 
-def top_titles(scores: Scores, count: int) -> Ids:
+def top_titles(scores: NDArray[np.floating], count: int) -> Ids:
     """[users, count]: rows of the highest finite scores per user, best first, padded with NO_TITLE."""
     width = min(count, scores.shape[1])
     # The width-th score bounds the list; ties at it are ordered by row.

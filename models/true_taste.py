@@ -56,7 +56,7 @@ _SHOWN = ("all", "history_titles", "popularity", "title_age_days", "taste")
 def scorers(
     settings: Settings, names: Sequence[str], train: Positives, catalogue: Catalogue
 ) -> dict[str, Callable[[EvaluationSet], ScoreUsers]]:
-    """Per model how it scores the users of an evaluation set; baselines are fitted, and registered models read, once."""
+    """Per model how it scores the users of an evaluation set; each is fitted or read once."""
     makers = baselines(settings.baselines, train, settings.seed)
     by_name: dict[str, Callable[[EvaluationSet], ScoreUsers]] = {}
     for name in names:
@@ -172,9 +172,9 @@ def work(settings: Settings, arguments: Namespace) -> None:
                 k = RELEASES_AT if name == RELEASES else settings.evaluation.k[0]
                 show(measurements, against, evaluation_set, k)
             tables.append(measurement.to_frame(measurements).assign(truth=name, against=against))
-            models = [model for model in measurements if model.split()[0] not in arguments.against]
+            rivals = [model for model in measurements if model.split()[0] not in arguments.against]
             min_users = settings.gate.min_users
-            verdicts += [_format_comparison(name, model, against, measurements[model], min_users) for model in models]
+            verdicts += [_format_comparison(name, model, against, measurements[model], min_users) for model in rivals]
     print("\n".join(verdicts))
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)

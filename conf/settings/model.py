@@ -45,6 +45,9 @@ class PartWeights(Section):
     ease: Weight = Field(description="weight of EASE")
     content: Weight = Field(description="weight of the similarity by content to liked titles")
     als: Weight = Field(description="weight of ALS")
+    popularity: Weight = Field(
+        description="weight of debiased popularity for users with a history, relative to its weight for those without"
+    )
 
 
 class Recency(Section):

@@ -28,6 +28,9 @@ class Training(Section):
     )
     negatives: Positive = Field(description="sampled_softmax: titles in the sample that all users of a batch share")
     epochs: Positive = Field(description="maximum number of epochs")
+    max_steps: Positive = Field(
+        description="steps that a training makes at most: fewer epochs, or a part of one, where there are many users"
+    )
     warm_start: bool = Field(description="true starts training from the champion's towers, where there is a champion")
     warm_start_epochs: Positive = Field(description="maximum number of epochs of a warm start")
     users_per_batch: Positive = Field(description="users per batch")

@@ -73,6 +73,8 @@ class NumpyTower:
             queries += numbers["linear"] * _unit(_weighted(liked, self.linear_table[rows]))
         if self.factor_table.shape[1]:
             queries += numbers["als"] * _unit(self._folded_in(rows, liked) @ self.factor_projection)
+        if popularity := numbers.get("popularity"):  # bundles of earlier versions have none
+            queries += popularity * self.cold_user_query
         queries[~((rows > 0) & (histories.weights > 0)).any(axis=1)] = self.cold_user_query
         return queries[:, self.order] / self.divisors
 

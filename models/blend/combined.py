@@ -113,16 +113,16 @@ def _main_directions(
     Finding structure with randomness, algorithms 4.4 and 5.1.
     """
     factors = [(part.scaled_queries(), part.centred()) for part in parts.values()]
-    first = first.astype(np.float32)
+    apart = first.astype(np.float32)
     users, titles = factors[0][0].shape[0], len(first)
 
     def scores_times(block: Floats) -> Floats:  # [titles, any] to [users, any]
-        block = block - first @ (first.T @ block)
+        block = block - apart @ (apart.T @ block)
         return np.sum([queries @ (vectors.T @ block) for queries, vectors in factors], axis=0)
 
     def transposed_times(block: Floats) -> Floats:  # [users, any] to [titles, any]
         product = np.sum([vectors @ (queries.T @ block) for queries, vectors in factors], axis=0)
-        return product - first @ (first.T @ product)
+        return np.asarray(product - apart @ (apart.T @ product))
 
     width = min(dims + _MORE_DIRECTIONS, users, titles)
     found = np.random.default_rng(seed).standard_normal((titles, width), dtype=np.float32)

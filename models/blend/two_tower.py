@@ -128,7 +128,14 @@ class TwoTower:
         order = np.argsort(self._titles.title_ids)
         rows = order[np.searchsorted(self._titles.title_ids[order], title_ids).clip(max=len(order) - 1)]
         is_known = self._titles.title_ids[rows] == title_ids
-        ids[1:][is_known] = self._titles.tower[rows[is_known]]
+        learnt = self._titles.tower[rows[is_known]]
+        if network.titles.content is not None:
+            # The model stores vectors alone: what content explains of them is content's, the rest the ids'.
+            features = network.titles.content.numpy()[1:][is_known]
+            of_content = np.linalg.lstsq(features, learnt, rcond=1e-6)[0]
+            network.titles.of_content.assign(of_content)
+            learnt = learnt - features @ of_content
+        ids[1:][is_known] = learnt
         network.titles.ids.assign(ids)
         for name, learnt in self._query.tower.items():
             variable = getattr(network.query, name)

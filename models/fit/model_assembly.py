@@ -52,7 +52,8 @@ def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> Tw
         tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},
         tower_projection=combined.projections["towers"],
         factor_projection=combined.projections.get("als", np.empty((0, combined.vectors.shape[1]), dtype=np.float32)),
-        part_weights={"linear": 0.0, "als": 0.0} | {name: part.weight for name, part in parts.items()},
+        part_weights={"linear": 0.0, "als": 0.0, "popularity": options.weights.popularity}
+        | {name: part.weight for name, part in parts.items()},
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         cold_user_query=cold_user_query,
         alpha=settings.model.als.alpha,

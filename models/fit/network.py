@@ -1,7 +1,12 @@
 """The untrained network that the settings describe."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from conf.settings import Settings
 from lake.vocabulary_ids import FIRST_ID
+from models.data.content_features import content_features
 from models.fit.inputs import Inputs
 from models.towers.networks import NetworkOptions, TwoTowerNetwork, UserOptions, UserSoftmax
 from models.towers.sampled_softmax import SampledSoftmax
@@ -35,6 +40,12 @@ def make_network(settings: Settings, inputs: Inputs, loss: str) -> TwoTowerNetwo
         title_weights=None if inputs.title_weights is None else inputs.title_weights[inputs.warm],
     )
     users = UserOptions(DROPPED_SHARE, TARGET_POWER, settings.interactions.positive_min_weight)
-    if loss == "sampled_softmax":
-        return SampledSoftmax(options, users, inputs.positive_counts, settings.training.negatives)
-    return UserSoftmax(options, users)
+    if loss == "user_softmax":
+        return UserSoftmax(options, users)
+    counts = inputs.positive_counts
+    options = replace(options, log_popularity=np.log(counts / counts.sum()).astype(np.float32))
+    if inputs.catalogue.content.blocks:
+        # With few likes a title, what is known of it beforehand says more of it than they do.
+        features = content_features(inputs.catalogue.content, settings.seed)
+        options = replace(options, content=features[inputs.warm])
+    return SampledSoftmax(options, users, counts, settings.training.negatives)

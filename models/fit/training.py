@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from conf.settings import Settings
+from conf.settings import Settings, Training
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import TwoTower
 from models.data.dataset import BatchReader, Shuffle
@@ -52,14 +52,23 @@ def _train_towers(
     epochs.use_precision(settings.training)
     maker = InputMaker(inputs.title_ids, inputs.countries)
     reader = SharedReader(reader_for(settings, inputs.snapshot), maker.dataset, strategy)
+    options, steps = within_budget(settings.training, reader.steps)
     with strategy.scope():
         network = make_network(settings, inputs, loss)
         if warm_start:
             warm_start.give_towers_to(network, inputs.title_ids)
-        epochs.compile_network(network, settings.training, reader.steps * settings.training.epochs)
+        epochs.compile_network(network, options, steps * options.epochs)
     validation = TowerValidation(settings, inputs.held_back, inputs.warm, network) if inputs.held_back else None
-    epochs.fit(network, reader.dataset, settings.training, checkpoints, validation, on_epoch, reader.steps_per_epoch)
+    # Keras is told the steps of an epoch only where it can't tell them, or is not to make all of them.
+    told = steps if steps < reader.steps else reader.steps_per_epoch
+    epochs.fit(network, reader.dataset, options, checkpoints, validation, on_epoch, told)
     return network
+
+
+def within_budget(options: Training, steps: int) -> tuple[Training, int]:
+    """The options with as many epochs of `steps` steps as `max_steps` allows, one at least, and the steps of each."""
+    count_epochs = max(min(options.epochs, options.max_steps // steps), 1)
+    return options.model_copy(update={"epochs": count_epochs}), min(steps, options.max_steps)
 
 
 def reader_for(settings: Settings, snapshot: LakeSnapshot) -> BatchReader:

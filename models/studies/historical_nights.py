@@ -28,8 +28,6 @@ from models.debiasing.click_ranks import ClickRanks, read_click_ranks
 from models.evaluation.evaluation_set import EvaluationSet, without_known
 from models.fit import training
 from models.fit.inputs import Inputs
-from models.fit.network import loss_for
-from models.fit.network_inputs import EXAMPLE_COLUMNS
 from models.towers.legacy_keras import keras
 
 _EPOCH = date(1970, 1, 1)
@@ -103,10 +101,7 @@ def train_night(
     with TemporaryDirectory(prefix="marquee-night-") as folder:
         snapshot = LakeSnapshot(folder, {"training_users": 0, "training_examples": 0})
         inputs = Inputs.of(settings, snapshot, interactions.catalogue, known, interactions.countries, ranks)
-        if loss_for(settings, len(inputs.warm)) == "user_softmax":
-            _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
-        else:
-            _write_examples(settings, Path(folder), interactions, night)
+        _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         model = training.train_model(settings, inputs, Path(folder) / "checkpoints", lambda result: None, warm_start)
     keras.backend.clear_session()  # otherwise the graphs of all nights stay in memory
     return model
@@ -130,14 +125,6 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
         "history_ages_days": _lists(padded.ages_days),
     }
     _write(settings, folder / "training_users", pa.table(columns))
-
-
-def _write_examples(settings: Settings, folder: Path, interactions: InteractionLog, night: date) -> None:
-    """Write the rows of training_examples known by a night, all in the training split."""
-    rows = interactions.snapshot.read("training_examples", (*EXAMPLE_COLUMNS, "known_ds"))
-    known = rows.filter(pc.less_equal(rows["known_ds"], pa.scalar(night)))
-    named = known.append_column("split", pa.array(["train"] * len(known)))
-    _write(settings, folder / "training_examples", named, partition_by="split")
 
 
 def _write(settings: Settings, location: Path, rows: pa.Table, partition_by: str | None = None) -> None:

@@ -5,9 +5,13 @@ Titles are named by row: row n + 1 is the n-th title, and row 0 is padding.
 
 from typing import NamedTuple
 
+import numpy as np
+
+from lake.arrays import Floats
 from models.towers.legacy_keras import keras, tf
 
 _LEAST_SQUARE = 1e-12  # of a length that is divided by
+_ID_SPREAD_BESIDE_CONTENT = 0.1  # of the usual spread
 
 
 class HistoryTensors(NamedTuple):
@@ -20,25 +24,40 @@ class HistoryTensors(NamedTuple):
 
 
 class TitleTower(keras.layers.Layer):
-    """Rows to vectors of length 1: an embedding of the title's id."""
+    """Rows to vectors of length 1: an embedding of the title's id, and with `content` a linear map of it beside that.
 
-    def __init__(self, count_titles: int, dim: int) -> None:
+    With content an id has to learn only what sets its title apart, so it begins near 0.
+    """
+
+    def __init__(self, count_titles: int, dim: int, content: Floats | None = None) -> None:
+        """`content` [titles, features]."""
         super().__init__(name="titles")
         self._count_rows = count_titles + 1
         self._dim = dim
+        self.content = None if content is None else tf.constant(np.pad(content, ((1, 0), (0, 0))), tf.float32)
 
     def build(self, _shape: tf.TensorShape | None = None) -> None:
-        spread = keras.initializers.RandomNormal(stddev=self._dim**-0.5, seed=1)
-        self.ids = self.add_weight("ids", [self._count_rows, self._dim], initializer=spread)
+        spread = self._dim**-0.5 * (1 if self.content is None else _ID_SPREAD_BESIDE_CONTENT)
+        initial = keras.initializers.RandomNormal(stddev=spread, seed=1)
+        self.ids = self.add_weight("ids", [self._count_rows, self._dim], initializer=initial)
+        if self.content is not None:
+            width = self.content.shape[1]
+            initial = keras.initializers.RandomNormal(stddev=width**-0.5, seed=2)
+            self.of_content = self.add_weight("of_content", [width, self._dim], initializer=initial)
         self.built = True
 
     def table(self) -> tf.Tensor:
         """[titles + 1, dim]; row 0 is zeros."""
         return self.call(tf.range(self._count_rows))
 
-    def call(self, rows: tf.Tensor) -> tf.Tensor:
-        """[rows, dim]: rows of `table`."""
+    def call(self, rows: tf.Tensor, has_id: tf.Tensor | None = None) -> tf.Tensor:
+        """[rows, dim]: rows of `table`; without their ids where `has_id` [rows] is 0."""
         embeddings = tf.gather(tf.cast(self.ids, self.compute_dtype), rows)
+        if has_id is not None:
+            embeddings *= tf.cast(has_id, embeddings.dtype)[:, None]
+        if self.content is not None:
+            features = tf.cast(tf.gather(self.content, rows), self.compute_dtype)
+            embeddings += tf.matmul(features, tf.cast(self.of_content, self.compute_dtype))
         return unit(embeddings) * tf.cast(rows > 0, embeddings.dtype)[..., None]
 
 

@@ -25,6 +25,8 @@ class NetworkOptions:
     temperature: float
     seed: int
     title_weights: NDArray[np.float32] | None = None  # [titles], of a like in the loss; 1 each where None
+    content: NDArray[np.float32] | None = None  # [titles, features]; ids alone where None
+    log_popularity: NDArray[np.float32] | None = None  # [titles], added to logits, so that vectors need not tell it
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class TwoTowerNetwork(tfrs.Model):
 
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
-        self.titles = TitleTower(options.count_titles, options.dim)
+        self.titles = TitleTower(options.count_titles, options.dim, options.content)
         self.query = QueryTower(options.dim, options.count_countries)
         self.titles.build()
         self.query.build()
@@ -53,6 +55,8 @@ class TwoTowerNetwork(tfrs.Model):
         self._seed = options.seed
         weights = np.ones(options.count_titles, np.float32) if options.title_weights is None else options.title_weights
         self.title_weights = tf.constant(np.append(np.float32(0), weights))
+        logs = options.log_popularity
+        self.log_popularity = None if logs is None else tf.constant(np.append(np.float32(0), logs))
         self._mean_loss = keras.metrics.Mean("mean_loss")
 
     def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -66,12 +70,13 @@ class TwoTowerNetwork(tfrs.Model):
         return float(self._mean_loss.result())
 
     def scores(self, history: HistoryTensors) -> tf.Tensor:
-        """[batch, titles + 1]: query · title / temperature; column 0 is padding."""
+        """[batch, titles + 1]: query · title / temperature, and log popularity if given; column 0 is padding."""
         return self._logits(history, self.titles.table())
 
     def _logits(self, history: HistoryTensors, table: tf.Tensor) -> tf.Tensor:
         products = tf.matmul(self.query(history, table), table, transpose_b=True)
-        return tf.cast(products, tf.float32) / self.temperature
+        logits = tf.cast(products, tf.float32) / self.temperature
+        return logits if self.log_popularity is None else logits + self.log_popularity
 
     def draw(self, purpose: int) -> tf.Tensor:
         """int32 [2]: a seed of this step, replica and purpose, the same when the step is repeated."""

@@ -26,7 +26,7 @@ class QueryParameters:
     tower: Mapping[str, Floats]  # QUERY_WEIGHTS of QueryTower
     tower_projection: Floats  # [dim of the towers, dims]
     factor_projection: Floats  # [factors, dims]
-    part_weights: Mapping[str, float]  # of towers, linear and als
+    part_weights: Mapping[str, float]  # of towers, linear and als, and of `cold_user_query` for known users
     system: Floats  # [factors, factors]: Gram matrix plus regularisation, of the fold-in
     alpha: float  # weight of a like in the fold-in
     cold_user_query: Floats  # [dims]: where no title of a history weighs more than 0
@@ -49,7 +49,7 @@ class QueryModule(tf.Module):
             table = np.pad(values, ((1, 0), (0, 0)))
             return tf.Variable(table, dtype=tf.float32, trainable=False, shape=[None, table.shape[1]])
 
-        self._parts = dict(parameters.part_weights)
+        self._parts = {"popularity": 0.0, **parameters.part_weights}  # models of earlier versions have none
         self._tower_table = padded(tables.tower)
         if self._parts["linear"]:  # without a weight the table, as large as the vectors, need not be served
             self._linear_table = padded(tables.linear)
@@ -127,6 +127,8 @@ class QueryModule(tf.Module):
         if self._factor_table.shape[1]:
             factors = self._folded_in(history.rows, liked)
             queries += self._parts["als"] * unit(tf.matmul(factors, self._factor_projection))
+        if self._parts["popularity"]:
+            queries += self._parts["popularity"] * self._nobody.value()
         is_known = tf.reduce_any((history.rows > 0) & (history.weights > 0), axis=1)
         return tf.where(is_known[:, None], queries, self._nobody)
 

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lake.arrays import Doubles
+from lake.arrays import Doubles, Ids
 from models.towers.layers import HistoryTensors, pooled_queries, scattered
 from models.towers.legacy_keras import tf
 from models.towers.networks import NEVER, NetworkOptions, UserOptions, UserSoftmax, mean_over_users
 
 # Share of the sample that is drawn evenly; the rest is drawn by popularity.
 _EVEN_SHARE = 0.5
+_ID_DROPOUT = 0.5  # of titles that have content
 
 
 class SampledSoftmax(UserSoftmax):
@@ -22,10 +22,8 @@ class SampledSoftmax(UserSoftmax):
     All scores of negatives are then one matrix product. A history names a title at most once.
     """
 
-    def __init__(
-        self, options: NetworkOptions, users: UserOptions, popularity: NDArray[np.float64], negatives: int
-    ) -> None:
-        """`popularity` [titles] is each title's share of all positives, `negatives` the size of the sample."""
+    def __init__(self, options: NetworkOptions, users: UserOptions, popularity: Doubles | Ids, negatives: int) -> None:
+        """`popularity` [titles] is in proportion to each title's positives, `negatives` the size of the sample."""
         super().__init__(options, users)
         self._count_rows = options.count_titles + 1
         shares = inclusion_probabilities(popularity, negatives)
@@ -34,7 +32,8 @@ class SampledSoftmax(UserSoftmax):
         order = np.random.default_rng(options.seed).permutation(options.count_titles)
         self._order = tf.constant(order + 1, tf.int64)
         self._ends = tf.constant(np.cumsum(shares[order]), tf.float64)
-        self._log_shares = tf.constant(np.log(np.append(1.0, shares)), tf.float32)
+        log_shares = tf.constant(np.log(np.append(1.0, shares)), tf.float32)
+        self._offsets = -log_shares if self.log_popularity is None else self.log_popularity - log_shares
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """As `UserSoftmax.compute_loss`, in expectation of the sum over titles; a scalar."""
@@ -44,11 +43,14 @@ class SampledSoftmax(UserSoftmax):
         entries = tf.where(history.rows > 0)  # [titles of all users, 2]
         users = entries[:, 0]
         rows = tf.gather_nd(history.rows, entries)
-        vectors = self.titles(rows)
+        vectors = self.titles(rows, self._keeps_id(rows, 4))
         queries = pooled_queries(kept, entries, vectors, self.query.weights_by_name())
         products = tf.cast(tf.reduce_sum(tf.gather(queries, users) * vectors, axis=1), tf.float32)
         targets = tf.gather_nd(is_target, entries)  # [titles of all users]
-        own = tf.where(targets > 0, products / self.temperature, NEVER)
+        logits = products / self.temperature
+        if self.log_popularity is not None:
+            logits += tf.gather(self.log_popularity, rows)
+        own = tf.where(targets > 0, logits, NEVER)
         others = self._scores_of_negatives(queries, kept, history, is_target)
         losses = tf.gather(_log_sum(own, users, others), users) - own
         weights = tf.gather(self.title_weights, rows)
@@ -67,13 +69,20 @@ class SampledSoftmax(UserSoftmax):
         hit = tf.searchsorted(self._ends, points, side="right")
         return tf.gather(self._order, tf.minimum(hit, self._count_rows - 2))
 
+    def _keeps_id(self, rows: tf.Tensor, purpose: int) -> tf.Tensor | None:
+        """[rows]: 0 for titles that this step knows by content alone, so that content learns to do without ids."""
+        if self.titles.content is None:
+            return None
+        return tf.cast(tf.random.stateless_uniform(tf.shape(rows), self.draw(purpose)) >= _ID_DROPOUT, tf.float32)
+
     def _scores_of_negatives(
         self, queries: tf.Tensor, kept: HistoryTensors, history: HistoryTensors, is_target: tf.Tensor
     ) -> tf.Tensor:
         """[batch, negatives]: logits less log π; titles that a user kept and liked, or is to be predicted, are out."""
         negatives = self.draw_negatives()
-        products = tf.matmul(queries, self.titles(negatives), transpose_b=True)
-        logits = tf.cast(products, tf.float32) / self.temperature - tf.gather(self._log_shares, negatives)
+        products = tf.matmul(queries, self.titles(negatives, self._keeps_id(negatives, 5)), transpose_b=True)
+        logits = tf.cast(products, tf.float32) / self.temperature
+        logits += tf.gather(self._offsets, negatives)
         numbers = tf.range(self._negatives)
         number_of = tf.tensor_scatter_nd_update(
             tf.fill([self._count_rows], self._negatives), negatives[:, None], numbers
@@ -83,7 +92,7 @@ class SampledSoftmax(UserSoftmax):
         return logits + NEVER * tf.minimum(taken, 1.0)
 
 
-def inclusion_probabilities(popularity: NDArray[np.float64], count: int) -> Doubles:
+def inclusion_probabilities(popularity: Doubles | Ids, count: int) -> Doubles:
     """[titles]: the probability that each comes into a sample of `count`, or of all titles where there are fewer.
 
     In proportion to a mean of `popularity` [titles] and an even share, but at most 1; they sum to the sample's size.

@@ -11,6 +11,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from scipy import sparse
 
+from conf.loader import load_settings
 from lake.snapshot import LakeSnapshot
 from models.blend.two_tower import CatalogueModel, TwoTower
 from models.data.model_tables import TRAINING_TABLES
@@ -19,6 +20,7 @@ from models.fit import training
 from models.fit.epochs import EpochResult
 from models.fit.inputs import Inputs, read_inputs
 from models.fit.network import loss_for
+from models.fit.training import within_budget
 from models.recommender import recommend
 
 
@@ -185,3 +187,13 @@ def test_data_hash_does_not_depend_on_the_files(
         settings = tiny_settings(tiny_lake(tmp_path / name, seed=seed).root, tmp_path)
         hashes.append(read_inputs(settings, LakeSnapshot.pin(settings.lake.root, TRAINING_TABLES)).data_hash)
     assert hashes[0] == trained.inputs.data_hash != hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "max_steps", "expected"), [(10, 1000, (40, 10)), (10, 399, (39, 10)), (10, 9, (1, 9)), (10, 19, (1, 10))]
+)
+def test_a_training_makes_no_more_steps_than_its_budget(steps: int, max_steps: int, expected: tuple[int, int]) -> None:
+    options = load_settings().training.model_copy(update={"epochs": 40, "max_steps": max_steps})
+    budgeted, of_epoch = within_budget(options, steps)
+    assert (budgeted.epochs, of_epoch) == expected
+    assert budgeted.epochs * of_epoch <= max_steps
