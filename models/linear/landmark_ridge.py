@@ -12,6 +12,7 @@ from scipy import linalg
 from lake.arrays import Doubles, Ids
 from models.linear.content_kernel import Features, KernelRidge, additive_kernel, select
 
+MIN_LANDMARKS = 2000
 _BATCH_TITLES = 2048
 _JITTER = 1e-6  # on the diagonal of the kernel between landmarks, whose own is 1: near twins make it singular
 
@@ -24,15 +25,13 @@ class LandmarkRidge:
     Rasmussen and Williams 2006, Gaussian processes for machine learning, section 8.3.1.
     """
 
-    known: Features
     landmarks: Features
     length_scale: float
     alone_share: float
-    noise: Doubles  # [known titles]
     targets: Doubles  # [known titles, width]
     mean: Doubles  # [width], of the targets
-    lower: Doubles  # [landmarks, landmarks], the Cholesky factor of the normal equations
     coefficients: Doubles  # [landmarks, width]
+    predicted_left_out: Doubles  # [known titles, width]
 
     def predict_new(self, rows: Features) -> Doubles:
         """[rows, width]: predictions for titles that are not among the known ones, before shrinkage and scale."""
@@ -40,23 +39,13 @@ class LandmarkRidge:
         return ridge.predict(rows)
 
     def left_out(self) -> Doubles:
-        """[known titles, width]: each predicted from the others' targets, but for its part in their mean.
-
-        With H the matrix that takes targets to predictions, it is y - (y - H y) / (1 - diag H), as for every linear
-        smoother. Source: Hastie, Tibshirani, Friedman 2009, The elements of statistical learning, equation 7.52.
-        """
-        predicted = np.empty_like(self.targets)
-        for batch, kernel in _kernels(self.known, self.landmarks, self.length_scale, self.alone_share):
-            spread = linalg.solve_triangular(self.lower, kernel.T, lower=True, check_finite=False)
-            own_share = np.einsum("mb,mb->b", spread, spread) / self.noise[batch]
-            missed = self.targets[batch] - self.mean - kernel @ self.coefficients
-            predicted[batch] = self.targets[batch] - missed / (1 - own_share)[:, None]
-        return predicted
+        """[known titles, width]: each predicted from the others' targets, but for its part in their mean."""
+        return self.predicted_left_out
 
 
 def count_landmarks(count_titles: int, max_titles: int) -> int:
-    """As many landmarks as take the time of an exact ridge on `max_titles` titles: all titles up to that number."""
-    return min(count_titles, int(np.sqrt(max_titles**3 / max(count_titles, 1))))
+    """All titles up to `max_titles`; of more as many as need no more kernels than that number, but MIN_LANDMARKS."""
+    return min(count_titles, max(max_titles**2 // max(count_titles, 1), MIN_LANDMARKS))
 
 
 def choose_landmarks(positive_counts: Ids, count: int) -> Ids:
@@ -80,7 +69,15 @@ def fit_landmark_ridge(
         sums += weighted.T @ (targets[batch] - mean)
     lower = linalg.cholesky(system, lower=True, overwrite_a=True, check_finite=False)
     coefficients = linalg.cho_solve((lower, True), sums)
-    return LandmarkRidge(known, chosen, length_scale, alone_share, noise, targets, mean, lower, coefficients)
+    # With H the matrix that takes targets to predictions, title n left out is y - (y - H y) / (1 - H_nn), as for every
+    # linear smoother. Source: Hastie, Tibshirani, Friedman 2009, The elements of statistical learning, equation 7.52.
+    left_out = np.empty_like(targets)
+    for batch, kernel in _kernels(known, chosen, length_scale, alone_share):
+        spread = linalg.solve_triangular(lower, kernel.T, lower=True, check_finite=False)
+        own_share = np.einsum("mb,mb->b", spread, spread) / noise[batch]
+        missed = targets[batch] - mean - kernel @ coefficients
+        left_out[batch] = targets[batch] - missed / (1 - own_share)[:, None]
+    return LandmarkRidge(chosen, length_scale, alone_share, targets, mean, coefficients, left_out)
 
 
 def _kernels(
