@@ -231,7 +231,8 @@ def run(spark: SparkSession, settings: Settings, ds: date) -> None:
     if built and ds < max(built):
         raise JobError(f"{TABLE.name} for ds={ds}: it is as of {max(built)} already; nothing was changed")
     titles = tables.read(spark, settings, stg_titles.TABLE)
-    known = tables.read(spark, settings, TABLE)
+    # A fixed version: kept rows that are made of the newest one would be computed again after the merge.
+    known = tables.read_version(spark, settings, TABLE, tables.version(settings, TABLE))
     stats = change_rows.as_of(
         tables.read(spark, settings, title_stats.TABLE), title_stats.KEYS, ds, change_rows.CHECKPOINT_DAYS
     )

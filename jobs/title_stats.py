@@ -50,12 +50,12 @@ TABLE = Table(
 def daily_counts(rows: DataFrame, positive_min_weight: float) -> DataFrame:
     """Interactions and positives per title, country (and all) and the day from which they are known, as `ds`."""
     is_positive = F.col("weight") >= F.lit(positive_min_weight).cast("float")
-    counts = [F.count("*").alias("interactions"), F.count_if(is_positive).alias("positives")]
-    per_country = rows.groupBy("title_id", "country", F.col("known_ds").alias("ds")).agg(*counts)
-    overall = per_country.groupBy("title_id", F.lit(ALL_COUNTRIES).alias("country"), "ds").agg(
-        F.sum("interactions").alias("interactions"), F.sum("positives").alias("positives")
+    # Each row counts for its country and for all: to add up countries afterwards would be to read `rows` again.
+    countries = F.explode(F.array(F.col("country"), F.lit(ALL_COUNTRIES)))
+    counted = rows.select("title_id", countries.alias("country"), F.col("known_ds").alias("ds"), "weight")
+    return counted.groupBy(*KEYS, "ds").agg(
+        F.count("*").alias("interactions"), F.count_if(is_positive).alias("positives")
     )
-    return per_country.unionByName(overall)
 
 
 def changes(daily: DataFrame, first: date, last: date) -> DataFrame:

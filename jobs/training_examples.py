@@ -31,6 +31,7 @@ from jobs import command, interactions, title_stats, user_histories
 from jobs.features import history_entries, splits
 from jobs.staging import erasures
 from jobs.store import built_days, change_rows, tables
+from jobs.store.disk_cache import kept_on_disk
 from jobs.store.shuffled_files import shuffle
 from jobs.store.tables import Table
 
@@ -185,19 +186,22 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     expected = inputs(settings)
     built = [ds for ds in built_days.read(settings, TABLE) if ds not in set(days)]
     tables.ensure(spark, settings, TABLE)
-    new = _examples_known_on(spark, settings, days)
     table = tables.read(spark, settings, TABLE).drop("split")
     if options.split == "last_share":
-        where = "true"
-        rows = new.unionByName(table.where(f"NOT ({tables.is_one_of('known_ds', days)})"))
+        where, kept = "true", table.where(f"NOT ({tables.is_one_of('known_ds', days)})")
     else:
         moved = splits.days_to_relabel(built, days, options)
-        where = tables.is_one_of("known_ds", [*moved, *days])
-        rows = new.unionByName(table.where(tables.is_one_of("known_ds", moved)))
-    rows = rows.withColumn("split", splits.split_of(max([*built, *days]), options, seed))
+        where, kept = tables.is_one_of("known_ds", [*moved, *days]), table.where(tables.is_one_of("known_ds", moved))
     upper_bound = sum(day.count_rows for ds, day in built_days.read(settings, interactions.TABLE).items() if ds in days)
-    shuffled = shuffle(rows, TABLE, math.ceil(upper_bound / MAX_ROWS_PER_FILE), seed)
-    with erasures.none_meanwhile(settings, TABLE), tables.row_groups(spark, settings, TABLE):
+    with (
+        erasures.none_meanwhile(settings, TABLE),
+        tables.row_groups(spark, settings, TABLE),
+        # Read five times: their days, the users and titles to look up, and the rows.
+        kept_on_disk(_positives_known_on(spark, settings, days)) as positives,
+    ):
+        rows = _examples_of(positives, settings, days).unionByName(kept)
+        rows = rows.withColumn("split", splits.split_of(max([*built, *days]), options, seed))
+        shuffled = shuffle(rows, TABLE, math.ceil(upper_bound / MAX_ROWS_PER_FILE), seed)
         commit = tables.retry_conflicts(
             TABLE, lambda: tables.replace(shuffled, settings, TABLE, where, keep_layout=True)
         )
@@ -206,15 +210,16 @@ def run(spark: SparkSession, settings: Settings, days: Sequence[date]) -> None:
     built_days.record(written, settings, TABLE, record, day_column="known_ds", without=["split"])
 
 
-def _examples_known_on(spark: SparkSession, settings: Settings, days: Sequence[date]) -> DataFrame:
-    """The examples that became known on `days`, without `split`."""
-    least = settings.interactions.positive_min_weight
-    checkpoint_days = change_rows.CHECKPOINT_DAYS
-    interacted = tables.read(spark, settings, interactions.TABLE)
-    positives = interacted.where(tables.is_one_of("known_ds", days)).where(
-        F.col("weight") >= F.lit(least).cast("float")
-    )
-    positives = positives.withColumn("as_of_ds", F.date_sub("ds", 1))
+def _positives_known_on(spark: SparkSession, settings: Settings, days: Sequence[date]) -> DataFrame:
+    """The positives that became known on `days`, with `as_of_ds`, the day before each happened."""
+    known = tables.read(spark, settings, interactions.TABLE).where(tables.is_one_of("known_ds", days))
+    is_positive = F.col("weight") >= F.lit(settings.interactions.positive_min_weight).cast("float")
+    return known.where(is_positive).withColumn("as_of_ds", F.date_sub("ds", 1))
+
+
+def _examples_of(positives: DataFrame, settings: Settings, days: Sequence[date]) -> DataFrame:
+    """The examples of `positives`, which became known on `days`; without `split`."""
+    spark, checkpoint_days = positives.sparkSession, change_rows.CHECKPOINT_DAYS
     event_days = [row["ds"] for row in positives.select("ds").distinct().collect()]
     as_of = [ds - timedelta(days=1) for ds in event_days] or [days[0] - timedelta(days=1)]
     is_needed = change_rows.ranges_to_read(as_of, checkpoint_days)
@@ -222,6 +227,7 @@ def _examples_known_on(spark: SparkSession, settings: Settings, days: Sequence[d
     users = positives.select("user_id", "as_of_ds").distinct()
     histories = tables.read(spark, settings, user_histories.TABLE).where(is_needed)
     states = change_rows.as_of_each(histories, users, user_histories.KEYS, checkpoint_days)
+    interacted = tables.read(spark, settings, interactions.TABLE)
     on_time = interacted.where((F.col("known_ds") == F.col("ds")) & F.col("ds").isin(event_days))
     on_time = on_time.join(users.select("user_id").distinct(), on="user_id", how="left_semi")
 
@@ -232,7 +238,7 @@ def _examples_known_on(spark: SparkSession, settings: Settings, days: Sequence[d
     totals = daily_totals(stats, min(as_of), max(as_of), checkpoint_days)
 
     known = with_sampling_probability(with_histories(positives, states, on_time), counts, totals)
-    return build_examples(known, settings.examples, least, settings.seed)
+    return build_examples(known, settings.examples, settings.interactions.positive_min_weight, settings.seed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -58,15 +58,15 @@ def build_histories(
     `new` are the interactions that became known on these days, `before` is the table as of the day before the first.
     """
     by_day = new.withColumnRenamed("known_ds", "day").withColumn("known_ds", F.col("day"))
-    entries = history_entries.collect_entries(by_day, ("user_id", "known_ds"))
-    counts = by_day.groupBy("user_id", "known_ds").agg(F.count("*").cast("int").alias("count_interactions"))
-    active = entries.join(counts, on=["user_id", "known_ds"]).withColumnRenamed("known_ds", "ds")
+    active = history_entries.collect_entries(by_day, ("user_id", "known_ds")).withColumnRenamed("known_ds", "ds")
     if change_rows.checkpoints(days, checkpoint_days):
         users = before.select("user_id").unionByName(active.select("user_id")).distinct()
-        inactive = change_rows.with_checkpoints(active.limit(0), users, days, checkpoint_days)
-        inactive = inactive.join(active.select("user_id", "ds"), on=["user_id", "ds"], how="left_anti")
-        filled = {"entries": history_entries.no_entries(), "count_interactions": F.lit(0)}
-        active = active.unionByName(inactive.withColumns(filled))
+        # Of an active user's day there are two rows then: one says what it added, and one nothing.
+        per_day = change_rows.with_checkpoints(active, users, days, checkpoint_days).groupBy("user_id", "ds")
+        active = per_day.agg(
+            F.coalesce(F.any_value("entries", ignoreNulls=True), history_entries.no_entries()).alias("entries"),
+            F.coalesce(F.max("count_interactions"), F.lit(0)).alias("count_interactions"),
+        )
     steps = active.groupBy("user_id").agg(
         F.sort_array(F.collect_list(F.struct("ds", "entries", "count_interactions"))).alias("steps")
     )

@@ -57,7 +57,7 @@ def interaction_entry() -> Column:
 
 
 def collect_entries(interactions: DataFrame, keys: tuple[str, ...]) -> DataFrame:
-    """One row per `keys`, with the `entries` of its interactions, one per title, in no order."""
+    """One row per `keys`: the `entries` of its interactions, one per title, in no order, and `count_interactions`."""
     when = F.struct("last_event_time", "ds")
     per_title = interactions.groupBy(*keys, "title_id").agg(
         F.max("last_event_time").alias("event_time"),
@@ -65,9 +65,13 @@ def collect_entries(interactions: DataFrame, keys: tuple[str, ...]) -> DataFrame
         F.coalesce(F.max_by("weight", F.when(F.col("is_opinion"), when)), F.max("weight")).alias("weight"),
         F.bool_or("is_opinion").alias("is_opinion"),
         F.max_by("country", when).alias("country"),
+        F.count("*").alias("count"),
     )
     values = ("event_time", "title_id", "weight", "is_opinion", "country", "opinion_time")
-    return per_title.groupBy(*keys).agg(F.collect_list(F.struct(*values).cast(ENTRY)).alias("entries"))
+    return per_title.groupBy(*keys).agg(
+        F.collect_list(F.struct(*values).cast(ENTRY)).alias("entries"),
+        F.sum("count").cast("int").alias("count_interactions"),
+    )
 
 
 def merge(older: Column, newer: Column) -> Column:

@@ -63,9 +63,9 @@ def _at(day: int, hour: float) -> datetime:
     return datetime(2024, 5, 2, tzinfo=UTC) + timedelta(days=day, hours=hour)
 
 
-DAYS = [_day(day) for day in range(1, 8)]
-# Three nights, three days that are built together after an outage, and a night again.
-EARLY, OUTAGE, NEWEST = DAYS[:3], DAYS[3:6], DAYS[6]
+DAYS = [_day(day) for day in range(1, 7)]
+# Two nights, three days that are built together after an outage, and a night again.
+EARLY, OUTAGE, NEWEST = DAYS[:2], DAYS[2:5], DAYS[5]
 
 
 def _event(event_id: str, user_id: str, title_id: int, event_type: str, when: datetime, **changes: Any) -> Event:
@@ -101,9 +101,9 @@ def _feed(rng: random.Random, name: str, feed_day: int, count: int) -> list[Even
 
 @pytest.fixture(scope="module")
 def world() -> list[Event]:
-    """What the feeds of seven days held; two users have one event each."""
+    """What the feeds of six days held; two users have one event each."""
     rng = random.Random(7)
-    events = [event for day in range(1, 8) for event in _feed(rng, "e", day, 70)]
+    events = [event for day in range(1, 7) for event in _feed(rng, "e", day, 70)]
     once = [
         _event("once-1", "once", 3, "like", _at(4, 12)),
         _event("once-2", "once late", 3, "like", _at(2, 12), feed_date=_day(5)),
@@ -212,7 +212,7 @@ def read_early_examples(settings: Settings) -> tuple[Rows, dict[date, tuple[int,
 def at_once(
     spark: SparkSession, make_settings: Callable[..., Settings], world: list[Event], deliver: Deliver
 ) -> Settings:
-    """A lake whose seven days were built in one run; tests only read it."""
+    """A lake whose six days were built in one run; tests only read it."""
     settings = make_settings()
     deliver(settings, world, DAYS)
     build(spark, settings, DAYS)
@@ -363,7 +363,7 @@ def test_examples_are_those_of_the_oracle(at_once: Settings, met: list[Interacti
 
 
 def test_oracle_knows_nothing_of_later_days(met: list[Interaction], rules: Rules) -> None:
-    # What the third night knows is enough for all examples that are known by then.
+    # What the second night knows is enough for all examples that are known by then.
     so_far = [row for row in met if row.known_ds <= EARLY[-1]]
     assert oracle.examples(so_far, EARLY, rules) == oracle.examples(met, EARLY, rules)
 
@@ -388,7 +388,7 @@ def test_day_that_changes_is_built_again_with_all_that_goes_on_from_it(
     build(spark, settings, DAYS[:-1])
     before = read_lake(settings)
 
-    # The files of day 2 are replaced, and day 7 is new: the feed is now that of `world`.
+    # The files of day 2 are replaced, and day 6 is new: the feed is now that of `world`.
     deliver(settings, world, [_day(2)], content="second")
     # A copy may be taken away as far as 7 days on, and an event dated ahead counts a day later: days 2 to 10, where
     # there are so many.
@@ -429,7 +429,7 @@ def test_rebuilding_days_on_all_that_is_known_now_changes_nothing(
         # Nothing that is made of events is stale when the catalogue says something else.
         assert [job.plan(settings, DAYS, True) for job in JOBS] == [[]] * len(JOBS)
     # Days of which one is a checkpoint, and the newest.
-    for days in (EARLY, [NEWEST]):
+    for days in (DAYS[:3], [NEWEST]):
         assert build(spark, settings, days) == {job.TABLE.name: days for job in JOBS}
         assert read_lake(settings) == before
         assert read_early_examples(settings) == (nightly.early_examples, nightly.early_ledger)
@@ -504,16 +504,15 @@ SPLIT_EVENTS = [
     *_likes("new", (2, 6)),
     *_likes("twice", (2, 1), (2, 3)),
 ]
-SPLIT_DAYS = DAYS[:6]
 
 
 @pytest.fixture(scope="module")
 def unlabelled(spark: SparkSession, make_settings: Callable[..., Settings], deliver: Deliver) -> Settings:
     """Six days up to the histories and counts, without examples; tests only copy it."""
     settings = make_settings()
-    deliver(settings, SPLIT_EVENTS, SPLIT_DAYS)
+    deliver(settings, SPLIT_EVENTS, DAYS)
     for job in JOBS[:3]:
-        job.run(spark, settings, job.plan(settings, SPLIT_DAYS, False))
+        job.run(spark, settings, job.plan(settings, DAYS, False))
     return settings
 
 
@@ -532,7 +531,7 @@ def _ten(*titles: int) -> list[tuple[str, int]]:
 
 def read_users(spark: SparkSession, settings: Settings) -> dict[str, tuple[Any, ...]]:
     """Per user of training_users the other columns, without the padding of the lists."""
-    training_users.run(spark, settings, SPLIT_DAYS[-1])
+    training_users.run(spark, settings, DAYS[-1])
     columns = ("user_id", "as_of_ds", "country", "history_title_ids", "history_weights", "history_ages_days")
     rows = read(settings, training_users.TABLE, *columns, "history_length")
     longest = settings.examples.user_history_titles
@@ -550,7 +549,7 @@ def test_split_by_date_moves_on_as_nights_pass(
 ) -> None:
     settings = copy_of(unlabelled, split="by_date", validation_days=2, test_days=1)
     # Up to day 3: test 3, validation 1 and 2. The second like of `twice` is no row.
-    assert label(spark, settings, SPLIT_DAYS[:3]) == {
+    assert label(spark, settings, DAYS[:3]) == {
         "validation": [*_ten(1, 2, 3, 4), ("twice", 2)],
         "test": _ten(5, 6),
     }
@@ -561,7 +560,7 @@ def test_split_by_date_moves_on_as_nights_pass(
         "test": _ten(7),
     }
     # Two more days in one run, up to day 6: test 6, validation 4 and 5. What came late goes by the day it came.
-    assert label(spark, settings, SPLIT_DAYS[4:]) == {
+    assert label(spark, settings, DAYS[4:]) == {
         "train": [*_ten(1, 2, 3, 4, 5, 6), ("twice", 2)],
         "validation": _ten(7, 8),
         "test": [("late", 1), ("new", 2), *_ten(9, 10)],
@@ -586,7 +585,7 @@ def test_split_by_last_share_is_of_each_user(
 ) -> None:
     settings = copy_of(unlabelled, split="last_share", validation_share=0.1, test_share=0.2)
     # Of ten, 10 * 0.2 = 2 are test, 10 * 0.1 = 1 before them validation; of one, floor(0.3) = 0 are kept back.
-    after_five = label(spark, settings, SPLIT_DAYS[:5])
+    after_five = label(spark, settings, DAYS[:5])
     # Of eight, floor(8 * 0.2) = 1 is test and floor(8 * 0.3) = 2 are kept back.
     assert after_five == {"train": [*_ten(1, 2, 3, 4, 5, 6), ("twice", 2)], "validation": _ten(7), "test": _ten(8)}
     assert label(spark, settings, [_day(6)]) == {
@@ -632,7 +631,7 @@ def test_no_split_trains_on_everything(
 ) -> None:
     settings = copy_of(unlabelled, split="none")
     everything = [("late", 1), ("new", 2), *_ten(*range(1, 11)), ("twice", 2)]
-    assert label(spark, settings, SPLIT_DAYS) == {"train": everything}
+    assert label(spark, settings, DAYS) == {"train": everything}
     users = read_users(spark, settings)
     # All who have a history by the end of day 6, when the newest of `ten` are 10, 9, 8, 7 and 6.
     assert {user_id: row[2] for user_id, row in users.items()} == {
@@ -641,7 +640,7 @@ def test_no_split_trains_on_everything(
     assert users["late"] == (_day(6), "DE", [1], [1.0], _ages(5.75))
     # Where somebody has moved the table away it is made anew, though the ledger has it as built.
     shutil.rmtree(tables.location(settings, training_users.TABLE))
-    training_users.run(spark, settings, SPLIT_DAYS[-1])
+    training_users.run(spark, settings, DAYS[-1])
     assert read_users(spark, settings) == users
 
 
@@ -667,22 +666,22 @@ def test_held_out_titles_are_neither_trained_on_nor_remembered(
     training_examples.run(spark, settings, training_examples.plan(settings, DAYS, True))
     training_users.run(spark, settings, DAYS[-1])
     assert read(settings, training_examples.TABLE, *without_split()) == expected_examples(met, rules, sorted(kept_out))
-    # Validation 4 and 5, test 6 and 7: a title that is held out is a row of theirs as any other.
+    # Validation 3 and 4, test 5 and 6: a title that is held out is a row of theirs as any other.
     splits = read(settings, training_examples.TABLE, "split", "title_id", "known_ds")
-    by_date = dict.fromkeys(EARLY, "train") | {_day(4): "validation", _day(5): "validation"}
-    by_date |= {_day(6): "test", _day(7): "test"}
+    by_date = dict.fromkeys(EARLY, "train") | {_day(3): "validation", _day(4): "validation"}
+    by_date |= {_day(5): "test", _day(6): "test"}
     for split, title_id, known_ds in splits:
         is_kept_out = by_date[known_ds] == "train" and title_id in kept_out
         assert split == ("held_out" if is_kept_out else by_date[known_ds])
     assert {split for split, _, _ in splits} == {"train", "validation", "test", "held_out"}
     assert {title_id for split, title_id, _ in splits if split == "test"} & kept_out
 
-    # Users are as of the end of day 3, the last of train.
+    # Users are as of the end of day 2, the last of train.
     expected_users = {}
     for user_id, own in _of_user(met).items():
-        entries = [entry for entry in oracle.history(own, _day(3), rules) if entry.title_id not in kept_out]
+        entries = [entry for entry in oracle.history(own, _day(2), rules) if entry.title_id not in kept_out]
         if entries:
-            columns = oracle.padded_history(entries, _at(4, 0), settings.examples.user_history_titles)
+            columns = oracle.padded_history(entries, _at(3, 0), settings.examples.user_history_titles)
             expected_users[user_id] = (DAYS[-1], oracle.latest(entries, 1)[0].country, *columns.values())
     names = training_users.TABLE.schema.fieldNames()
     users = {row[0]: row[1:] for row in read(settings, training_users.TABLE, *names)}

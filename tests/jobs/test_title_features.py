@@ -206,16 +206,6 @@ def test_plots_are_embedded_at_length_one_and_alike_ones_are_near(nights: Nights
     assert cosine(of[3], of[4]) > cosine(of[3], of[2])
 
 
-def test_titles_are_encoded_by_themselves_where_that_is_asked_for(night: Callable[..., Features]) -> None:
-    named = {1: {**TITLES[1], "title": "Whale"}, 3: {**TITLES[3], "title": "Murder"}, 4: {**TITLES[4], "title": "Zzz"}}
-    rows = night(MAY_1, named, {"title_features.text.encodes_titles": True})
-    assert [rows[n]["has_title"] for n in (1, 3, 4)] == [True] * 3
-    assert cosine(rows[1]["title_embedding"], rows[1]["plot_embedding"]) > cosine(
-        rows[1]["title_embedding"], rows[3]["plot_embedding"]
-    )
-    assert (rows[4]["title_embedding"], rows[4]["title_problem"]) == (None, "no word of it is known")
-
-
 def test_missing_plot_and_poster_are_absences_not_zeros(nights: Nights) -> None:
     columns = ("has_plot", "plot_embedding", "plot_encoder", "has_poster", "poster_embedding", "poster_problem")
     for title_id in (5, 6):
@@ -273,10 +263,20 @@ def test_a_night_without_changes_writes_nothing(nights: Nights) -> None:
 
 
 @pytest.mark.usefixtures("after_first_night")
-def test_other_encoder_settings_encode_every_title_again(nights: Nights, night: Callable[..., Features]) -> None:
-    after = night(MAY_2, FIRST_CATALOGUE, {"title_features.text.dims": 3})
+def test_other_encoder_settings_encode_every_title_again_and_names_where_asked_for(
+    nights: Nights, night: Callable[..., Features]
+) -> None:
+    names = {1: "Whale", 3: "Murder", 4: "Zzz"}
+    named = {n: {**TITLES[n], "title": name} for n, name in names.items()}
+    changes = {"title_features.text.dims": 3, "title_features.text.encodes_titles": True}
+    after = night(MAY_2, {**FIRST_CATALOGUE, **named}, changes)
     assert [len(after[n]["plot_embedding"]) for n in TITLES] == [3, 3, 3, 3]
     assert after[1]["plot_encoder"] != nights.first[1]["plot_encoder"]
+    assert [after[n]["has_title"] for n in names] == [True] * 3
+    assert cosine(after[1]["title_embedding"], after[1]["plot_embedding"]) > cosine(
+        after[1]["title_embedding"], after[3]["plot_embedding"]
+    )
+    assert (after[4]["title_embedding"], after[4]["title_problem"]) == (None, "no word of it is known")
 
 
 @pytest.mark.usefixtures("after_first_night")
