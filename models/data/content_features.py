@@ -7,7 +7,7 @@ from sklearn.utils.extmath import randomized_svd
 from lake.arrays import Floats
 from models.data.content import Block, Content
 
-_MAX_WIDTH = 256  # wider blocks, such as one column per person, are reduced to their main directions
+_MAX_WIDTH = 128  # wider blocks, such as one column per person, are reduced to their main directions
 
 
 def content_features(content: Content, seed: int) -> Floats:

@@ -7,6 +7,7 @@ taste, and the title's quality. It does not depend on clicks or impressions.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Tastes:
     user_ids: Sequence[str]
     countries: Sequence[str]
     is_niche: NDArray[np.bool_]  # [users]
+    is_sampled: NDArray[np.bool_]  # [users]; the others are here for the gems that suit them best
     of_users: Doubles  # [users, dims], weighted by the formula
     of_titles: Doubles  # [titles, dims]
     quality: Doubles  # [titles], weighted by the formula, NaN where the simulation lacks the title
@@ -49,7 +51,8 @@ class Tastes:
 def read_tastes(folder: Path, catalogue: Catalogue, max_users: int | None = None, seed: int = 0) -> Tastes:
     """Read the tastes in the folder truth/ of a simulation, of `max_users` users by chance where there are more.
 
-    Raises ModelError for a folder that is not one, or whose titles are not in the catalogue.
+    Users whom a gem suits best are few, and are all there beside those. Raises ModelError for a folder that is not one,
+    or whose titles are not in the catalogue.
     """
     try:
         formula = json.loads((folder / "settings.json").read_text(encoding="utf-8"))["enjoyment"]
@@ -59,8 +62,12 @@ def read_tastes(folder: Path, catalogue: Catalogue, max_users: int | None = None
     rows = catalogue.rows(titles["title_id"].to_numpy())
     if not (rows >= 0).any():
         raise ModelError(f"{folder}: none of its {len(rows)} titles is in the lake's catalogue")
+    is_sampled = np.ones(len(users), dtype=np.bool_)
     if max_users is not None and len(users) > max_users:
-        users = users.take(np.sort(np.random.default_rng(seed).choice(len(users), max_users, replace=False)))
+        is_sampled = np.isin(np.arange(len(users)), np.random.default_rng(seed).permutation(len(users))[:max_users])
+        with_gem = set(chain.from_iterable(gems["best_users"].to_pylist()))
+        has_gem = np.array([user in with_gem for user in users["user_id"].to_pylist()])
+        users, is_sampled = users.filter(pa.array(is_sampled | has_gem)), is_sampled[is_sampled | has_gem]
     tastes = _matrix(titles["taste"])
     of_titles, quality = np.zeros((len(catalogue), tastes.shape[1])), np.full(len(catalogue), np.nan)
     of_titles[rows[rows >= 0]] = tastes[rows >= 0]
@@ -70,6 +77,7 @@ def read_tastes(folder: Path, catalogue: Catalogue, max_users: int | None = None
         user_ids,
         users["country"].to_pylist(),
         users["is_niche"].to_numpy(),
+        is_sampled,
         formula["affinity"] * _matrix(users["taste"]),
         of_titles,
         quality,
@@ -89,9 +97,10 @@ def evaluation_sets(tastes: Tastes, train: Positives, catalogue: Catalogue) -> d
         users = slice(start, start + _BATCH_USERS)
         enjoyment = tastes.enjoyment(users)
         is_open = is_simulated & ~(days[users].toarray() > 0)  # [users, titles]
-        best.append(sparse.csr_matrix(_is_among_best(np.where(is_open, enjoyment, -np.inf), BEST)))
+        sampled = tastes.is_sampled[users, None]
+        best.append(sparse.csr_matrix(_is_among_best(np.where(is_open & sampled, enjoyment, -np.inf), BEST)))
         least = np.quantile(enjoyment[:, is_simulated], 1 - _TOP_SHARE, axis=1)[:, None]
-        of_releases.append(sparse.csr_matrix((enjoyment >= least) & released))
+        of_releases.append(sparse.csr_matrix((enjoyment >= least) & released & sampled))
     is_liked = sparse.csr_matrix((np.ones(days.nnz), days.indices, days.indptr), shape=days.shape)
     gems = tastes.gems.multiply(sparse.csr_matrix(is_simulated.astype(np.float64)))
     relevant_and_candidates = {

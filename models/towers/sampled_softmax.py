@@ -43,7 +43,7 @@ class SampledSoftmax(UserSoftmax):
         entries = tf.where(history.rows > 0)  # [titles of all users, 2]
         users = entries[:, 0]
         rows = tf.gather_nd(history.rows, entries)
-        vectors = self.titles(rows, self._keeps_id(rows, 4))
+        vectors = self.titles(rows, self.keeps_id(rows, 4))
         queries = pooled_queries(kept, entries, vectors, self.query.weights_by_name())
         products = tf.cast(tf.reduce_sum(tf.gather(queries, users) * vectors, axis=1), tf.float32)
         targets = tf.gather_nd(is_target, entries)  # [titles of all users]
@@ -69,7 +69,7 @@ class SampledSoftmax(UserSoftmax):
         hit = tf.searchsorted(self._ends, points, side="right")
         return tf.gather(self._order, tf.minimum(hit, self._count_rows - 2))
 
-    def _keeps_id(self, rows: tf.Tensor, purpose: int) -> tf.Tensor | None:
+    def keeps_id(self, rows: tf.Tensor, purpose: int) -> tf.Tensor | None:
         """[rows]: 0 for titles that this step knows by content alone, so that content learns to do without ids."""
         if self.titles.content is None:
             return None
@@ -80,7 +80,7 @@ class SampledSoftmax(UserSoftmax):
     ) -> tf.Tensor:
         """[batch, negatives]: logits less log π; titles that a user kept and liked, or is to be predicted, are out."""
         negatives = self.draw_negatives()
-        products = tf.matmul(queries, self.titles(negatives, self._keeps_id(negatives, 5)), transpose_b=True)
+        products = tf.matmul(queries, self.titles(negatives, self.keeps_id(negatives, 5)), transpose_b=True)
         logits = tf.cast(products, tf.float32) / self.temperature
         logits += tf.gather(self._offsets, negatives)
         numbers = tf.range(self._negatives)

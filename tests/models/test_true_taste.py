@@ -131,7 +131,7 @@ def test_of_many_users_some_are_taken_the_same_ones_for_the_same_seed(tmp_path: 
         "taste": [[n, -n] for n in range(count)],
     }
     titles = {"title_id": [10, 11], "taste": [[1, 0], [0, 1]], "quality": [0.0, 0.0]}
-    gems = {"title_id": [10], "best_users": [users["user_id"]]}
+    gems: dict[str, Any] = {"title_id": [10], "best_users": [[]]}
     folder = write_truth(tmp_path, users, titles, gems)
     whole = simulated_tastes.read_tastes(folder, CATALOGUE)
     for limit in (None, count, 99):
@@ -144,7 +144,6 @@ def test_of_many_users_some_are_taken_the_same_ones_for_the_same_seed(tmp_path: 
     assert tastes.countries == [users["country"][n] for n in chosen]
     assert tastes.is_niche.tolist() == [users["is_niche"][n] for n in chosen]
     np.testing.assert_array_equal(tastes.enjoyment(slice(None)), whole.enjoyment(slice(None))[chosen])
-    assert tastes.gems.toarray().tolist() == [[1, 0, 0, 0, 0]] * 12
 
 
 def test_only_significant_losses_are_reported() -> None:
@@ -198,3 +197,27 @@ def test_the_command_measures_as_many_users_as_requested(
     rows = pd.read_csv(tmp_path / "true_taste.csv")
     of_taste = rows[(rows["truth"] == "taste") & (rows["segment"] == "all") & (rows["metric"] == "recall")]
     assert set(of_taste["count_users"]) == {20}
+
+
+def test_of_many_users_some_are_measured_and_all_whom_a_gem_suits(tmp_path: Path) -> None:
+    count = 12
+    users = {
+        "user_id": [f"u{n}" for n in range(count)],
+        "country": ["DE"] * count,
+        "is_niche": [False] * count,
+        "taste": [[1, n] for n in range(count)],
+    }
+    titles = {"title_id": [10, 11, 12], "taste": [[1, 1], [1, 0], [0, 1]], "quality": [0.0, 1.0, 2.0]}
+    gems = {"title_id": [12], "best_users": [["u3", "u9"]]}
+    folder = write_truth(tmp_path, users, titles, gems)
+    tastes = simulated_tastes.read_tastes(folder, CATALOGUE, max_users=4, seed=1)
+    sampled = [user for user, is_one in zip(tastes.user_ids, tastes.is_sampled, strict=True) if is_one]
+    assert len(sampled) == 4
+    assert set(tastes.user_ids) == {*sampled, "u3", "u9"}
+    assert tastes.gems.toarray()[:, 2].tolist() == [user in ("u3", "u9") for user in tastes.user_ids]
+    sets = simulated_tastes.evaluation_sets(tastes, TRAIN, CATALOGUE)
+    assert sets["taste"].user_ids == sampled
+    assert sets["gems"].user_ids == ["u3", "u9"]
+    again = simulated_tastes.read_tastes(folder, CATALOGUE, max_users=4, seed=1)
+    assert again.user_ids == tastes.user_ids
+    assert simulated_tastes.read_tastes(folder, CATALOGUE, max_users=12).is_sampled.all()

@@ -48,8 +48,9 @@ def histories(random: np.random.Generator) -> PaddedHistories:
         (FACTORS, {"recency_half_life": 2.0, "recency_floor": 0.3}),
         (FACTORS, {"part_weights": {"towers": 1.5, "linear": 0.0, "als": 1.0}}),
         (0, {"part_weights": {"towers": 1.0, "linear": 0.5, "als": 0.0}}),
+        (FACTORS, {"part_weights": {"towers": 1.0, "linear": 0.0, "als": 0.5, "popularity": 0.7}}),
     ],
-    ids=["all parts", "newer likes count more", "without the linear part", "without factors"],
+    ids=["all parts", "newer likes count more", "without the linear part", "without factors", "popularity for all"],
 )
 def test_numpy_gives_the_embeddings_of_the_graph(tmp_path: Path, factors: int, changes: dict[str, Any]) -> None:
     random = np.random.default_rng(3)

@@ -19,7 +19,7 @@ from models.errors import ModelError
 from models.fit import training
 from models.fit.epochs import EpochResult
 from models.fit.inputs import Inputs, read_inputs
-from models.fit.network import loss_for
+from models.fit.network import loss_for, make_network
 from models.fit.training import within_budget
 from models.recommender import recommend
 
@@ -120,6 +120,21 @@ def test_a_warm_start_continues_an_earlier_model_with_new_titles(
     assert len(inputs.warm) == 20
     assert warm[0].loss < cold[0].loss
     assert is_own_taste(recommended(model, inputs, 5)).mean() > 0.98
+
+
+def test_towers_of_a_sample_know_content_and_start_warm(
+    trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
+) -> None:
+    changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0, "training.epochs": 3}
+    settings = tiny_settings(trained.lake.root, tmp_path, **changes)
+    model, _, inputs = train(settings, tmp_path / "first")
+    network = make_network(settings, inputs, "sampled_softmax")
+    assert network.titles.content.shape[0] == len(inputs.warm) + 1
+    model.give_towers_to(network, inputs.title_ids)
+    # Content explains what it can of the vectors, ids the rest.
+    np.testing.assert_allclose(network.titles.table().numpy()[1:], model._titles.tower, atol=1e-5)
+    features = network.titles.content.numpy()[1:]
+    np.testing.assert_allclose(features.T @ network.titles.ids.numpy()[1:], 0, atol=1e-3)
 
 
 def test_a_warm_start_from_another_width_is_refused(

@@ -36,6 +36,22 @@ def table() -> NDArray[np.float32]:
     return vectors.astype(np.float32)
 
 
+def test_a_title_is_its_id_beside_its_content() -> None:
+    content = np.random.default_rng(4).normal(size=(COUNT_TITLES, 3)).astype(np.float32)
+    tower = TitleTower(COUNT_TITLES, DIM, content)
+    tower.build()
+    ids, of_content = tower.ids.numpy()[1:], tower.of_content.numpy()
+    # Ids begin near 0, so that content decides.
+    assert np.abs(ids).mean() < 0.2 * np.abs(content @ of_content).mean()
+    np.testing.assert_allclose(tower.table().numpy()[1:], unit_rows(ids + content @ of_content), rtol=1e-5)
+    np.testing.assert_array_equal(tower.table().numpy()[0], 0)
+    rows = tf.constant([3, 5, 0], tf.int64)
+    vectors = tower(rows, tf.constant([1.0, 0.0, 1.0])).numpy()
+    np.testing.assert_allclose(vectors[0], tower.table().numpy()[3], rtol=1e-5)
+    np.testing.assert_allclose(vectors[1], unit_rows(content[4] @ of_content), rtol=1e-5)
+    np.testing.assert_array_equal(vectors[2], 0)
+
+
 @pytest.fixture(scope="module")
 def weights() -> dict[str, NDArray[np.float32]]:
     random = np.random.default_rng(2)

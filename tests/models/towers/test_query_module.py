@@ -82,6 +82,14 @@ def test_parts_add_up_by_their_weights(query_tables: QueryTables, query: QueryPa
     np.testing.assert_allclose(embed(query_tables, query, rows), expected, atol=1e-5)
 
 
+def test_popularity_is_added_to_the_queries_of_known_users(query_tables: QueryTables, query: QueryParameters) -> None:
+    rows = [[3, 5, 8, 0], [0, 0, 0, 0]]
+    popular = QueryParameters(**{**vars(query), "part_weights": {**query.part_weights, "popularity": 0.5}})
+    without, queries = embed(query_tables, query, rows), embed(query_tables, popular, rows)
+    np.testing.assert_allclose(queries[0], without[0] + 0.5 * query.cold_user_query, atol=1e-6)
+    np.testing.assert_array_equal(queries[1], query.cold_user_query)
+
+
 def test_without_als_there_is_nothing_to_fold_in(query_tables: QueryTables, query: QueryParameters) -> None:
     nothing = QueryTables(query_tables.tower, query_tables.linear, np.empty((TITLES, 0), np.float32))
     empty = {"system": np.empty((0, 0), np.float32), "factor_projection": np.empty((0, DIMS), np.float32)}

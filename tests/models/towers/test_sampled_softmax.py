@@ -48,7 +48,12 @@ def loss_and_gradients(network: UserSoftmax) -> tuple[float, list[NDArray[np.flo
 @pytest.mark.parametrize("negatives", [COUNT_TITLES, 99])
 @pytest.mark.parametrize(
     ("share", "changes"),
-    [((1.0, 1.0), {}), (SOME, {}), ((0.5, 0.5), {"seed": 5}), (SOME, {"title_weights": TITLE_WEIGHTS})],
+    [
+        ((1.0, 1.0), {}),
+        (SOME, {}),
+        ((0.5, 0.5), {"seed": 5}),
+        (SOME, {"title_weights": TITLE_WEIGHTS, "log_popularity": np.log(POPULARITY / 100).astype(np.float32)}),
+    ],
 )
 def test_a_sample_of_all_titles_gives_the_softmax_over_the_catalogue(
     negatives: int, share: tuple[float, float], changes: dict[str, Any]
@@ -192,3 +197,18 @@ def test_popularity_is_learnt_as_by_the_softmax_over_the_catalogue() -> None:
     np.testing.assert_allclose(of_catalogue, logs - logs.mean(), atol=0.02)
     # Some titles are in the sample twice as often as others: without making up for it, scores would miss ln 2 = 0.7.
     np.testing.assert_allclose(by_sample, of_catalogue, atol=0.25)
+
+
+def test_ids_are_left_out_half_of_the_time_where_there_is_content() -> None:
+    content = np.random.default_rng(3).normal(size=(COUNT_TITLES, 2)).astype(np.float32)
+    with_content = sampled(content=content)
+    loss, gradients = loss_and_gradients(with_content)
+    assert np.isfinite(loss)
+    assert gradients[0].any()
+    kept = []
+    for step in range(200):
+        with_content.optimizer.iterations.assign(step)
+        kept.append(with_content.keeps_id(tf.range(1, COUNT_TITLES + 1), 4).numpy())
+    assert set(np.unique(kept)) == {0, 1}
+    assert np.mean(kept) == pytest.approx(0.5, abs=0.05)
+    assert sampled().keeps_id(tf.range(1, COUNT_TITLES + 1), 4) is None
