@@ -44,9 +44,9 @@ class PartWeights(Section):
     towers: Annotated[float, Field(gt=0)] = Field(description="weight of the towers")
     ease: Weight = Field(description="weight of EASE")
     content: Weight = Field(description="weight of the similarity by content to liked titles")
-    als: Weight = Field(description="weight of ALS")
+    als: Weight = Field(description="weight of ALS; user_softmax only, since beside sampled_softmax it brings nothing")
     popularity: Weight = Field(
-        description="weight of debiased popularity for users with a history, relative to its weight for those without"
+        description="sampled_softmax: weight of debiased popularity for users with a history; for those without it is 1"
     )
 
 

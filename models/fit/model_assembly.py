@@ -34,7 +34,9 @@ def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> Tw
     options = settings.model
     tower_vectors = network.titles.table().numpy()[1:].astype(np.float32)
     histories = inputs.positives[_sample_users(inputs.positives, settings.seed)]
-    als = _fit_als(settings, inputs) if options.weights.als > 0 else None
+    leaves_popularity = network.log_popularity is not None
+    # Beside towers that leave popularity out, ALS would bring it back, and nothing else.
+    als = _fit_als(settings, inputs) if options.weights.als > 0 and not leaves_popularity else None
     parts = _make_parts(settings, inputs, network, tower_vectors, histories, als)
     cold_user_scores = np.log(inputs.debiased_popularity[inputs.warm])
     combined = combine(parts, options.compressed_dims, settings.seed, cold_user_scores)
@@ -52,8 +54,11 @@ def assemble(settings: Settings, inputs: Inputs, network: TwoTowerNetwork) -> Tw
         tower={name: getattr(network.query, name).numpy() for name in QUERY_WEIGHTS},
         tower_projection=combined.projections["towers"],
         factor_projection=combined.projections.get("als", np.empty((0, combined.vectors.shape[1]), dtype=np.float32)),
-        part_weights={"linear": 0.0, "als": 0.0, "popularity": options.weights.popularity}
-        | {name: part.weight for name, part in parts.items()},
+        part_weights={
+            **{"linear": 0.0, "als": 0.0},
+            "popularity": options.weights.popularity if leaves_popularity else 0.0,
+            **{name: part.weight for name, part in parts.items()},
+        },
         system=_float32(als.system) if als else np.empty((0, 0), dtype=np.float32),
         cold_user_query=cold_user_query,
         alpha=settings.model.als.alpha,

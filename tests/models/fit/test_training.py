@@ -125,9 +125,14 @@ def test_a_warm_start_continues_an_earlier_model_with_new_titles(
 def test_towers_of_a_sample_know_content_and_start_warm(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    changes = {"training.loss": "sampled_softmax", "model.weights.als": 0.0, "training.epochs": 3}
+    changes = {"training.loss": "sampled_softmax", "model.weights.popularity": 0.7, "training.epochs": 3}
     settings = tiny_settings(trained.lake.root, tmp_path, **changes)
     model, _, inputs = train(settings, tmp_path / "first")
+    # Popularity, which the towers left out, comes back by its weight, and ALS with the same in it does not.
+    weights = model._query.part_weights
+    assert (weights["popularity"], weights["als"]) == (0.7, 0.0)
+    assert trained.model._query.part_weights["popularity"] == 0.0
+    assert model._titles.factors.shape[1] == 0
     network = make_network(settings, inputs, "sampled_softmax")
     assert network.titles.content.shape[0] == len(inputs.warm) + 1
     model.give_towers_to(network, inputs.title_ids)
