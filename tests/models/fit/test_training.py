@@ -84,7 +84,7 @@ def test_another_seed_gives_another_curve(trained: Any, tiny_settings: Callable[
 def test_a_sample_of_titles_trains_the_towers_too(
     trained: Any, tiny_settings: Callable[..., Any], tmp_path: Path
 ) -> None:
-    towers_alone = {"model.weights.als": 0.0, "model.weights.ease": 0.0}
+    towers_alone = {"model.weights.popularity": 0.0, "model.weights.ease": 0.0}
     changes = {**towers_alone, "training.loss": "sampled_softmax", "training.epochs": 20}
     settings = tiny_settings(trained.lake.root, tmp_path, **changes)
     model, results, inputs = train(settings, tmp_path)

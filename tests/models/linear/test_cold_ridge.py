@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from models.blend.two_tower import TwoTower
-from models.linear import cold_ridge
+from models.linear import cold_ridge, landmark_ridge
 from models.linear.content_kernel import features, select
 from models.linear.landmark_ridge import LandmarkRidge
 from models.linear.leave_one_out import LeaveOneOut
@@ -61,14 +62,17 @@ def test_an_exact_ridge_may_be_fitted_on_the_most_liked_titles_alone(trained: An
     np.testing.assert_array_equal(fitted.targets, vectors[[1, 3, 4]])
 
 
-def test_all_liked_titles_are_used_through_landmarks_where_there_are_many(trained: Any) -> None:
-    rows, ridge = content_rows(trained), replace(trained.model.card.cold, max_titles=10)
+def test_all_liked_titles_are_used_through_landmarks_where_there_are_many(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmark_ridge, "MIN_LANDMARKS", 3)
+    rows, ridge = content_rows(trained), replace(trained.model.card.cold, max_titles=11)
     side = np.asarray(trained.inputs.catalogue.content.blocks["plot"])[:, :2]  # predicted well by plots
     counts = np.array([5, 9, 0, 7, 7, *[1] * 13])
     known, fitted = cold_ridge.fit(side, counts, rows, ridge)
     assert isinstance(fitted, LandmarkRidge)
     assert known.tolist() == [0, 1, *range(3, 18)]
-    assert fitted.landmarks.count == 7  # 17 titles: 17 · 7² < 10³ < 17 · 8²
+    assert fitted.landmarks.count == 7  # 17 titles: 17 · 7 < 11² < 17 · 8
     np.testing.assert_allclose(fitted.targets, side[known])
     exact_known, exact = cold_ridge.fit(side, counts, rows, replace(ridge, max_titles=17))
     assert isinstance(exact, LeaveOneOut)

@@ -64,11 +64,13 @@ def test_some_landmarks_predict_nearly_as_well_as_all() -> None:
     assert half < whole + 0.2
 
 
-def test_landmarks_keep_time_within_that_of_the_largest_exact_ridge() -> None:
-    assert [count_landmarks(count, 100) for count in (0, 1, 99, 100)] == [0, 1, 99, 100]
-    for count in (101, 400, 10_000):
+def test_there_are_as_many_kernels_as_in_the_largest_exact_ridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_ridge, "MIN_LANDMARKS", 20)
+    assert [count_landmarks(count, 100) for count in (0, 1, 19, 99, 100)] == [0, 1, 19, 99, 100]
+    for count in (101, 400):
         landmarks = count_landmarks(count, 100)
-        assert count * landmarks**2 <= 100**3 < count * (landmarks + 1) ** 2
+        assert count * landmarks <= 100**2 < count * (landmarks + 1)
+    assert count_landmarks(10_000, 100) == 20
 
 
 def test_landmarks_are_of_every_popularity() -> None:

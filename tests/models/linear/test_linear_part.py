@@ -120,4 +120,4 @@ def test_a_catalogue_too_large_has_no_linear_part(
     changes = {**plain, "model.cold_start.max_titles": 15, "training.epochs": 1, f"model.weights.{part}": 0.4}
     inputs, model = trained_with(changes, trained, tiny_settings, tmp_path)
     assert len(inputs.warm) == 16
-    assert model._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0}
+    assert model._query.part_weights == {"towers": 1.0, "linear": 0.0, "als": 0.0, "popularity": 0.0}
