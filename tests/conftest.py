@@ -135,11 +135,8 @@ def small_spark() -> "Iterator[SparkSession]":
         "spark.ui.retainedTasks": "10",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
-        # Serial, since the cores are taken; most of what a job makes is gone before 600 MB are full. Delta would keep
-        # the state of every table for an hour, 7 MB each, for collections to copy; and the cache of code would be swept
-        # whenever a megabyte of it has changed.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Xmn600m -XX:MetaspaceSize=256m"
-        " -XX:SweeperThreshold=20 -Ddelta.log.cacheSize=64",
+        # Serial, since the cores are taken; most of what a job makes is gone before 600 MB are full.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Xmn600m",
         "spark.python.daemon.module": "tests.worker_daemon",
     }
     settings = with_changes(load_settings(), {"spark.master": "local[2]", "spark.conf": conf})
