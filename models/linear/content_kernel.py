@@ -120,6 +120,15 @@ def additive_kernel(left: Features, right: Features, length_scale: float, alone_
     return kernel
 
 
+def kernels_by_batch(
+    left: Features, right: Features, length_scale: float, alone_share: float
+) -> Iterator[tuple[slice, Doubles]]:
+    """Batches of the left rows with their `additive_kernel` [batch, right rows]: one at a time is in memory."""
+    for batch in _batches(left.count):
+        part = select(left, np.arange(left.count)[batch])
+        yield batch, additive_kernel(part, right, length_scale, alone_share)
+
+
 def _log_kernel(left: Features, right: Features, length_scale: float) -> Doubles:
     # In place: the matrix of all pairs is what takes memory.
     logarithms = inner_products(left, right)
@@ -143,9 +152,7 @@ class KernelRidge:
     def predict(self, rows: Features) -> Doubles:
         """[rows, width]: predictions, which are near `mean` for a row that is like no known one."""
         predicted = np.empty((rows.count, len(self.mean)))
-        for batch in _batches(rows.count):
-            part = select(rows, np.arange(rows.count)[batch])
-            kernel = additive_kernel(part, self.known, self.length_scale, self.alone_share)
+        for batch, kernel in kernels_by_batch(rows, self.known, self.length_scale, self.alone_share):
             predicted[batch] = self.mean + kernel @ self.coefficients
         return predicted
 

@@ -3,17 +3,15 @@
 Memory is that of landmarks² and of a batch of titles, time that of titles · landmarks².
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 
 from lake.arrays import Doubles, Ids
-from models.linear.content_kernel import Features, KernelRidge, additive_kernel, select
+from models.linear.content_kernel import Features, KernelRidge, additive_kernel, kernels_by_batch, select
 
 MIN_LANDMARKS = 2000
-_BATCH_TITLES = 2048
 _JITTER = 1e-6  # on the diagonal of the kernel between landmarks, whose own is 1: near twins make it singular
 
 
@@ -63,7 +61,7 @@ def fit_landmark_ridge(
     system = additive_kernel(chosen, chosen, length_scale, alone_share)
     system[np.diag_indices_from(system)] += _JITTER
     sums = np.zeros((len(landmarks), targets.shape[1]))
-    for batch, kernel in _kernels(known, chosen, length_scale, alone_share):
+    for batch, kernel in kernels_by_batch(known, chosen, length_scale, alone_share):
         weighted = kernel / noise[batch, None]
         system += weighted.T @ kernel
         sums += weighted.T @ (targets[batch] - mean)
@@ -72,19 +70,9 @@ def fit_landmark_ridge(
     # With H the matrix that takes targets to predictions, title n left out is y - (y - H y) / (1 - H_nn), as for every
     # linear smoother. Source: Hastie, Tibshirani, Friedman 2009, The elements of statistical learning, equation 7.52.
     left_out = np.empty_like(targets)
-    for batch, kernel in _kernels(known, chosen, length_scale, alone_share):
+    for batch, kernel in kernels_by_batch(known, chosen, length_scale, alone_share):
         spread = linalg.solve_triangular(lower, kernel.T, lower=True, check_finite=False)
         own_share = np.einsum("mb,mb->b", spread, spread) / noise[batch]
         missed = targets[batch] - mean - kernel @ coefficients
         left_out[batch] = targets[batch] - missed / (1 - own_share)[:, None]
     return LandmarkRidge(chosen, length_scale, alone_share, targets, mean, coefficients, left_out)
-
-
-def _kernels(
-    rows: Features, landmarks: Features, length_scale: float, alone_share: float
-) -> Iterator[tuple[slice, Doubles]]:
-    """Batches of titles with their kernels [batch, landmarks]."""
-    for start in range(0, rows.count, _BATCH_TITLES):
-        batch = slice(start, min(start + _BATCH_TITLES, rows.count))
-        part = select(rows, np.arange(batch.start, batch.stop))
-        yield batch, additive_kernel(part, landmarks, length_scale, alone_share)

@@ -99,7 +99,7 @@ def train_night(
         settings = with_changes(settings, {"training.epochs": settings.training.warm_start_epochs})
     ranks = interactions.ranks.until(day_number(night))
     with TemporaryDirectory(prefix="marquee-night-") as folder:
-        snapshot = LakeSnapshot(folder, {"training_users": 0, "training_examples": 0})
+        snapshot = LakeSnapshot(folder, {"training_users": 0})
         inputs = Inputs.of(settings, snapshot, interactions.catalogue, known, interactions.countries, ranks)
         _write_users(settings, Path(folder), inputs, day_number(night) + 1.0)
         model = training.train_model(settings, inputs, Path(folder) / "checkpoints", lambda result: None, warm_start)
@@ -124,12 +124,8 @@ def _write_users(settings: Settings, folder: Path, inputs: Inputs, moment: float
         "history_weights": _lists(padded.weights),
         "history_ages_days": _lists(padded.ages_days),
     }
-    _write(settings, folder / "training_users", pa.table(columns))
-
-
-def _write(settings: Settings, location: Path, rows: pa.Table, partition_by: str | None = None) -> None:
     properties = WriterProperties(max_row_group_size=settings.examples.rows_per_group)
-    write_deltalake(str(location), rows, partition_by=partition_by, writer_properties=properties)
+    write_deltalake(str(folder / "training_users"), pa.table(columns), writer_properties=properties)
 
 
 def _lists(values: NDArray[np.generic]) -> pa.Array:

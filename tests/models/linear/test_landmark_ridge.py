@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from models.data.content import Content
-from models.linear import landmark_ridge
+from models.linear import content_kernel, landmark_ridge
 from models.linear.content_kernel import additive_kernel, features, fit_kernel_ridge, select
 from models.linear.landmark_ridge import choose_landmarks, count_landmarks, fit_landmark_ridge
 from models.linear.leave_one_out import fit_leave_one_out
@@ -28,7 +28,7 @@ def by_landmarks(landmarks: np.ndarray) -> landmark_ridge.LandmarkRidge:
 
 @pytest.mark.parametrize("batch_titles", [7, 1000])
 def test_with_every_title_a_landmark_it_is_the_exact_ridge(batch_titles: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landmark_ridge, "_BATCH_TITLES", batch_titles)
+    monkeypatch.setattr(content_kernel, "_BATCH_ROWS", batch_titles)
     known, new = select(ROWS, KNOWN), select(ROWS, NEW)
     fitted = by_landmarks(np.arange(len(KNOWN)))
     exact = fit_kernel_ridge(known, TARGETS[KNOWN], NOISE[KNOWN], LENGTH_SCALE, ALONE_SHARE)
