@@ -38,7 +38,6 @@ _POSITIVE = ("user_id", "title_id", "event_time", "country")
 class InteractionLog:
     """All positives of a lake, of all splits, as rows of training_examples."""
 
-    snapshot: LakeSnapshot
     catalogue: Catalogue
     countries: list[str]
     rows: pa.Table  # of _POSITIVE and known_ds
@@ -85,7 +84,7 @@ def read_interaction_log(settings: Settings) -> InteractionLog:
     catalogue = read_catalogue(snapshot, settings.content.blocks)
     rows = snapshot.read("training_examples", (*_POSITIVE, "known_ds"))
     countries = read_token_names(snapshot, "country")
-    return InteractionLog(snapshot, catalogue, countries, rows, read_click_ranks(snapshot))
+    return InteractionLog(catalogue, countries, rows, read_click_ranks(snapshot))
 
 
 def train_night(

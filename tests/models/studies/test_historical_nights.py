@@ -13,7 +13,6 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from scipy import sparse
 
-from lake.snapshot import LakeSnapshot
 from models.data.catalogue import Catalogue
 from models.data.content import Content
 from models.debiasing.click_ranks import ClickRanks
@@ -70,7 +69,7 @@ def history_of(rows: list[dict[str, Any]]) -> InteractionLog:
     types = {"user_id": pa.string(), "title_id": pa.int64(), "event_time": pa.timestamp("us", "UTC")}
     types |= {"country": pa.string(), "known_ds": pa.date32()}
     columns = {name: pa.array([row[name] for row in rows], type_) for name, type_ in types.items()}
-    return InteractionLog(LakeSnapshot("nowhere", {}), CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
+    return InteractionLog(CATALOGUE, ["DE", "FR"], pa.table(columns), ranks_of())
 
 
 def test_a_night_knows_the_positives_known_by_its_end() -> None:
